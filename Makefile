@@ -72,7 +72,7 @@ NOT_QUICK := $(patsubst %,tests/conformance/actors/test_%.py,across_zones near_a
   $(patsubst %,tests/actors/supervision/test_%.py,between_incarnations child_events started_children)
 
 quick: $(VENV)/.installed-test  ## the tests to run after every change, in half a minute
-	$(BIN)/python -m pytest -q -m 'not serial and not soak' -n 2 --dist worksteal $(QUICK) \
+	$(BIN)/python -m pytest -q -m 'not real and not soak' -n 2 --dist worksteal $(QUICK) \
 	  $(addprefix --ignore=,$(NOT_QUICK)) --ignore-glob='*/conformance/actors/test_remote_*' \
 	  --ignore-glob='*/conformance/actors/test_far_*'
 

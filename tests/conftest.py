@@ -1,4 +1,4 @@
-"""What every test may take for granted, and which tests have the stage of real time to themselves."""
+"""What every test may take for granted, and which tests are about real time, processes or the kernel."""
 
 import gc
 import os
@@ -18,7 +18,7 @@ settings.load_profile("same")
 
 HERE = Path(__file__).parent
 
-SERIAL = (
+REAL = (
     "actors/cli",
     "actors/test_guest_nodes.py",
     "actors/test_watchdog.py",
@@ -36,7 +36,7 @@ SERIAL = (
     "transport/test_two_zones.py",
     "transport/test_workers.py",
 )
-"""Files and folders of which every test is `serial`; single tests elsewhere carry the mark themselves.
+"""Files and folders of which every test is `real`; single tests elsewhere carry the mark themselves.
 
 Tests that start programs and only wait for their end are not among them: typing, pages, packaging.
 """
@@ -98,8 +98,8 @@ PIPES = open_pipes()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `serial` what stands in the table, what starts zones, and what goes through real doors."""
-    places = [HERE / name for name in SERIAL]
+    """Mark as `real` what stands in the table, what starts zones, and what goes through real doors."""
+    places = [HERE / name for name in REAL]
     for item in items:
         callspec = getattr(item, "callspec", None)
         if (
@@ -107,7 +107,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or (callspec is not None and "doors" in callspec.params.values())
             or any(item.path.is_relative_to(place) for place in places)
         ):
-            item.add_marker(pytest.mark.serial)
+            item.add_marker(pytest.mark.real)
 
 
 def pytest_collection_finish() -> None:

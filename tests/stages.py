@@ -1,7 +1,7 @@
 """The test suite in the stages of CI: `python -m tests.stages [argument of pytest ...]`.
 
 1. Tests without time, or in virtual time, by two processes. Nothing is repeated: a failure is a fault.
-2. Tests marked `serial`, about real time, real processes or the kernel, also two at a time, because most of
+2. Tests marked `real`, about real time, real processes or the kernel, also two at a time, because most of
    them wait for most of their time.
 3. What failed in the second stage once more, each test alone in a process of its own. It is *flaky* when it
    passes now.
@@ -29,8 +29,8 @@ MOST_REPEATED = 5
 # Neighbours run in one process, which has what their file set up. (With `loadfile`, a test that crashes its
 # worker is run again and again.)
 TWO_AT_A_TIME = ("-n", "2", "--dist", "worksteal")
-VIRTUAL = ("-m", "not serial and not soak", *TWO_AT_A_TIME)
-SERIAL = ("-m", "serial and not soak", *TWO_AT_A_TIME, "--max-worker-restart", str(MOST_REPEATED))
+VIRTUAL = ("-m", "not real and not soak", *TWO_AT_A_TIME)
+REAL = ("-m", "real and not soak", *TWO_AT_A_TIME, "--max-worker-restart", str(MOST_REPEATED))
 ALONE = ("-n", "1", "--max-worker-restart", "0")
 
 LISTED = 20
@@ -116,12 +116,12 @@ def main(arguments: Sequence[str]) -> int:
     flaky: list[str] = []
     if virtual.ended:
         announce("stage 2: tests about real time, processes or the kernel")
-        serial = run(*arguments, *SERIAL)
-        stages.append(serial)
-        if serial.ended and 0 < len(serial.failed) <= MOST_REPEATED:
+        real = run(*arguments, *REAL)
+        stages.append(real)
+        if real.ended and 0 < len(real.failed) <= MOST_REPEATED:
             announce("stage 3: what failed in stage 2, once more")
-            flaky = repeat(serial.failed)
-            serial.outcomes |= dict.fromkeys(flaky, "passed")
+            flaky = repeat(real.failed)
+            real.outcomes |= dict.fromkeys(flaky, "passed")
     show_seconds(stages)
     return conclude(stages, flaky)
 

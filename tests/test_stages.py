@@ -19,7 +19,7 @@ SETTINGS = """\
 [pytest]
 addopts = -p xdist -p pytest_timeout -p no:cacheprovider
 markers =
-    serial: one at a time
+    real: about real time
     soak: never
 timeout = 20
 timeout_method = thread
@@ -29,7 +29,7 @@ HEAD = """\
 import os, pathlib, signal, subprocess, sys, time
 import pytest, trio
 
-serial = pytest.mark.serial
+real = pytest.mark.real
 here = pathlib.Path(__file__).parent
 
 
@@ -43,8 +43,8 @@ PASSING = """
 def test_virtual():
     pass
 
-@serial
-def test_serial():
+@real
+def test_real():
     pass
 """
 
@@ -97,16 +97,16 @@ def made_up(*names: str, kind: str = "failed") -> Sequence[str]:
 
 
 def test_all_stages_add_up(suite: Suite) -> None:
-    suite.write(PASSING, "@serial\n@pytest.mark.skip\ndef test_skipped(): pass\n")
+    suite.write(PASSING, "@real\n@pytest.mark.skip\ndef test_skipped(): pass\n")
     assert suite.run() == (0, ["2 passed, 0 failed, 1 skipped"])
 
 
-def test_a_serial_test_that_passes_the_second_time_is_flaky(suite: Suite) -> None:
-    suite.write(PASSING, "@serial\ndef test_once(): assert count('once') == 2\n")
+def test_a_real_test_that_passes_the_second_time_is_flaky(suite: Suite) -> None:
+    suite.write(PASSING, "@real\ndef test_once(): assert count('once') == 2\n")
     assert suite.run() == (0, [*made_up("test_once", kind="flaky"), "3 passed, 0 failed, 0 skipped"])
 
 
-def test_a_serial_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
+def test_a_real_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
     """However it fails: by a crash, a time-out, an assertion, or a fixture after it.
 
     A forked child that is still alive does not keep the crash from being seen, and a time-out spares the
@@ -114,7 +114,7 @@ def test_a_serial_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
     """
     suite.write(
         """
-        @serial
+        @real
         def test_crash():
             pid = os.fork()
             if not pid:
@@ -123,12 +123,12 @@ def test_a_serial_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
             (here / f"child-{pid}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-        @serial
+        @real
         @pytest.mark.timeout(2)
         def test_hangs():
             trio.run(trio.sleep_forever)
 
-        @serial
+        @real
         def test_trio():
             trio.run(trio.sleep, 0)
 
@@ -137,11 +137,11 @@ def test_a_serial_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
             yield
             assert 0
 
-        @serial
+        @real
         def test_leaks(leak):
             pass
 
-        @serial
+        @real
         def test_twice():
             assert count('twice') > 2
         """,
@@ -157,7 +157,7 @@ def test_a_serial_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
 
 
 def test_a_test_in_virtual_time_is_never_repeated(suite: Suite) -> None:
-    """The serial tests run all the same."""
+    """The tests of stage 2 run all the same."""
     suite.write(PASSING, "def test_once(): assert count('once') == 2\n")
     assert suite.run() == (1, [*made_up("test_once"), "2 passed, 1 failed, 0 skipped"])
     assert suite.runs("once") == 1
@@ -168,7 +168,7 @@ def test_more_than_five_failures_are_not_repeated(suite: Suite) -> None:
     suite.write(
         PASSING,
         """
-        @serial
+        @real
         @pytest.mark.parametrize("number", range(6))
         def test_many(number):
             assert count(f"many-{number}") == 2
@@ -197,7 +197,7 @@ def test_a_file_that_cannot_be_collected_fails_the_run(suite: Suite) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize(
-    ("tests", "stage"), [("def test_virtual(): pass\n", 2), ("@serial\ndef test_serial(): pass\n", 1)]
+    ("tests", "stage"), [("def test_virtual(): pass\n", 2), ("@real\ndef test_real(): pass\n", 1)]
 )
 def test_a_stage_without_tests_fails_the_run(suite: Suite, tests: str, stage: int) -> None:
     suite.write(tests)
@@ -214,7 +214,7 @@ def test_an_interrupt_ends_what_runs(suite: Suite) -> None:
     suite.write(
         PASSING,
         """
-        @serial
+        @real
         def test_waits():
             with subprocess.Popen(["sleep", "1000"]) as sleeper:
                 try:

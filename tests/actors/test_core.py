@@ -484,7 +484,7 @@ def test_the_environment_chooses(wanted: str) -> None:
 def test_the_suite_on_the_twin() -> None:
     """All tests of the actors that need no machine of their own, with the core in Python."""
     folders = ["tests/actors", "tests/conformance/actors", "tests/simulation"]
-    only = ["-p", "no:cacheprovider", "-m", "not serial and not soak"]
+    only = ["-p", "no:cacheprovider", "-m", "not real and not soak"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *only, *folders],
         cwd=ROOT,

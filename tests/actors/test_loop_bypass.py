@@ -146,7 +146,7 @@ def test_the_suite_without(files: list[str]) -> None:
         "-p",
         "no:cacheprovider",
         "-m",
-        "not serial and not soak",
+        "not real and not soak",
     ]
     run = subprocess.run(
         [*command, *files],

@@ -105,7 +105,7 @@ async def test_a_process_is_told_of_nodes_until_it_wants_no_more(town: Town, aut
         assert [type(await leaves.receive(timeout=0)) for _ in range(len(leaves.queue))] == [NodeDown]
 
 
-@pytest.mark.serial
+@pytest.mark.real
 def test_what_travels_does_not_depend_on_the_garbage_collector() -> None:
     """The original of a class that attrs has given slots stays until it is collected, and is not named."""
     program = "import gc; gc.disable(); import enfilade.actors.peers.remote_node"

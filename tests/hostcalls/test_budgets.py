@@ -155,7 +155,7 @@ async def test_one_guest_may_use_all_memory_of_its_tree() -> None:
         assert isinstance(await run_guest(node, Guest(guest.binary(), limits=limits)), Trapped)
 
 
-@pytest.mark.serial
+@pytest.mark.real
 async def test_a_family_that_computes(tmp_path: Path) -> None:
     """Eight guests that compute for ever use the time of one, and all end for that reason."""
     bomb = fork_bomb(tmp_path, "(loop $for_ever (br $for_ever))")
@@ -347,7 +347,7 @@ def crowd(readers: int, size: int) -> Assembler:
     return guest
 
 
-@pytest.mark.serial
+@pytest.mark.real
 async def test_one_frame_for_a_crowd_of_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame of half a mebibyte that 900 reads of one guest wait for ends the guest, and is not copied 900
     times before that.

@@ -17,7 +17,7 @@ from enfilade.hostcalls.kernel import compiler
 from enfilade.hostcalls.kernel.compiler import Compiler
 from tests.hostcalls.bombs import bomb, number, section
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 SIZES = EngineConfig(max_guests=4, max_functions=1000, max_function=1 << 16, max_source=1 << 20)
 LARGE = bomb(300, 256)

@@ -23,7 +23,7 @@ from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.memory import Growth
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 EVERYTHING = frozenset(Capability)
 LIMITS = Limits(memory=32 << 20, children=3, resources=100, mailbox=100, futures=5000)

@@ -33,7 +33,7 @@ from enfilade.hostcalls.codec.rkyv import U32, U64, DecodeError, codec
 from tests.hostcalls import cargo
 from tests.hostcalls.test_rkyv import ROOTS, UNIONS, values
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 SOURCE = Path(__file__).with_name("reference")
 VALUES, DAMAGED = 60, 20

@@ -14,7 +14,7 @@ from enfilade.actors.guests import Guest, open_guests, run_guest
 from enfilade.hostcalls.kernel.modulespec import parse
 from tests.hostcalls import cargo
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 SOURCE = Path(__file__).with_name("selium")
 SPECIFICATION = """

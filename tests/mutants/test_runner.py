@@ -69,7 +69,7 @@ def test_reports_a_reason_that_is_not_true(tree: Path, capsys: pytest.CaptureFix
     assert "found, though said to be equal" in capsys.readouterr().out
 
 
-@pytest.mark.serial
+@pytest.mark.real
 def test_runs_pytest(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command that real tables are run with passes without a mutant, and finds one."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # to start sooner

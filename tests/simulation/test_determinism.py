@@ -71,7 +71,7 @@ def test_sim_1_one_seed_is_one_run_in_every_process() -> None:
     assert in_a_process("777", "python") == here
 
 
-@pytest.mark.serial
+@pytest.mark.real
 def test_sim_5_a_busy_machine_changes_nothing() -> None:
     """Two busy loops for each processor run beside it."""
     alone = line("messages", 1)

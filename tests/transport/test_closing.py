@@ -19,7 +19,7 @@ from tests.conformance.actors.town import Account
 from tests.transport.hostile_files import Lingering, SilentFileSystem, is_open, within
 from tests.transport.stranger import Stranger, payload
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
 SHARE = 16
 """Descriptors that one process may leave to be closed when one of its threads is stuck."""

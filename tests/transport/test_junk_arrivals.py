@@ -119,7 +119,7 @@ def path() -> Iterator[str]:
         yield f"{directory}/door"
 
 
-@pytest.mark.serial
+@pytest.mark.real
 @pytest.mark.parametrize(
     "kind",
     [

@@ -146,7 +146,7 @@ async def test_a_peer_that_asks_for_much_and_takes_nothing_in(autojump_clock: ob
     assert memory_held() <= before
 
 
-@pytest.mark.parametrize("kind", ["memory", pytest.param("doors", marks=pytest.mark.serial)])
+@pytest.mark.parametrize("kind", ["memory", pytest.param("doors", marks=pytest.mark.real)])
 async def test_an_inlet_holds_memory_files_of_its_capacity(kind: str) -> None:
     """Who keeps to no credit finds the inlet full; one file may be longer than that."""
     carrier: Carrier = DoorCarrier() if kind == "doors" else MemoryNetwork().carrier("a")

@@ -111,7 +111,7 @@ strange = pytest.mark.skipif(not IS_ROOT, reason="only root can become another u
 
 
 @pytest.mark.zones
-@pytest.mark.serial
+@pytest.mark.real
 @pytest.mark.skipif("user" not in namespaces.available(), reason="no user namespaces can be made here")
 @pytest.mark.parametrize(
     ("server", "user", "caller", "admitted"),

@@ -54,7 +54,7 @@ class Till(Actor):
         raise NotImplementedError
 
 
-@pytest.mark.serial
+@pytest.mark.real
 @needs_server
 async def test_a_zone_file_puts_a_node_into_a_mesh(tmp_path: Path) -> None:
     """Peers come by the name of their certificate; who is not admitted is told so."""

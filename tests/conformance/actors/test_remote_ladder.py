@@ -31,7 +31,7 @@ from enfilade.actors import (
 from enfilade.transport.payload import RemoteError
 from tests.transport.subjects import Account, nest
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 SECONDS = 100.0
 """After which a test is given up."""

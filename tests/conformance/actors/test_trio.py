@@ -183,7 +183,7 @@ def interrupt(times: int, seconds: float) -> tuple[list[str], int]:
         return [*lines, *rest.split("\n")[:-1]], process.returncode
 
 
-@pytest.mark.serial
+@pytest.mark.real
 def test_act_u5_sigint_once_is_an_orderly_shutdown() -> None:
     """One SIGINT: everything stops in order, and KeyboardInterrupt comes out at the end."""
     lines, status = interrupt(1, 0.05)
@@ -191,7 +191,7 @@ def test_act_u5_sigint_once_is_an_orderly_shutdown() -> None:
     assert status == 130
 
 
-@pytest.mark.serial
+@pytest.mark.real
 def test_act_u5_sigint_twice_kills() -> None:
     """A second SIGINT: what has not stopped is killed at once."""
     lines, status = interrupt(2, 1000)

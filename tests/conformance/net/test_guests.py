@@ -41,7 +41,7 @@ async def test_net_185_a_guest_meets_its_policy() -> None:
         assert await harness.run(CONNECTOR, network=policy) == Returned()
 
 
-@pytest.mark.serial
+@pytest.mark.real
 async def test_net_191_a_guest_that_computes_holds_up_nobody() -> None:
     port = free_port()
     async with open_node("web") as node:

@@ -25,7 +25,7 @@ from tests.hostcalls.engine.script import (
 from tests.hostcalls.engine.test_offload import wait_until_gone
 from tests.hostcalls.engine.test_running import instance_of
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 
 def resident() -> int:

@@ -26,7 +26,7 @@ from tests.hostcalls.engine.script import (
     poll,
 )
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 WATCHDOG = 100.0
 LONG_SLICE = 0.1  # seconds, as the shim asks for

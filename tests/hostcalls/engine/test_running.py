@@ -246,7 +246,7 @@ class TestPreemption:
         assert run.run() is Step.FINISHED
         assert run.results() == [50_000_000]
 
-    @pytest.mark.serial
+    @pytest.mark.real
     def test_it_works_again_after_a_long_rest(self, script: ScriptRunner) -> None:
         """The tick thread sleeps while nothing runs, and wakes for the next run."""
         run = script([SPIN])

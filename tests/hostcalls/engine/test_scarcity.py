@@ -13,7 +13,7 @@ import pytest
 
 from enfilade.hostcalls.engine.config import granted_mappings
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 MAKE = """
     from enfilade.hostcalls.engine import Engine, EngineConfig, Exhausted, InvalidConfig, Limits

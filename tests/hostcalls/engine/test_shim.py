@@ -15,7 +15,7 @@ from tests import c_programs
 
 SHIM = Path(__file__).parents[3] / "hostcalls" / "engine" / "shim"
 
-pytestmark = [pytest.mark.serial, c_programs.patient, c_programs.needs_compiler]
+pytestmark = [pytest.mark.real, c_programs.patient, c_programs.needs_compiler]
 
 
 def make(build: Path, *arguments: str) -> str:

@@ -15,7 +15,7 @@ from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.codec.rkyv import codec
 from tests.hostcalls.kits.builds import build_c, needs_clang
 
-pytestmark = [pytest.mark.serial, needs_clang]
+pytestmark = [pytest.mark.real, needs_clang]
 
 PROGRAMS = Path(__file__).parent
 

@@ -18,7 +18,7 @@ from enfilade.hostcalls.sdk.wat import Assembler
 from tests.docs.page import blocks
 from tests.hostcalls.kits.builds import EXAMPLES, SDK, build, build_c, build_zig, needs_clang, needs_zig
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 
 async def ended(node: Node, guest: Guest) -> Reason:

@@ -12,7 +12,7 @@ from enfilade.actors.guests import Guest, open_guests
 from enfilade.hostcalls.abi.capability import Capability
 from tests.hostcalls.kits.builds import in_every_kit
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 PROGRAMS = Path(__file__).parent
 

@@ -16,7 +16,7 @@ from enfilade.actors.guests.upgrade import upgrade_guest
 from tests.actors.counting_guests import exporter
 from tests.hostcalls.kits.builds import EXAMPLES
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 CAPABILITIES = ["ActorMessage", "TimeRead", "ChannelLifecycle", "ChannelWriter"]
 

@@ -13,7 +13,7 @@ import pytest
 from enfilade.actors import BadArguments, Down, ProcessDied, StartError, UnknownMethod, open_node
 from enfilade.actors.guests import Guest
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 CAPABILITIES = ("ActorMessage", "TimeRead", "ChannelLifecycle", "ChannelWriter")
 

@@ -36,7 +36,7 @@ from tests.transport.mesh.members import PATIENCE, Account, nodes, until
 from tests.transport.mesh.servers import needs_server, running
 from tests.transport.mesh.sites import Site, free_port, kept
 
-pytestmark = [pytest.mark.serial, needs_server]
+pytestmark = [pytest.mark.real, needs_server]
 
 
 @pytest.fixture

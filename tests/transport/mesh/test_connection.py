@@ -16,7 +16,7 @@ from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.settings import MeshError, Server
 from tests.transport.mesh.servers import NatsServer, needs_server, running
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 PATIENCE = 60
 """Seconds for what takes a moment on a machine that is not overloaded."""

@@ -23,7 +23,7 @@ from tests.transport.mesh.test_global_names import holders, runtime, server_of
 
 __all__ = ["runtime"]
 
-pytestmark = [pytest.mark.serial, needs_server]
+pytestmark = [pytest.mark.real, needs_server]
 
 
 async def child_of(supervisor: Ref[Any]) -> Any:

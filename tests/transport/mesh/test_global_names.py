@@ -29,7 +29,7 @@ from tests.transport.mesh.servers import needs_server
 
 __all__ = ["start"]
 
-pytestmark = [pytest.mark.serial, needs_server]
+pytestmark = [pytest.mark.real, needs_server]
 
 LEASE = 1.5
 """Seconds of the leases here: so short that a test can wait for the end of one."""

@@ -32,7 +32,7 @@ from tests.transport.mesh.servers import needs_server
 
 __all__ = ["start"]
 
-pytestmark = [pytest.mark.serial, needs_server]
+pytestmark = [pytest.mark.real, needs_server]
 
 SHORT = Mesh(servers="embedded", lease=1.5)
 """Leases so short that a test can wait for the end of one."""

@@ -23,7 +23,7 @@ from tests.transport.mesh.servers import NatsServer, needs_server, running
 __all__ = ["server", "start"]
 
 
-pytestmark = [pytest.mark.serial, needs_server]
+pytestmark = [pytest.mark.real, needs_server]
 
 
 async def test_mesh_7_nodes_are_found_by_name(server: NatsServer) -> None:

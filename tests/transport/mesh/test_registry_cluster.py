@@ -16,7 +16,7 @@ from enfilade.transport.mesh.registry import NoAnswer, make_bucket
 from tests.transport.mesh.members import PATIENCE, Account, nodes, until
 from tests.transport.mesh.servers import NatsServer, cluster, needs_server
 
-pytestmark = [pytest.mark.serial, pytest.mark.soak, needs_server, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.soak, needs_server, pytest.mark.timeout(300)]
 
 LEASE = 20.0
 

@@ -17,7 +17,7 @@ from tests.transport.mesh.sites import Site, kept
 __all__ = ["start"]
 
 
-pytestmark = [pytest.mark.serial, needs_server]
+pytestmark = [pytest.mark.real, needs_server]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ import pytest
 from enfilade.actors.cli.observe import command
 from tests.actors.cli.command import enfilade, enfilade_here
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.actors.cli.observe import docs_pictures
 from tests.actors.cli.observe.browser import needs_browser
 from tests.actors.cli.observe.pictures import lines_of
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 STALE = "the picture is stale: run `make pictures`"
 

@@ -21,7 +21,7 @@ from tests.actors.cli.observe.browser import Browser, Program, Tab, needs_browse
 from tests.actors.cli.observe.shop import Till, hall, tills
 from tests.actors.cli.observe.web import Hall, watches
 
-pytestmark = [needs_browser, pytest.mark.serial]
+pytestmark = [needs_browser, pytest.mark.real]
 
 VIEWS = (
     "overview",

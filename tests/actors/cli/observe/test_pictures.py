@@ -13,7 +13,7 @@ from enfilade.actors.cli.observe.terminal.app import ObserveApp
 from tests.actors.cli.observe import recorded
 from tests.actors.cli.observe.pictures import compare, lines_of, screen
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.real
 
 SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
 

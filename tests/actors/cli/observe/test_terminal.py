@@ -21,7 +21,7 @@ from enfilade.actors.observing.dump import dump, written
 from enfilade.transport.policy import Rights
 from tests.actors.cli.observe.shop import Till, connecting, hall, shop, tills, viewer
 
-pytestmark = pytest.mark.serial  # about real time: two loops in one thread
+pytestmark = pytest.mark.real  # about real time: two loops in one thread
 
 
 def run(script: Callable[[], Awaitable[None]]) -> None:

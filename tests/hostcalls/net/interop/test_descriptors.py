@@ -89,7 +89,7 @@ async def use(guest: Puppet, peers: list[trio.SocketStream]) -> None:
     await guest.begin(c.NET_HTTP_ACCEPT, abi.NetAccept(listeners[HTTPS]))
 
 
-@pytest.mark.serial
+@pytest.mark.real
 @pytest.mark.parametrize("end", ["kill", "stop", "trap"])
 async def test_nothing_of_a_guest_stays_open(node: Node, end: str) -> None:
     before = sockets()
@@ -112,7 +112,7 @@ async def test_nothing_of_a_guest_stays_open(node: Node, end: str) -> None:
     await until(before)
 
 
-@pytest.mark.serial
+@pytest.mark.real
 async def test_nothing_of_a_node_stays_open(authority: trustme.CA, certificate: trustme.LeafCert) -> None:
     """Everything goes with the node, whatever its guests have open."""
     before = open_descriptors()
