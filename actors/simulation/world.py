@@ -510,7 +510,7 @@ class World(Partitions, Properties, Verdicts):
         return EPOCH + self.hosts[life.name].skew + self.monotonic(life)
 
     async def run_blocking(self, life: Life, function: Callable[..., Any], *args: Any, **_how: Any) -> Any:
-        """Run a function of a life that blocks: what it has for threads. It takes the host's disk's latency."""
+        """Run a blocking function of a life where threads would. It takes the latency of the host's disk."""
         disk = self.hosts[life.name].disk
         await trio.sleep(disk.latency if disk is not None else 0.0)
         return function(*args)
