@@ -19,6 +19,7 @@ import msgspec
 
 from enfilade.actors.cli.files import read_own, read_secret
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.messages.global_name import Global, Taking
 from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.peers.mesh.kind import Kind, check_name
 from enfilade.actors.processes.actor import Actor
@@ -26,7 +27,7 @@ from enfilade.actors.processes.body import is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, Overflow
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
-from enfilade.actors.supervision.remote_entry import RemoteEntry
+from enfilade.actors.supervision.remote_entry import Place, RemoteEntry
 from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, TRACE, Limits, Policy, Rights, Rule
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class MeshTable(_Table):
     beat: float = 0.5
     lease: float = 6.0
     registry: bool = True
+    labels: list[str] = []
     program: str | None = None
 
 
@@ -154,7 +156,11 @@ class ChildTable(_Table):
     net_bind: list[str] | None = None
     net_connect: list[str] | None = None
     nodes: list[str] = []
+    labels: list[str] = []
+    place: Place = "first"
     name: str | None = None
+    global_name: str | None = None
+    taken: Taking = "wait"
     restart: Literal["permanent", "transient", "temporary"] = "permanent"
     shutdown: float | Literal["brutal_kill"] | None = None
     start_timeout: float | None = None
@@ -324,6 +330,9 @@ class ZoneFile(_Table):
         Raises:
             Refusal: a child names something that does not exist or cannot be spawned, or two have one id.
         """
+        for table in self.child:
+            if table.global_name is not None and (self.mesh is None or not self.mesh.registry):
+                raise Refusal(f"child {table.id!r}: a 'global_name' needs a [mesh] with a registry")
         try:
             return check_child_specs([_child(table, directory, self.network) for table in self.child])
         except ValueError as error:
@@ -377,7 +386,7 @@ KEYS: Final = {
         "net_bind",
         "net_connect",
     ),
-    "entry": ("nodes",),
+    "entry": ("nodes", "labels", "place"),
 }
 """What a child can be, and the keys that only such a child has."""
 
@@ -414,7 +423,7 @@ def _child(table: ChildTable, directory: Path, network: NetworkTable) -> Child:
             _target(table, directory, network),
             *table.arguments,
             id=table.id,
-            name=table.name,
+            name=_name(table),
             restart=table.restart,
             shutdown=table.shutdown,
             start_timeout=math.inf if table.start_timeout is None else table.start_timeout,
@@ -426,11 +435,24 @@ def _child(table: ChildTable, directory: Path, network: NetworkTable) -> Child:
         raise Refusal(f"child {table.id!r}: {error}") from error
 
 
+def _name(table: ChildTable) -> str | Global | None:
+    """Return the name of a child: of its node, or of the mesh."""
+    if table.global_name is None:
+        if table.taken != PLAIN.taken:
+            raise ValueError("'taken' belongs to a child with a 'global_name'")
+        return table.name
+    if table.name is not None:
+        raise ValueError("expected a 'name' on the node or a 'global_name' in the mesh, got both")
+    if table.entry is not None:
+        raise ValueError("the node where an 'entry' lives decides about its 'global_name'")
+    return Global(table.global_name, taken=table.taken)
+
+
 def _target(table: ChildTable, directory: Path, network: NetworkTable) -> Any:
     if table.actor is not None:
         return _import(table.actor, directory)
     if table.entry is not None:
-        return RemoteEntry(table.entry, *table.nodes)
+        return RemoteEntry(table.entry, *table.nodes, labels=table.labels, place=table.place)
     return _guest(table, directory, network)
 
 
@@ -506,6 +528,8 @@ def read_zone_file(path: Path) -> ZoneFile:
 _TABLES: Final = (
     ZoneFile,
     NodeTable,
+    MeshTable,
+    KindTable,
     SupervisorTable,
     ChildTable,
     BackoffTable,

@@ -119,6 +119,8 @@ class Peers(Protocol):
     ) -> Callable[[], None]:
         """Start a process on another node as a child of `parent`, linked to it from birth. Not a checkpoint.
 
+        A node of the mesh is connected first, if that is needed.
+
         Args:
             then: called with its ref, the exception that `spawn_on` would raise, or `NO_CONNECTION`.
 
@@ -131,6 +133,14 @@ class Peers(Protocol):
 
     def monitor_nodes(self, ref: Ref[Any]) -> None:
         """Have `NodeUp` and `NodeDown` sent to `ref`, until it ends. Not a checkpoint."""
+
+    def sites(self) -> Sequence[Any]:
+        """The nodes on which processes can be started: those that are connected, and those of the mesh;
+        records of the kind `peers.site.Site`. Not a checkpoint.
+        """
+
+    def monitor_sites(self, ref: Ref[Any]) -> None:
+        """As `monitor_nodes`; `SiteFound` of nodes of the mesh, too. Not a checkpoint."""
 
     def demonitor_nodes(self, ref: Ref[Any]) -> None:
         """Stop sending `NodeUp` and `NodeDown` to `ref`. Not a checkpoint."""

@@ -27,6 +27,7 @@ from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.peers.notices import Notices
 from enfilade.actors.peers.offspring import Offspring
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
+from enfilade.actors.peers.site import Site
 from enfilade.actors.peers.standing import Standing, standings_of
 from enfilade.actors.peers.tokens import Handouts
 from enfilade.actors.peers.watchers import Watchers
@@ -272,9 +273,37 @@ class Distribution:
         then: Callable[[Any], None],
     ) -> Callable[[], None]:
         """See `services.Peers.start_on`."""
+        if self._mesh is not None and self._is_running and peer not in self.rendezvous.peers:
+            return self._reach_and_start(peer, entry, (args, kwargs), parent, then)
         remote = self._peer_node(peer)
         number = remote.ask_spawn(entry, (args, kwargs), then, parent)
         return lambda: remote.abandon(number)
+
+    def _reach_and_start(
+        self, peer: str, entry: str, given: Given, parent: Ref[Any], then: Callable[[Any], None]
+    ) -> Callable[[], None]:
+        """Connect to a node of the mesh first; otherwise as `start_on`."""
+        scope = trio.CancelScope()
+        ways_out: list[Callable[[], None]] = [scope.cancel]
+
+        async def reach() -> None:
+            answer: Any = NO_CONNECTION
+            with scope:
+                try:
+                    remote = await self._reached(peer)
+                    if not scope.cancel_called:
+                        number = remote.ask_spawn(entry, given, then, parent)
+                        ways_out.append(lambda: remote.abandon(number))
+                        return
+                except NotConnected as error:
+                    self.attempt_failed(peer, error, is_known=False)
+                except Exception as error:  # an argument that cannot travel
+                    answer = error
+            if not scope.cancel_called:
+                then(answer)
+
+        self.start_soon(reach)
+        return lambda: ways_out[-1]()
 
     def monitor_nodes(self, ref: Ref[Any]) -> None:
         """Have `NodeUp` and `NodeDown` sent to `ref`, until it ends. Not a checkpoint."""
@@ -283,6 +312,19 @@ class Distribution:
     def demonitor_nodes(self, ref: Ref[Any]) -> None:
         """Stop sending `NodeUp` and `NodeDown` to `ref`. Not a checkpoint."""
         self._watchers.remove(ref)
+
+    def sites(self) -> list[Site]:
+        """See `services.Peers.sites`."""
+        found = [] if self._mesh is None else self._mesh.sites()
+        known = {site.name for site in found}
+        found += [Site(name) for name in self.peers if name not in known]
+        return [site for site in found if not site.is_leaving]
+
+    def monitor_sites(self, ref: Ref[Any]) -> None:
+        """See `services.Peers.monitor_sites`."""
+        self._watchers.add(ref)
+        if self._mesh is not None:
+            self._mesh.seekers.add(ref)
 
     def listen_for_kills(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the name of each node on which this one kills a process."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["NameLost", "NodeDown", "NodeUp"]
+__all__ = ["NameLost", "NodeDown", "NodeUp", "SiteFound"]
 
 
 @attrs.frozen
@@ -20,6 +20,13 @@ class NodeDown:
 
     name: str
     reason: str
+
+
+@attrs.frozen
+class SiteFound:
+    """A node has come to the mesh, or says something else of itself: it may be of use to whoever waits."""
+
+    name: str
 
 
 @attrs.frozen

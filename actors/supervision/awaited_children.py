@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from enfilade.actors.messages.global_name import Global
-from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.events import NodeDown, NodeUp, SiteFound
 from enfilade.actors.supervision.actions import Retry
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.children import ChildRecord
@@ -89,7 +89,7 @@ class AwaitedChildren:
         else:
             self.remote.wait(retry)
 
-    def node_up(self, event: NodeUp) -> list[Retry[Any]]:
+    def node_up(self, event: NodeUp | SiteFound) -> list[Retry[Any]]:
         """A node is there: what waited for it."""
         return [] if self._remote is None else self._remote.node_up(event)
 

@@ -8,23 +8,25 @@ is stopped) is as for any child, because a ref is a ref.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NodeStopped, NotConnected
 from enfilade.actors.messages.reasons import KILL, NO_CONNECTION
-from enfilade.actors.messages.ref import Ref
-from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.messages.ref import Ref, RemoteRef
+from enfilade.actors.peers.events import NodeDown, NodeUp, SiteFound
 from enfilade.actors.processes import links
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.actions import Retry
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.children import ChildRecord
-from enfilade.actors.supervision.remote_entry import RemoteEntry
+from enfilade.actors.supervision.placement import placed
 
 if TYPE_CHECKING:
     from enfilade.actors.node.services import Peers
@@ -34,6 +36,9 @@ __all__ = ["RemoteChildren", "RemoteStart"]
 
 
 AnyRef = Ref[Any]
+
+AVOIDED_SECONDS: Final = 1.0
+"""Time for which nothing is started on a node that could not be reached."""
 
 
 @attrs.define(eq=False)
@@ -70,17 +75,26 @@ class RemoteChildren:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._distribution: Peers = process.node.distribution
-        self._distribution.monitor_nodes(process.ref)
-        self._leaving: set[str] = set()
+        self._distribution.monitor_sites(process.ref)
+        self._avoided: set[str] = set()
+        self._begun: dict[RemoteStart, str] = {}
         self._waiting: list[Retry[AnyRef]] = []
 
     def present(self, spec: Child) -> bool:
         """Tell whether there is a node to start that child on."""
-        return bool(self._present(spec.target))
+        return bool(self._placed(spec))
 
-    def _present(self, target: RemoteEntry) -> list[str]:
-        peers = self._distribution.peers
-        return [node for node in target.nodes if node in peers and node not in self._leaving]
+    def _placed(self, spec: Child) -> list[str]:
+        """Name the nodes that the child can be started on now, the best one first."""
+        sites = [site for site in self._distribution.sites() if site.name not in self._avoided]
+        draw = self._process.node.runtime.random
+        return placed(spec.target, spec.id, sites, children=self._living, draw=draw)
+
+    def _living(self) -> Counter[str]:
+        """Count the children of the supervisor on each node, and those that are about to be there."""
+        links = self._process.links or {}
+        far = (ref.node_name for ref in links if isinstance(ref, RemoteRef))
+        return Counter(far) + Counter(self._begun.values())
 
     def start(self, child: ChildRecord[AnyRef]) -> RemoteStart:
         """Begin to start a child; the supervisor is sent what this returns. Not a checkpoint.
@@ -90,7 +104,7 @@ class RemoteChildren:
             enfilade.transport.PayloadError: an argument cannot travel.
             Refused: the other node may hold no further ref of this one.
         """
-        start = RemoteStart(child, self._present(child.spec.target))
+        start = RemoteStart(child, self._placed(child.spec))
         self._attempt(start)
         return start
 
@@ -102,6 +116,7 @@ class RemoteChildren:
             if isinstance(answer, Started):
                 start.info, answer = answer.info, answer.ref
             start.error = answer
+            self._begun.pop(start, None)
             if process.ended is not None:
                 if isinstance(answer, Ref):
                     answer.deliver(signals.Exit(process.node.ref, KILL, linked=False))
@@ -110,8 +125,10 @@ class RemoteChildren:
                 links.link(process, answer)
                 start.ref = answer
             elif isinstance(answer, NodeStopped):
-                self._leaving.add(node)
+                self._avoided.add(node)
                 start.error = NO_CONNECTION
+            elif answer == NO_CONNECTION and any(site.name == node for site in self._distribution.sites()):
+                self._avoid(node)
             if start.error == NO_CONNECTION and start.left:
                 try:
                     self._attempt(start)
@@ -125,28 +142,39 @@ class RemoteChildren:
             node = start.left.pop(0)
             start.abandon = None
             with suppress(NotConnected):
+                self._begun[start] = node
                 abandon = self._distribution.start_on(
                     node, child.spec.target.entry, process.ref, child.args, child.kwargs, answered
                 )
                 # The request can end the node link before it has left, and the next attempt have begun.
                 if start.abandon is None:
-                    start.abandon = abandon
+                    start.abandon = partial(self._give_up, start, abandon)
                 return
+            del self._begun[start]
         nodes = ", ".join(child.spec.target.nodes)
-        raise NotConnected(nodes, f"none of the nodes {nodes} is connected")
+        raise NotConnected(nodes, f"none of the nodes {nodes} is there")
+
+    def _give_up(self, start: RemoteStart, abandon: Callable[[], None]) -> None:
+        self._begun.pop(start, None)
+        abandon()
+
+    def _avoid(self, node: str) -> None:
+        """Start nothing on a node that could not be reached, for a moment or until it is heard of."""
+        self._avoided.add(node)
+        self._process.send_after(AVOIDED_SECONDS, self._process.ref, SiteFound(node))
 
     def wait(self, retry: Retry[AnyRef]) -> None:
         """Keep `retry` until one of its child's nodes is there."""
         self._waiting = [waiting for waiting in self._waiting if waiting.child.retry is waiting]
         self._waiting.append(retry)
 
-    def node_up(self, event: NodeUp) -> list[Retry[AnyRef]]:
+    def node_up(self, event: NodeUp | SiteFound) -> list[Retry[AnyRef]]:
         """A node is there: what waited for it."""
-        self._leaving.discard(event.name)
-        due = [retry for retry in self._waiting if event.name in retry.child.spec.target.nodes]
+        self._avoided.discard(event.name)
+        due = [retry for retry in self._waiting if self.present(retry.child.spec)]
         self._waiting = [retry for retry in self._waiting if retry not in due]
         return due
 
     def node_down(self, event: NodeDown) -> None:
         """A node is gone, and no longer on its way out."""
-        self._leaving.discard(event.name)
+        self._avoided.discard(event.name)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from enfilade.actors.messages.global_name import Global
-from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, Reason
+from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Reason
 from enfilade.actors.messages.reasons import Shutdown as ShutdownReason
 from enfilade.actors.node.runtime import REAL
 from enfilade.actors.processes.start import Started
@@ -374,8 +374,12 @@ class Strategy(Generic[R]):
 
     def _start_failed(self, child: ChildRecord[R], reason: Reason) -> None:
         """The start in progress failed: what follows depends on what it was for."""
-        self._plan.clear()
         job = self._job
+        if job is BOOT and reason == NO_CONNECTION and self._must_wait(child):
+            self._retry_later(child, math.inf)  # its node went in the middle of it: the others do without
+            self._advance()
+            return
+        self._plan.clear()
         if job is BOOT:
             self._report("start_error", child, reason)
             self._shut_down(ShutdownReason(FailedToStart(child.spec.id, reason)))

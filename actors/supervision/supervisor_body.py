@@ -34,7 +34,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.messages.signals import Call, Cast
-from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.events import NodeDown, NodeUp, SiteFound
 from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.handlers import refuse_unknown, refused, run_sync
@@ -361,7 +361,7 @@ class SupervisorBody(DispatchedBody):
         elif is_wanted and retry is None:
             self._not_started(child, start.error)
 
-    def _node_up(self, event: NodeUp) -> None:
+    def _node_up(self, event: NodeUp | SiteFound) -> None:
         for retry in self._awaited.node_up(event):
             self._perform(self.strategy.retry(retry))
 
@@ -581,6 +581,7 @@ EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
     RemoteStart: SupervisorBody._remote_start_ended,
     StartDue: SupervisorBody._start_due,
     NodeUp: SupervisorBody._node_up,
+    SiteFound: SupervisorBody._node_up,
     NodeDown: SupervisorBody._node_down,
     TimeUp: SupervisorBody._time_up,
 }

@@ -10,6 +10,7 @@ import trio
 
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.directory import INTERVAL, Directory, DirectoryEvent, MeshNode, NodeJoined
+from enfilade.transport.mesh.load import Load, LoadMeter
 from enfilade.transport.mesh.presence import LOST, Death
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
@@ -24,11 +25,10 @@ LONGEST_PAUSE: Final = 2.0
 """Seconds by which the pause may grow: for each known node, and at most."""
 
 MOST_ENTRIES: Final = 256
-MOST_KINDS: Final = 256
 MOST_TEXT: Final = 256
 MOST_SHARDS: Final = 65536
-"""Entries and kinds of a node, characters of a text, and shards of a kind that are taken from an
-announcement.
+"""Entries, labels and kinds of a node each, characters of a text, and shards of a kind that are taken from
+an announcement.
 """
 
 
@@ -42,6 +42,9 @@ class _Announcement(msgspec.Struct, array_like=True):
     entries: list[str] = []
     kinds: list[tuple[str, int]] = []
     is_draining: bool = False
+    labels: list[str] = []
+    lateness: float = 0.0
+    processes: int = 0
 
 
 def _ignore(_: DirectoryEvent) -> None:
@@ -55,6 +58,8 @@ class Announcer:
         connection: to the mesh.
         subjects: of this node.
         entries: what it offers to spawn.
+        labels: the words by which placement finds it.
+        meter: measures its load.
         random: draws a float from 0 to 1: the jitter of pauses.
 
     Attributes:
@@ -68,15 +73,19 @@ class Announcer:
         connection: Connection,
         subjects: Subjects,
         entries: Sequence[str],
+        labels: Sequence[str],
+        meter: LoadMeter,
         *,
         random: Callable[[], float],
     ) -> None:
+        self._meter = meter
         own = MeshNode(
             subjects.node,
             subjects.incarnation,
             os.uname().nodename[:MOST_TEXT],
             os.getpid(),
             tuple(entry for entry in entries if len(entry) <= MOST_TEXT)[:MOST_ENTRIES],
+            labels=tuple(labels),
         )
         self.directory = Directory(own)
         self.listener: Callable[[DirectoryEvent], None] = _ignore
@@ -92,9 +101,21 @@ class Announcer:
         """Announce this node again and again, and find out who is not heard of any more."""
         task_status.started()
         while True:
-            own = self.directory.own
-            texts = own.incarnation, None, own.host, own.process, list(own.entries)
-            self._publish(_Announcement(*texts, list(own.kinds), own.is_draining))
+            own, load = self.directory.own, self._meter.load
+            self._publish(
+                _Announcement(
+                    own.incarnation,
+                    None,
+                    own.host,
+                    own.process,
+                    list(own.entries),
+                    list(own.kinds),
+                    own.is_draining,
+                    list(own.labels),
+                    load.lateness,
+                    load.processes,
+                )
+            )
             self._due = trio.Event()
             with trio.move_on_after(INTERVAL * (0.8 + 0.4 * self._random())):
                 await self._due.wait()
@@ -135,8 +156,9 @@ class Announcer:
         try:
             name = from_token(message.subject.rpartition(".")[2])
             said = msgspec.msgpack.decode(message.payload, type=_Announcement)
-            texts = [name, said.host, said.leaves or "", *said.entries, *(kind for kind, _ in said.kinds)]
-            is_long = len(said.entries) > MOST_ENTRIES or len(said.kinds) > MOST_KINDS
+            lists = [*said.entries, *said.labels, *(kind for kind, _ in said.kinds)]
+            texts = [name, said.host, said.leaves or "", *lists]
+            is_long = max(len(said.entries), len(said.labels), len(said.kinds)) > MOST_ENTRIES
             if is_long or len(name) > MOST_CHARACTERS:
                 raise ValueError("expected a shorter announcement")
             if not all(0 < shards <= MOST_SHARDS for _, shards in said.kinds):
@@ -149,8 +171,17 @@ class Announcer:
         if said.leaves is not None:
             self._tell(self.directory.left(name, said.incarnation, said.leaves))
             return
-        entries, kinds = tuple(said.entries), tuple(said.kinds)
-        node = MeshNode(name, said.incarnation, said.host, said.process, entries, kinds, said.is_draining)
+        node = MeshNode(
+            name,
+            said.incarnation,
+            said.host,
+            said.process,
+            tuple(said.entries),
+            tuple(said.kinds),
+            said.is_draining,
+            tuple(said.labels),
+            Load(said.lateness, said.processes),
+        )
         events = self.directory.announced(node, trio.current_time())
         if any(isinstance(event, NodeJoined) for event in events):
             self._due.set()  # a newcomer does not know this node either

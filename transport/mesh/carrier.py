@@ -40,6 +40,7 @@ from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.doubts import Doubts
 from enfilade.transport.mesh.heartbeats import Heartbeats
 from enfilade.transport.mesh.identity import Identity, client_context
+from enfilade.transport.mesh.load import LoadMeter
 from enfilade.transport.mesh.presence import Death, Presence
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
@@ -96,6 +97,7 @@ class MeshCarrier(Carrier):
         connection: to a server.
         doubts: finds out, after a hint, whether a node has gone.
         heartbeats: of the node, and of those that it watches.
+        meter: measures the load of the node.
         meeting: the inlet that takes Hellos; None without any.
         lost: set when there is no server; another one after that.
         ignored: messages that were passed over, because they were nonsense or not for this node.
@@ -147,8 +149,12 @@ class MeshCarrier(Carrier):
         self.doubts = Doubts(self.connection, subjects, self._presence, self._carry_out)
         if token is not None or identity is not None:
             self.doubts.listen_to_server()
-        self.heartbeats = Heartbeats(self.connection, subjects, self._presence, mesh.beat, self._carry_out)
-        self.announcer = Announcer(self.connection, subjects, entries, random=random)
+        self.meter = LoadMeter()
+        self.heartbeats = Heartbeats(
+            self.connection, subjects, self._presence, mesh.beat, self._carry_out, self.meter
+        )
+        self.announcer = Announcer(self.connection, subjects, entries, mesh.labels, self.meter, random=random)
+        self.heartbeats.load_heard = self.announcer.directory.loaded
 
     @property
     def traits(self) -> Traits:

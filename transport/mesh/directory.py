@@ -11,6 +11,8 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from enfilade.transport.mesh.load import Load
+
 __all__ = ["INTERVAL", "Directory", "DirectoryEvent", "MeshNode", "NodeChanged", "NodeJoined", "NodeLeft"]
 
 INTERVAL: Final = 5.0
@@ -35,6 +37,9 @@ class MeshNode:
         entries: what it offers to spawn, by name; its policy decides for whom.
         kinds: the kinds of keyed actors that it runs now, each with its number of shards.
         is_draining: whether it is about to leave, and takes on nothing new.
+        labels: the words by which placement finds it.
+        load: how busy it was when it was heard last.
+        is_connected: whether this node has a node link with it.
     """
 
     name: str
@@ -44,6 +49,9 @@ class MeshNode:
     entries: tuple[str, ...] = ()
     kinds: tuple[tuple[str, int], ...] = ()
     is_draining: bool = False
+    labels: tuple[str, ...] = ()
+    load: Load = attrs.field(default=Load(), eq=False)
+    is_connected: bool = attrs.field(default=False, eq=False)
 
     def shards_of(self, kind: str) -> int:
         """The number of shards of a kind that the node runs; 0 when it runs none."""
@@ -108,6 +116,12 @@ class Directory:
             events.append(NodeChanged(node))
         self._nodes[node.name] = node, now
         return events
+
+    def loaded(self, name: str, incarnation: int, load: Load) -> None:
+        """Note how busy a start of a node is, which is nothing that anybody is told."""
+        known = self._nodes.get(name)
+        if known is not None and known[0].incarnation == incarnation:
+            self._nodes[name] = attrs.evolve(known[0], load=load), known[1]
 
     def left(self, name: str, incarnation: int, reason: str) -> list[DirectoryEvent]:
         """Note that a start of a node has left, or is dead."""

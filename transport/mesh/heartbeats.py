@@ -2,16 +2,30 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 import trio
 
 from enfilade.transport.mesh.connection import Connection
+from enfilade.transport.mesh.load import Load, LoadMeter
 from enfilade.transport.mesh.presence import Death, Presence
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.subjects import Subjects, from_token
 
 __all__ = ["Heartbeats"]
+
+QUIET_BEATS: Final = 3
+"""Beats that fail to come before what a node said of its load is worth nothing."""
+
+
+class _Beat(msgspec.Struct, array_like=True):
+    """One heart-beat. Fields are added at the end only."""
+
+    incarnation: int
+    number: int
+    lateness: float = 0.0
+    processes: int = 0
 
 
 class Heartbeats:
@@ -23,9 +37,11 @@ class Heartbeats:
         presence: of the others.
         seconds: between two beats.
         carry_out: deals with deaths.
+        meter: measures the load of this node.
 
     Attributes:
         ignored: beats that make no sense.
+        load_heard: is told the load of a node that is watched: its name and incarnation. It must not raise.
     """
 
     def __init__(
@@ -35,8 +51,11 @@ class Heartbeats:
         presence: Presence,
         seconds: float,
         carry_out: Callable[[Sequence[Death]], None],
+        meter: LoadMeter,
     ) -> None:
         self.ignored = 0
+        self.load_heard: Callable[[str, int, Load], None] = lambda *_: None
+        self._meter = meter
         self._connection = connection
         self._subjects = subjects
         self._presence = presence
@@ -51,10 +70,17 @@ class Heartbeats:
         number = 0
         while True:
             number += 1
-            beat = msgspec.msgpack.encode([self._subjects.incarnation, number])
-            self._connection.publish(self._subjects.beat, beat)
+            load = self._meter.load
+            beat = _Beat(self._subjects.incarnation, number, load.lateness, load.processes)
+            self._connection.publish(self._subjects.beat, msgspec.msgpack.encode(beat))
             self._carry_out(self._presence.pass_time(trio.current_time()))
-            await trio.sleep(self._seconds)
+            due = trio.current_time() + self._seconds
+            await trio.sleep_until(due)
+            self._meter.woken(trio.current_time() - due)
+
+    def is_quiet(self, node: str) -> bool:
+        """Tell whether a node that is watched has been silent for some beats."""
+        return self._presence.silence(node, trio.current_time()) > QUIET_BEATS * self._seconds
 
     def watch(self, node: str, incarnation: int) -> None:
         """Watch a start of a node, which has just been heard, until `unwatch` was called as often."""
@@ -77,8 +103,9 @@ class Heartbeats:
     def _heard(self, message: Message) -> None:
         try:
             node = from_token(message.subject.rpartition(".")[2])
-            incarnation, _ = msgspec.msgpack.decode(message.payload, type=tuple[int, int])
+            beat = msgspec.msgpack.decode(message.payload, type=_Beat)
         except (ValueError, msgspec.DecodeError):
             self.ignored += 1
             return
-        self._carry_out(self._presence.heard(node, incarnation, trio.current_time()))
+        self._carry_out(self._presence.heard(node, beat.incarnation, trio.current_time()))
+        self.load_heard(node, beat.incarnation, Load(beat.lateness, beat.processes))

@@ -57,6 +57,10 @@ class Membership:
         self._tasks.append((scope, over))
         await self._nursery.start(run)
 
+    async def announce(self) -> None:
+        """Tell the mesh of the node, which can be reached from now on."""
+        await self.run(self.carrier.announcer.run)
+
     async def leave(self) -> None:
         """Leave the mesh, when all node links are over. Harmless when repeated."""
         with trio.CancelScope(shield=True):
@@ -131,7 +135,6 @@ async def join(
         await carrier.check_name()
         await membership.run(carrier.heartbeats.run)
         await membership.run(carrier.doubts.probe)
-        await membership.run(carrier.announcer.run)
         if membership.shared is not None:
             await membership.run(membership.shared.keep, carrier)
         if mesh.registry:

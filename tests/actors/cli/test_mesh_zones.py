@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
-from enfilade.actors import Actor, Ref, open_node
+from enfilade.actors import Actor, Global, Ref, RemoteEntry, open_node
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.cli.zonefile import read_zone_file
+from enfilade.actors.cli.zonefile import MeshTable, read_zone_file
 from enfilade.transport import NotAdmitted
 from enfilade.transport.mesh import Mesh, MeshError
 from tests.transport.mesh.members import PATIENCE
@@ -155,3 +156,85 @@ def test_a_kind_that_cannot_be_is_refused(tmp_path: Path, change: Callable[[str]
     path.write_text(change(KINDS).format(url="tls://localhost:1"))
     with pytest.raises(Refusal, match=refusal):
         read_zone_file(path).kinds_run(tmp_path)
+
+
+PLACED = (
+    ZONE
+    + """
+[[child]]
+id = "far"
+entry = "Work"
+nodes = ["*@east"]
+labels = ["gpu"]
+place = "spread"
+
+[[child]]
+id = "held"
+actor = "till_actors:Till"
+global_name = "till"
+"""
+)
+
+
+def test_mesh_130_placed_and_global_children_are_read(tmp_path: Path) -> None:
+    (tmp_path / "till_actors.py").write_text(ACTORS)
+    path = tmp_path / "bank.toml"
+    path.write_text(PLACED.format(url="tls://localhost:1"))
+    path.chmod(0o600)
+    _, far, held = read_zone_file(path).children(tmp_path)
+    assert far.target == RemoteEntry("Work", "*@east", labels=["gpu"], place="spread")
+    assert held.name == Global("till", taken="wait")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refusal"),
+    [
+        ('["*@east"]', '["east"]', "child 'far': .*'nodes' is 'east'"),
+        ('["gpu"]', '[""]', "child 'far': .*'labels' is"),
+        ('"spread"', '"best"', "expected one of 'first', 'spread'"),
+        ('= "till"\n', '= ""\n', "child 'held': name must be a text of 1 to 60 bytes"),
+        ('= "till"\n', '= "till"\ntaken = "later"\n', "expected one of 'fail', 'ignore', 'wait'"),
+        ('= "till"\n', '= "till"\nname = "t"\n', "child 'held': expected a 'name' on the node or a"),
+        ('global_name = "till"\n', 'taken = "fail"\n', "child 'held': 'taken' belongs to a child with"),
+        ('global_name = "till"\n', 'place = "hash"\n', "child .held.: .place. belongs to a child"),
+        ('place = "spread"', 'global_name = "x"', "child 'far': the node where an 'entry' lives decides"),
+        ("[mesh]", "[mesh]\nregistry = false", "child .held.: a .global_name. needs a .mesh. with"),
+        ("[mesh]", "[mesh]\nlables = []", "did you mean 'labels'?"),
+    ],
+    ids=range(11),
+)
+def test_mesh_130_each_mistake_has_its_place(tmp_path: Path, old: str, new: str, refusal: str) -> None:
+    (tmp_path / "till_actors.py").write_text(ACTORS)
+    path = tmp_path / "bank.toml"
+    begin, found, end = PLACED.format(url="tls://localhost:1").rpartition(old)
+    assert found
+    path.write_text(begin + new + end)
+    path.chmod(0o600)
+    with pytest.raises(Refusal, match=refusal):
+        read_zone_file(path).children(tmp_path)
+
+
+VALUES = {
+    "servers": '["one"]',
+    "name": '""',
+    "identity": "5",
+    "dead_after": "0.1",
+    "beat": "0.0",
+    "lease": "0.5",
+    "registry": '"yes"',
+    "labels": '[""]',
+    "program": "5",
+}
+
+
+@pytest.mark.parametrize("key", [field.name for field in msgspec.structs.fields(MeshTable)])
+def test_mesh_130_every_key_of_the_mesh_wrong_once(tmp_path: Path, key: str) -> None:
+    """With its place in the file: the table and the key."""
+    path = tmp_path / "bank.toml"
+    wrong = {"servers": '["embedded"]', key: VALUES[key]}
+    lines = [f"{name} = {value}" for name, value in wrong.items()]
+    path.write_text("\n".join(['[node]\nname = "a"\nzone = "b"\n[mesh]', *lines]))
+    path.chmod(0o600)
+    place = "beat" if key == "dead_after" else "server" if key == "servers" else key
+    with pytest.raises(Refusal, match=rf"mesh(\]|\.).*{place}"):
+        read_zone_file(path).mesh_settings(tmp_path)

@@ -156,6 +156,11 @@ class Country:
         self.network.cut("home", name)
         await settle()
 
+    async def lose_later(self, name: str) -> None:
+        """The node link is cut while a slow child starts."""
+        await trio.sleep(0.5)
+        await self.lose(name)
+
     async def find(self, name: str) -> None:
         """The two are connected again."""
         self.network.join("home", name)
@@ -515,6 +520,17 @@ async def test_lost_during_the_start(country: Country, autojump_clock: MockClock
         await trio.sleep(0.5)
         await country.lose("east")
     assert country.living("east") == 0
+
+
+async def test_lost_during_the_first_start(country: Country, autojump_clock: MockClock) -> None:
+    """SUP-94: the supervisor starts without it, as without one whose node was never there."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(country.lose_later, "east")
+        supervisor = await supervise(country, abroad("Slow"), Child(Emigrant, "second", id="second"))
+    assert [isinstance(info.ref, Ref) for info in await shown(supervisor)] == [False, True]
+    await country.find("east")
+    await trio.sleep(2)
+    assert all(isinstance(info.ref, Ref) for info in await shown(supervisor))
 
 
 async def test_lost_while_it_is_stopped(country: Country, autojump_clock: MockClock) -> None:

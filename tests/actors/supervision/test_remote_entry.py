@@ -25,6 +25,10 @@ BAD_ENTRIES: list[tuple[str, Callable[[], Any]]] = [
     ("nodes", lambda: RemoteEntry("x", "@b")),
     ("nodes", lambda: RemoteEntry("x", ["a@b"])),  # type: ignore[arg-type]
     ("absent", lambda: RemoteEntry("x", "a@b", absent="ignore")),  # type: ignore[arg-type]
+    ("place", lambda: RemoteEntry("x", "a@b", place="best")),  # type: ignore[arg-type]
+    ("labels", lambda: RemoteEntry("x", "a@b", labels="gpu")),
+    ("labels", lambda: RemoteEntry("x", "a@b", labels=[""])),
+    ("labels", lambda: RemoteEntry("x", "a@b", labels=5)),  # type: ignore[arg-type]
 ]
 
 

@@ -1,0 +1,136 @@
+"""Children placed on nodes of a mesh that nobody has connected, at real servers."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from enfilade.actors import Actor, Child, Node, Ref, RemoteEntry, Supervisor, open_node
+from enfilade.transport import Policy
+from enfilade.transport.mesh import Mesh
+from tests.transport.mesh.members import PATIENCE, Account, server, until
+from tests.transport.mesh.servers import NatsServer, needs_server
+
+__all__ = ["server"]
+
+pytestmark = [pytest.mark.serial, needs_server]
+
+POLICY = Policy.same_mesh(entries="*")
+
+
+class Task(Actor):
+    """A child that says where it lives."""
+
+    async def where(self) -> str:
+        return self.process.node.full_name
+
+
+@asynccontextmanager
+async def site(url: str, name: str, *labels: str) -> AsyncIterator[Node]:
+    """Open a node on which tasks can be started."""
+    short, _, zone = name.partition("@")
+    mesh = Mesh(servers=url, labels=labels)
+    async with open_node(short, zone=zone, mesh=mesh, policy=POLICY, entries={"Task": Task}) as node:
+        yield node
+
+
+async def stay(leave: trio.Event, url: str, name: str, *labels: str, task_status: Any) -> None:
+    async with site(url, name, *labels):
+        task_status.started()
+        await leave.wait()
+
+
+async def homes(supervisor: Ref[Supervisor], count: int) -> dict[str, str]:
+    """Where each child lives, when so many do."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            infos = await supervisor.within(PATIENCE).call(Supervisor.children)
+            refs = {info.id: info.ref for info in infos if isinstance(info.ref, Ref)}
+            if len(refs) == count:
+                return {each: ref.node_name for each, ref in refs.items()}
+            await trio.sleep(0.01)
+
+
+def six(place: Any, **options: Any) -> list[Child]:
+    return [Child(RemoteEntry("Task", "*@*", place=place, **options), id=f"t{number}") for number in range(6)]
+
+
+async def test_mesh_105_children_are_placed_and_stay(server: NatsServer) -> None:
+    """Spread over those that are there; a fourth node changes nothing, and takes over from one that goes."""
+    async with open_node("desk", zone="hq", mesh=server.url) as desk, trio.open_nursery() as nursery:
+
+        async def come(url: str, name: str, *labels: str) -> trio.Event:
+            leave = trio.Event()
+            await nursery.start(stay, leave, url, name, *labels)
+            return leave
+
+        with trio.fail_after(PATIENCE):
+            leaves = [await come(server.url, "a@east", "gpu"), await come(server.url, "b@west", "gpu")]
+            leaves.append(await come(server.url, "c@north"))
+            await until(lambda: len(desk.mesh.nodes()) == 4)
+            tree = await desk.spawn(Supervisor, six("spread"), intensity=10)
+            before = await homes(tree, 6)
+            assert Counter(before.values()) == {"a@east": 2, "b@west": 2, "c@north": 2}
+            assert set(desk.peers) == {"a@east", "b@west", "c@north"}, "they were connected by the placement"
+            labelled = await desk.spawn(Supervisor, six("first", labels=["gpu"]), intensity=10)
+            assert set((await homes(labelled, 6)).values()) == {"a@east"}
+            leaves.append(await come(server.url, "d@south", "gpu"))
+            await until(lambda: len(desk.mesh.nodes()) == 5)
+            assert await homes(tree, 6) == before, "who lives stays"
+            leaves[0].set()
+            await until(lambda: len(desk.mesh.nodes()) == 4)
+            after = await homes(tree, 6)
+            stayed = {each for each, home in before.items() if home != "a@east"}
+            assert {each for each in before if before[each] == after[each]} == stayed
+            assert after.keys() - stayed == {each for each in after if after[each] == "d@south"}
+            assert set((await homes(labelled, 6)).values()) == {"b@west"}
+        for leave in leaves:
+            leave.set()
+
+
+async def test_mesh_106_a_supervisor_waits_for_a_node_that_nobody_has_named(server: NatsServer) -> None:
+    """The node is found by a pattern when it comes, connected, and the child started, at no restart."""
+    async with open_node("desk", zone="hq", mesh=server.url) as desk:
+        children = [Child(RemoteEntry("Task", "w*@east", labels=["gpu"]), id="t")]
+        tree = await desk.spawn(Supervisor, children, intensity=1)
+        async with site(server.url, "w0@east"), site(server.url, "w1@west", "gpu"):
+            await until(lambda: len(desk.mesh.nodes()) == 3)
+            assert await homes(tree, 0) == {}
+            began = trio.current_time()
+            async with site(server.url, "w2@east", "gpu"):
+                assert await homes(tree, 1) == {"t": "w2@east"}
+            print(f"started {trio.current_time() - began:.3f} s after the node was opened")
+
+
+async def test_a_node_that_cannot_be_reached_is_passed_over(server: NatsServer) -> None:
+    """It admits nobody; the next one of the list has the child, and it is tried again later."""
+    closed = Policy(rules=[])
+    async with (
+        open_node("a", zone="east", mesh=server.url, policy=closed, entries={"Task": Task}),
+        open_node("desk", zone="hq", mesh=server.url) as desk,
+    ):
+        await until(lambda: len(desk.mesh.nodes()) == 2)
+        target = RemoteEntry("Task", "a@east", "b@east")
+        tree = await desk.spawn(Supervisor, [Child(target, id="t")], intensity=1)
+        await trio.sleep(0.1)
+        assert await homes(tree, 0) == {}
+        async with site(server.url, "b@east"):
+            assert await homes(tree, 1) == {"t": "b@east"}
+
+
+async def test_nodes_tell_labels_and_load(server: NatsServer) -> None:
+    async with site(server.url, "a@east", "gpu") as a, open_node("desk", zone="hq", mesh=server.url) as desk:
+        for _ in range(5):
+            await a.spawn(Account)
+        await desk.connect("a@east")
+
+        def told() -> bool:
+            found = [each for each in desk.mesh.nodes() if each.name == "a@east"]
+            return [(each.labels, each.load.processes >= 5, each.is_connected) for each in found] == [
+                (("gpu",), True, True)
+            ]
+
+        await until(told)
