@@ -149,7 +149,7 @@ class _SystemMessage:
 def _target(ref: Ref[Any]) -> Process:
     """Return the process of `ref`, of this node, which may have ended."""
     if isinstance(ref, NameRef):
-        ref = ref.resolve()
+        ref = ref.resolve_here()
     process = process_of(ref)
     if process is None:
         raise TypeError(f"{ref} lives on another node; system messages reach processes of this node")

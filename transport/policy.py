@@ -122,9 +122,9 @@ class Rights:
 
     Attributes:
         exports: shell patterns of the registered names that the peer may send to, call, watch and look up.
-        ends: shell patterns of the registered names whose holders the peer may end: by an exit signal, by an
-            order to stop, by a link. It may end what it started itself, and processes without a name whose
-            refs it was sent, without this right.
+        ends: shell patterns of the registered or global names whose holders the peer may end: by an exit
+            signal, by an order to stop, by a link. It may end what it started itself, and processes without a
+            name whose refs it was sent, without this right.
         entries: shell patterns of the spawn entries that it may start.
         groups: shell patterns of the scopes whose process groups the two nodes share: each tells the other
             its members.

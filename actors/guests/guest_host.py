@@ -336,7 +336,7 @@ class NodeHost:
     def _check_backlog(self, to: Ref[Any], message: bytes | Message) -> None:
         """Raise unless an unbounded mailbox of this node has room for another message of guests."""
         if isinstance(to, NameRef):
-            to = self._process.node.whereis(to.name) or to
+            to = to.present() or to
         process = process_of(to)
         if process is None or process.mailbox.capacity is not None:
             return

@@ -387,6 +387,17 @@ class NameRef(Ref[A]):
             raise NoProcess(self.name, self._home.registry.some(COMPARED))
         return ref if self.limit is None else ref.within(self.limit)
 
+    def present(self) -> Ref[A] | None:
+        """The ref by which to watch the present holder; None when nobody has the name. What monitors use."""
+        return self._home.whereis(self.name)
+
+    def resolve_here(self) -> Ref[A]:
+        """The ref of the present holder, which must be a process of this node. What the runtime itself uses.
+
+        Raises: as `resolve`; and TypeError, when it need not be on this node.
+        """
+        return self.resolve()
+
     def _receiver(self) -> Ref[A]:
         """The ref of who is to get a message: also a holder that has ended, if its mailbox is being kept.
 

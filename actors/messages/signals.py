@@ -36,6 +36,7 @@ __all__ = [
     "NO_KWARGS",
     "ROOM",
     "STOP",
+    "UNANSWERED",
     "Call",
     "Cast",
     "Demonitor",
@@ -230,5 +231,8 @@ class Exit(msgspec.Struct, frozen=True):
     reason: Reason
     linked: bool
 
+
+# What nobody learns of that found no process: a name is looked up anew for it, and not remembered.
+UNANSWERED = (Monitor, Exit)
 
 Signal = Send | Cast | Call | Link | Unlink | UnlinkAck | Monitor | Demonitor | Down | Exit

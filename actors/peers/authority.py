@@ -101,17 +101,23 @@ class Authority:
                 return ref is not None and not is_gone(self._node, to, ref)
 
     def may_end(self, ref: Ref[Any]) -> bool:
-        """Tell whether the peer may end a process: it started it, or may end who holds its name, or its
-        kind, or was sent its ref while it has none.
+        """Tell whether the peer may end a process: it has ended already, or the peer started it, or may end
+        who holds its name, or its kind, or was sent its ref while it has none, or may end who holds a global
+        name that it has.
         """
         process = process_of(ref)
         if isinstance(ref, ArrivedRef):
             return self.rights.may_end(ref.kind)
-        if process is None or self._distribution.offspring.has(self._peer_name, process.serial):
+        if process is None or process.ended is not None:
+            return True
+        if self._distribution.offspring.has(self._peer_name, process.serial):
             return True
         if process.name is not None:
             return self.rights.may_end(process.name)
-        return self._passing.granted.is_whole(ref.serial)
+        names = self._distribution.names
+        return self._passing.granted.is_whole(ref.serial) or (
+            names is not None and any(map(self.rights.may_end, names.held_by(process)))
+        )
 
     def refuse(self, what: str) -> Refused:
         """Log a refusal, and return it: a peer may try any number of times."""

@@ -199,6 +199,11 @@ class Distribution:
         return None if self._mesh is None else self._mesh.kinds_or_none
 
     @property
+    def names(self) -> Any:
+        """The global names of the mesh: a `mesh.global_names.GlobalNames`; None without a registry."""
+        return None if self._mesh is None else self._mesh.names_or_none
+
+    @property
     def peers(self) -> tuple[str, ...]:
         """The names of the nodes that are connected."""
         return tuple(self.rendezvous.peers)

@@ -18,6 +18,7 @@ import attrs
 
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
+from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
@@ -122,6 +123,8 @@ class RefPassing:
         """Lower a ref to the fields that travel."""
         if isinstance(ref, KeyedRef):
             return ["", 0, [ref.kind, ref.key], b"", ""]
+        if isinstance(ref, GlobalRef):
+            return ["", 0, [ref.name], b"", ""]
         target: int | str
         token = b""
         giving = self.giving
@@ -161,8 +164,8 @@ class RefPassing:
             PayloadError: they are none, or name one node too many.
         """
         name, incarnation, target, token, address = fields
-        if type(target) is list and len(target) == 2:
-            return self._revive_keyed(*target)
+        if type(target) is list:
+            return self._revive_wherever(*target)
         if not (
             type(name) is str
             and _is_number(incarnation, 64)
@@ -188,18 +191,22 @@ class RefPassing:
             ref.shown_to = carrier.peer
         return ref
 
-    def _revive_keyed(self, kind: object, key: object) -> Ref[Any]:
-        """Make a ref to a keyed actor.
+    def _revive_wherever(self, *target: object) -> Ref[Any]:
+        """Make a ref to a global name, or to a keyed actor, which are wherever the registry says.
 
         Raises:
             PayloadError: it names none, or this node is in no mesh with a registry.
         """
-        kinds = self._distribution.kinds
-        if kinds is None:
-            raise PayloadError("a ref to a keyed actor is of use to nodes of a mesh with a registry only")
+        names, kinds = self._distribution.names, self._distribution.kinds
+        if names is None or kinds is None:
+            raise PayloadError(
+                "a ref to a global name or to a keyed actor is of use to nodes of a mesh with a registry only"
+            )
         try:
-            return kinds.revived(kind, key)  # type: ignore[no-any-return]
-        except ValueError as error:
+            if len(target) == 1:
+                return names.named(*target)  # type: ignore[no-any-return]
+            return kinds.revived(*target)  # type: ignore[no-any-return]
+        except (TypeError, ValueError) as error:
             raise PayloadError(str(error)) from None
 
     def forget(self) -> None:

@@ -43,6 +43,7 @@ from enfilade.actors.peers.faults import (
 from enfilade.actors.peers.inbound import Inbound
 from enfilade.actors.peers.ledger import Ledger, Linked, undeliverable, unsendable
 from enfilade.actors.peers.long_payloads import Departures
+from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
 from enfilade.actors.peers.ref_passing import Named, RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
@@ -67,6 +68,12 @@ REF: Final = 16
 FAULT: Final = 17
 ASKED: Final = 18
 """Codes of the values that belong to a node link."""
+
+REFS: Final = (
+    *(LocalRef, CheckedRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef),
+    *(KeyedRef, GlobalRef),
+)
+"""The classes of refs, which all travel."""
 
 Encoded = tuple[Any, Sequence[Handle]]
 """A payload, and the handles that travel with it."""
@@ -432,8 +439,7 @@ class RemoteNode:
     # Values that belong to the node link.
 
     def _externals(self) -> list[External]:
-        kinds = (LocalRef, CheckedRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef, KeyedRef)
-        refs = [External(kind, REF, self._passing.lower, self._passing.revive) for kind in kinds]
+        refs = [External(kind, REF, self._passing.lower, self._passing.revive) for kind in REFS]
         faults = [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
         asked = [External(kind, ASKED, lower_reason, revive_reason) for kind in REASONS]
         named = External(Named, REF, self._passing.lower_named, self._passing.revive)

@@ -45,6 +45,7 @@ __all__ = [
     "canonical",
     "link_ended",
     "monitor_fired",
+    "monitor_found",
 ]
 
 A = TypeVar("A", covariant=True)
@@ -198,10 +199,10 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
 
     Raises:
         NoProcess: it is a name that is not registered.
-        TypeError: it is not a ref.
+        TypeError: it is a global name that no process of this node holds, or not a ref.
     """
     if is_a(ref, NameRef):
-        return ref.resolve()
+        return ref.resolve_here()
     process = process_of(ref)
     if process is not None:
         return process.ref
@@ -268,27 +269,43 @@ def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, ta
     name: str | None = None
     ref: Ref[Any] | None
     if type(target) is not LocalRef:
-        if is_a(target, NameRef):
-            target = target.name
         if isinstance(target, str):
-            name, ref = target, node.whereis(target)
+            target = node.named(target)
+        if is_a(target, NameRef):
+            name, ref = target.name, target.present()
         else:
             ref = canonical(target)
-        watched = process_of(ref)
     else:
-        watched = target._process
-        ref = watched.ref
+        ref = target._process.ref
     made = Monitor(process.ref, node.new_number(), ref, name, tag)
     if mode is not None:
         made.alias = alias(process, mode)
         made.alias.monitor = made
-    if watched is process:
-        made.active = False
-        return made
     if process.monitors is None:
         process.monitors = {}
     process.monitors[made.number] = made
-    if watched is not None and watched.ended is None:
+    _watch(process, made)
+    return made
+
+
+def monitor_found(signal: signals.Monitor, found: Ref[Any]) -> None:
+    """Have a monitor that was set up by a name watch the process that was found to hold it."""
+    process = process_of(signal.watcher)
+    made = None if process is None or process.monitors is None else process.monitors.get(signal.tag)
+    if process is not None and made is not None:  # it was not taken down meanwhile
+        made.ref = found
+        _watch(process, made)
+
+
+def _watch(process: Process, made: Monitor) -> None:
+    """Have the process that a monitor of `process` is for tell of its end."""
+    ref = made.ref
+    watched = process_of(ref)
+    if watched is process:
+        made.active = False
+        if process.monitors is not None:
+            process.monitors.pop(made.number, None)
+    elif watched is not None and watched.ended is None:
         if watched.watchers is None:
             watched.watchers = {}
         watched.watchers[made] = None
@@ -296,7 +313,6 @@ def monitor(process: Process, target: Ref[Any] | str, mode: AliasMode | None, ta
         monitor_fired(process, made.number, NO_PROCESS)
     else:
         ref.deliver(signals.Monitor(process.ref, made.number))
-    return made
 
 
 def demonitor(process: Process, target: Monitor, flush: bool) -> bool:

@@ -26,7 +26,7 @@ from enfilade.actors.simulation.custody import LIFE, Life
 from enfilade.actors.simulation.entropy import Entropy
 from enfilade.transport import closing
 
-__all__ = ["Nondeterministic", "Source", "replaced"]
+__all__ = ["Nondeterministic", "Source", "ordered", "replaced"]
 
 
 class Nondeterministic(RuntimeError):
@@ -109,7 +109,7 @@ def replaced(source: Source) -> Iterator[None]:
     with ExitStack() as stack:
         _source = source
         stack.callback(_release)
-        stack.enter_context(_ordered(source.entropy))
+        stack.enter_context(ordered(source.entropy.seed))
         stack.enter_context(_generators_known())
         stack.enter_context(_lines_of_the_living())
         for owner, name, substitute in _substitutes(source):
@@ -124,8 +124,13 @@ def _release() -> None:
 
 
 @contextmanager
-def _ordered(entropy: Entropy) -> Iterator[None]:
-    """Let trio's order of tasks, the global generator and the collection of garbage follow the seed."""
+def ordered(seed: int) -> Iterator[None]:
+    """Let trio's order of tasks, the global generator and the collection of garbage follow a seed, for the
+    length of a block.
+
+    Args:
+        seed: which order it is.
+    """
     scheduler: Any = trio_run  # the hook that trio has for hypothesis
     flag, order, chance = (
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING,
@@ -135,8 +140,8 @@ def _ordered(entropy: Entropy) -> Iterator[None]:
     was_collecting = gc.isenabled()
     gc.disable()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
-    scheduler._r.seed(f"{entropy.seed}/scheduler")
-    random.seed(f"{entropy.seed}/global")
+    scheduler._r.seed(f"{seed}/scheduler")
+    random.seed(f"{seed}/global")
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ __all__ = ["crash_at", "drop_queued", "kill_after", "stall"]
 
 def _process(ref: Ref[Any]) -> Process:
     if isinstance(ref, NameRef):
-        ref = ref.resolve()
+        ref = ref.resolve_here()
     process = process_of(ref)
     if process is None:
         raise TypeError(f"{ref} lives on another node; faults are injected where the process lives")

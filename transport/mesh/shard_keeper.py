@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import trio
 
 from enfilade.transport.mesh.claims import Claims, Held, Taken, count_key, shard_key
+from enfilade.transport.mesh.lease import Claim
 from enfilade.transport.mesh.registry import NoAnswer
 from enfilade.transport.mesh.shards import highest
 
@@ -96,9 +97,10 @@ class ShardKeeper:
         self._fellows = fellows
         self._holder = holder
         self._rebalances = rebalances
-        self._holders: dict[int, str] = {}
+        self._holders: dict[int, Claim] = {}
         self._leaving: dict[int, Held] = {}
         self._forget_at = 0.0
+        self._probe_at = 0.0
         self._agreed_in = 0
         self._changed = trio.Event()
         self._empty = trio.Event()
@@ -167,23 +169,41 @@ class ShardKeeper:
             return POLL_SECONDS
         if self.problem:
             return REST_SECONDS
-        if trio.current_time() >= self._forget_at:
+        now = trio.current_time()
+        if now >= self._forget_at:
             self._holders.clear()
-            self._forget_at = trio.current_time() + FORGET_SECONDS
+            self._forget_at = now + FORGET_SECONDS
         await self._attempt_all([shard for shard in wanted if shard not in self._holders])
-        # Of each holder that is gone one shard shows whether its lease is over.
+        await self._probe(wanted, with_present=now >= self._probe_at)
+        if now >= self._probe_at:
+            self._probe_at = now + REST_SECONDS
         present = {self._own, *self._fellows()}
-        by_holder: dict[str, list[int]] = {}
-        for shard in wanted:
-            if shard not in self.held and self._holders.get(shard, self._own) not in present:
-                by_holder.setdefault(self._holders[shard], []).append(shard)
-        await self._attempt_all([shards[0] for shards in by_holder.values()])
-        over = [shards[1:] for shards in by_holder.values() if shards[0] in self.held]
-        await self._attempt_all([shard for shards in over for shard in shards])
-        is_missing = any(
-            shard not in self.held and self._holders.get(shard) not in present for shard in wanted
+        missing = [self._holders.get(shard) for shard in wanted if shard not in self.held]
+        return (
+            POLL_SECONDS
+            if any(each is None or each.node not in present for each in missing)
+            else REST_SECONDS
         )
-        return POLL_SECONDS if is_missing else REST_SECONDS
+
+    async def _probe(self, wanted: Sequence[int], *, with_present: bool) -> None:
+        """Find out which holders of wanted shards hold them no longer, without having said so.
+
+        Of all shards that were claimed in one term of a lease, one shows whether that term is over.
+
+        Args:
+            wanted: the shards.
+            with_present: whether to look also at nodes that are present, and may have lost their lease for a
+                moment.
+        """
+        present = {self._own, *self._fellows()}
+        by_term: dict[tuple[str, int, int], list[int]] = {}
+        for shard in wanted:
+            claim = self._holders.get(shard)
+            if claim is not None and (with_present or claim.node not in present):
+                by_term.setdefault((claim.node, claim.incarnation, claim.term), []).append(shard)
+        await self._attempt_all([shards[0] for shards in by_term.values()])
+        over = [shards[1:] for shards in by_term.values() if shards[0] in self.held]
+        await self._attempt_all([shard for shards in over for shard in shards])
 
     async def _agree(self) -> None:
         """Find out whether all nodes say the same number of shards, once in each registry.
@@ -218,7 +238,7 @@ class ShardKeeper:
         try:
             held = await self._claims.claim(shard_key(self.kind, shard), self.shards)
         except Taken as taken:
-            self._holders[shard] = taken.claim.node
+            self._holders[shard] = taken.claim
         except NoAnswer as error:
             logger.debug("shard %d of %s cannot be claimed now: %s", shard, self.kind, error)
         else:

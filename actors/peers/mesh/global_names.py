@@ -25,11 +25,12 @@ from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.reasons import NO_PROCESS, LeaseLost
 from enfilade.actors.messages.ref import NodeRef, Ref
 from enfilade.actors.messages.safe_text import safe_repr
-from enfilade.actors.messages.signals import Call, Down, Monitor, Signal
+from enfilade.actors.messages.signals import UNANSWERED, Call, Down, Monitor, Signal
 from enfilade.actors.peers.events import NameLost
 from enfilade.actors.peers.ledger import undeliverable
 from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.remote_refs import HeldRef
+from enfilade.actors.processes.links import monitor_found
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport.mesh.claims import Claims, Fence, Taken, name_key
 from enfilade.transport.mesh.registry import NoAnswer
@@ -116,6 +117,10 @@ class GlobalNames:
         """Tell whether a process holds a name at this moment."""
         held = self._holders.get(name)
         return held is not None and held[0] is process and self._claims.held(name_key(name)) is not None
+
+    def held_by(self, process: Process) -> list[str]:
+        """Return the names that a process holds at this moment."""
+        return [name for name in self._holders if self.holds(process, name)]
 
     def fence(self, process: Process) -> Fence | None:
         """Return the fence of the first name that a process holds at this moment; None without one."""
@@ -217,12 +222,15 @@ class GlobalNames:
 
     # Who holds names elsewhere.
 
+    def here(self, name: str) -> Ref[Any] | None:
+        """Return the process of this node that holds a name at this moment; None when there is none."""
+        held = self._holders.get(name)
+        is_held = held is not None and self._claims.held(name_key(name)) is not None
+        return held[0].ref if held is not None and is_held else None
+
     def known(self, name: str) -> Ref[Any] | None:
         """Return who holds a name, as far as it is known without asking."""
-        held = self._holders.get(name)
-        if held is not None and self._claims.held(name_key(name)) is not None:
-            return held[0].ref
-        return self._known.get(name)
+        return self.here(name) or self._known.get(name)
 
     def forget(self, name: str) -> None:
         """Ask the registry when the name is used next."""
@@ -244,7 +252,8 @@ class GlobalNames:
 
     def deliver(self, ref: GlobalRef, signal: Signal) -> None:
         """Deliver a signal to whoever holds the name of a ref, in the order of all signals to that name."""
-        asking, known = self._asking.get(ref.name), self.known(ref.name)
+        asking = self._asking.get(ref.name)
+        known = self.here(ref.name) if isinstance(signal, UNANSWERED) else self.known(ref.name)
         if asking is not None:
             asking.waiting.append((ref, signal))
         elif known is not None:
@@ -266,7 +275,9 @@ class GlobalNames:
             del self._asking[name]
             asking.over.set()
         for ref, signal in asking.waiting:
-            if holder is not None:
+            if holder is not None and isinstance(signal, Monitor):
+                monitor_found(signal, holder)
+            elif holder is not None:
                 holder.deliver(signal)
             elif isinstance(signal, Call) and error is not None:
                 signal.fail(error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
@@ -17,9 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["GlobalRef", "Holders"]
 
+T = TypeVar("T")
+
 
 class Holders(Protocol):
     """The holders of global names: `global_names.GlobalNames`."""
+
+    def here(self, name: str) -> Ref[Any] | None: ...
 
     def known(self, name: str) -> Ref[Any] | None: ...
 
@@ -35,9 +41,11 @@ class Holders(Protocol):
 class GlobalRef(NameRef[Any]):
     """The holder of a global name at the moment of use.
 
-    The first use asks the registry; who was found is remembered. A call that certainly was not carried out,
-    because that process is no more, is made once more after the registry was asked anew. Messages and casts
-    are not repeated. Two are equal when their names are.
+    The first use asks the registry; who was found is remembered. A call, or an order to stop, that certainly
+    was not carried out, because that process is no more, is made once more after the registry was asked anew.
+    Messages and casts are not repeated. To monitor it, and to send it an exit signal, is to ask the registry
+    in any case, and it can be linked to only where its holder is a process of the same node. Two are equal
+    when their names are.
     """
 
     __slots__ = ("_holders",)
@@ -66,6 +74,17 @@ class GlobalRef(NameRef[Any]):
             raise NoProcess(self.name)
         return ref if self.limit is None else ref.within(self.limit)
 
+    def present(self) -> Ref[Any] | None:
+        return self._holders.here(self.name) or self
+
+    def resolve_here(self) -> Ref[Any]:
+        ref = self._holders.here(self.name)
+        if ref is None:
+            raise TypeError(
+                f"{self} need not be held on this node: use the process that `await node.mesh.whereis` finds"
+            )
+        return ref
+
     def name_of(self, method: Any) -> str:
         holder = self._holders.known(self.name)
         return method_name(method) if holder is None else holder.name_of(method)
@@ -82,7 +101,35 @@ class GlobalRef(NameRef[Any]):
     async def stop(
         self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
     ) -> None:
-        await (await self._found()).stop(reason, timeout, drain=drain)
+        limit = math.inf if timeout is None else timeout
+        await self._ask(limit, lambda ref, left: ref.stop(reason, left, drain=drain))
+
+    async def _ask(self, limit: float, ask: Callable[[Ref[Any], float], Awaitable[T]]) -> T:
+        """Ask the holder, and once more whom the registry names then if it certainly was not asked.
+
+        Args:
+            limit: seconds for all of it.
+            ask: asks a process within so many seconds.
+        """
+        deadline = trio.current_time() + limit
+        with trio.move_on_at(deadline) as scope:
+            first = await self._found()
+        if scope.cancelled_caught:
+            raise CallTimeout(self, limit)
+        try:
+            return await ask(first, _left(deadline))
+        except NotConnected:
+            self._holders.forget(self.name)
+            raise
+        except NoProcess:
+            self._holders.forget(self.name)
+        with trio.move_on_at(deadline) as scope:
+            second = await self._holders.whereis(self.name)
+        if scope.cancelled_caught:
+            raise CallTimeout(self, limit)
+        if second is None or second == first:
+            raise NoProcess(self.name)
+        return await ask(second, _left(deadline))
 
     async def _found(self) -> Ref[Any]:
         ref = await self._holders.find(self.name)
@@ -97,25 +144,7 @@ class GlobalRef(NameRef[Any]):
 
         async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
             limit = self._home.config.call_timeout if self.limit is None else self.limit
-            deadline = trio.current_time() + limit
-            with trio.move_on_at(deadline) as scope:
-                first = await self._found()
-            if scope.cancelled_caught:
-                raise CallTimeout(self, limit)
-            try:
-                return await first.within(_left(deadline)).call(method, *args, **kwargs)
-            except NotConnected:
-                self._holders.forget(self.name)
-                raise
-            except NoProcess:
-                self._holders.forget(self.name)
-            with trio.move_on_at(deadline) as scope:
-                second = await self._holders.whereis(self.name)
-            if scope.cancelled_caught:
-                raise CallTimeout(self, limit)
-            if second is None or second == first:
-                raise NoProcess(self.name)
-            return await second.within(_left(deadline)).call(method, *args, **kwargs)
+            return await self._ask(limit, lambda ref, left: ref.within(left).call(method, *args, **kwargs))
 
     def _limited_to(self, seconds: float) -> GlobalRef:
         return GlobalRef(self._home, self._holders, self.name, seconds)

@@ -292,8 +292,17 @@ class KeyedActors:
         """Ask the registry when the shard of a key is used next."""
         self._owners.pop(self._place(ref), None)
 
-    def deliver(self, ref: KeyedRef, signal: signals.Signal, *, forwarded: bool = False) -> None:
-        """Deliver a signal to the actor of a key, in the order of all signals to its shard."""
+    def deliver(
+        self, ref: KeyedRef, signal: signals.Signal, *, forwarded: bool = False, found: bool = False
+    ) -> None:
+        """Deliver a signal to the actor of a key, in the order of all signals to its shard.
+
+        Args:
+            ref: the actor.
+            signal: what it gets.
+            forwarded: whether another node has sent it on already.
+            found: whether the registry has just said who has the shard.
+        """
         place = self._place(ref)
         looking = self._looking.get(place)
         if looking is None:
@@ -301,6 +310,8 @@ class KeyedActors:
             if here is not None:
                 here.deliver(ref.key, signal)
                 return
+            if isinstance(signal, signals.UNANSWERED) and not found:
+                self._owners.pop(place, None)
             far = self._far(ref, place, forwarded=forwarded)
             if far is not None:
                 far.deliver(signal)
@@ -380,7 +391,7 @@ class KeyedActors:
                 if isinstance(signal, signals.Call) and signal.settled:
                     continue  # nobody waits for it any more
                 if found:
-                    self.deliver(ref, signal, forwarded=forwarded)
+                    self.deliver(ref, signal, forwarded=forwarded, found=True)
                 else:
                     self._fail(ref, signal, looking.error or self._absence(ref))
             looking.error = None if found else looking.error or self._absence(self.ref(place[0], ""))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallTimeout, Moved, NotConnected
+from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from enfilade.transport.wire import Keyed
 
 __all__ = ["ArrivedRef", "HereRef", "KeyedRef"]
+
+T = TypeVar("T")
 
 PAUSE: Final = 0.1
 """Seconds before a call is made again to an actor that has moved: the registry may be behind."""
@@ -112,9 +116,10 @@ class ArrivedRef(_KeyRef):
 class KeyedRef(_KeyRef):
     """The actor of a key, or the single actor of a kind, on whichever node of the mesh it is.
 
-    Messages and calls start it, wherever its shard is; what comes while the shard has no node waits. A call
-    that was certainly not carried out, because the actor is on another node by now, is made again, within its
-    time limit. To monitor it is to watch the actor that there is now, and it cannot be linked to. `send_wait`
+    Messages and calls start it, wherever its shard is; what comes while the shard has no node waits. A call,
+    or an order to stop, that was certainly not carried out, because the actor is on another node by now, is
+    made again, within its time limit. To monitor it is to watch the actor that there is now, and an exit
+    signal is for that one: both ask the registry who has it. It cannot be linked to. `send_wait`
     waits for the way to its node, and for room in its mailbox on this node only. Two are equal when their
     kinds and keys are.
     """
@@ -130,33 +135,49 @@ class KeyedRef(_KeyRef):
         ref = self._kinds.known(self) or await self._kinds.find(self, math.inf)
         await ref.send_wait(message)
 
+    async def stop(
+        self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
+    ) -> None:
+        limit = math.inf if timeout is None else timeout
+        await self._ask(timeout, limit, lambda ref: ref.stop(reason, ref.limit, drain=drain))
+
+    async def _ask(self, limit: float | None, seconds: float, ask: Callable[[Ref[Any]], Awaitable[T]]) -> T:
+        """Ask the actor, wherever it is, and again while it was certainly not asked.
+
+        Args:
+            limit: of the first question, where the way is known; None for what the node says.
+            seconds: for all of it.
+            ask: asks a process within the time limit of a ref.
+        """
+        home, kinds = self._home, self._kinds
+        dispatcher = home.dispatcher
+        if dispatcher.handoffs <= 1:
+            # A call to a process of this node may begin with a checkpoint, after which it might be over.
+            dispatcher.renew_handoffs()
+            await trio.lowlevel.checkpoint()
+        deadline = trio.current_time() + seconds
+        known = kinds.known(self)
+        if known is not None and limit is not None:
+            known = known.within(limit)
+        while True:
+            if known is None:
+                found = await kinds.find(self, deadline)
+                known = found.within(max(0.0, deadline - trio.current_time()))
+                dispatcher.renew_handoffs()
+            try:
+                return await ask(known)
+            except Moved:
+                kinds.forget(self)
+            except NotConnected:
+                kinds.forget(self)
+                raise
+            if trio.current_time() + PAUSE >= deadline:
+                raise CallTimeout(self, seconds)
+            await trio.sleep(PAUSE)
+            known = None
+
     if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
 
         async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
-            home, kinds = self._home, self._kinds
-            dispatcher = home.dispatcher
-            if dispatcher.handoffs <= 1:
-                # A call to a process of this node may begin with a checkpoint, after which it might be over.
-                dispatcher.renew_handoffs()
-                await trio.lowlevel.checkpoint()
-            limit = home.config.call_timeout if self.limit is None else self.limit
-            deadline = trio.current_time() + limit
-            known = kinds.known(self)
-            if known is not None and self.limit is not None:
-                known = known.within(limit)
-            while True:
-                if known is None:
-                    found = await kinds.find(self, deadline)
-                    known = found.within(max(0.0, deadline - trio.current_time()))
-                    dispatcher.renew_handoffs()
-                try:
-                    return await known.call(method, *args, **kwargs)
-                except Moved:
-                    kinds.forget(self)
-                except NotConnected:
-                    kinds.forget(self)
-                    raise
-                if trio.current_time() + PAUSE >= deadline:
-                    raise CallTimeout(self, limit)
-                await trio.sleep(PAUSE)
-                known = None
+            seconds = self._home.config.call_timeout if self.limit is None else self.limit
+            return await self._ask(self.limit, seconds, lambda ref: ref.call(method, *args, **kwargs))

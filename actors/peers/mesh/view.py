@@ -55,11 +55,11 @@ class MeshView:
         self._watchers = Watchers()
         self.seekers = Watchers()
         self._fellows: dict[str, int] = {}
-        self._names: GlobalNames | None = None
+        self.names_or_none: GlobalNames | None = None
         self.kinds_or_none: KeyedActors | None = None
         claims = membership.claims
         if claims is not None:
-            self._names = GlobalNames(distribution, claims)
+            self.names_or_none = GlobalNames(distribution, claims)
             self.kinds_or_none = KeyedActors(distribution, claims, self._known, kinds or {})
             claims.lost, claims.begun = self._lost, self._announce
         self._announcer.listener = self._heard
@@ -108,16 +108,16 @@ class MeshView:
 
     def _lost(self, keys: Sequence[str]) -> None:
         """Take note of what the node holds no longer."""
-        if self._names is not None and self.kinds_or_none is not None:
-            self._names.lost(keys)
+        if self.names_or_none is not None and self.kinds_or_none is not None:
+            self.names_or_none.lost(keys)
             self.kinds_or_none.lost(keys)
             self._announce()
 
     def _heard(self, event: DirectoryEvent) -> None:
         node = event.node
         if isinstance(event, NodeLeft):
-            if self._names is not None:
-                self._names.node_left(node.name)
+            if self.names_or_none is not None:
+                self.names_or_none.node_left(node.name)
             if self.kinds_or_none is not None:
                 self.kinds_or_none.node_left(node.name)
         self._attend(node, is_present=not isinstance(event, NodeLeft))
@@ -185,9 +185,9 @@ class MeshView:
         Raises:
             NoQuorum: the node was opened with `Mesh(registry=False)`.
         """
-        if self._names is None:
+        if self.names_or_none is None:
             raise NoQuorum("global names", "the node was opened with Mesh(registry=False)")
-        return self._names
+        return self.names_or_none
 
     async def register(self, name: str, ref: Ref[Any]) -> None:
         """Give a global name to a process of this node. A checkpoint; cancelled, the name is given back.
@@ -277,7 +277,7 @@ class MeshView:
 
     def fence(self, process: Process) -> Fence | None:
         """Return the fence of a process: see `Process.fence`."""
-        fence = None if self._names is None else self._names.fence(process)
+        fence = None if self.names_or_none is None else self.names_or_none.fence(process)
         if fence is None and self.kinds_or_none is not None:
             fence = self.kinds_or_none.fence(process)
         return fence

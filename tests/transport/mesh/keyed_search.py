@@ -10,6 +10,7 @@ that no call is carried out twice. What is left out to see that the search finds
 """
 
 import enum
+import hashlib
 import math
 import random
 from collections.abc import Callable
@@ -22,12 +23,14 @@ import msgspec
 import trio
 import trio.testing
 
-from enfilade.actors import Actor, CallError, Kind, Node, NotConnected, open_node
+from enfilade.actors import Actor, CallError, Kind, Node, NodeConfig, NotConnected, open_node
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.peers.mesh.activations import Activations
 from enfilade.actors.peers.mesh.keyed import KeyedActors
 from enfilade.actors.peers.remote_call import RemoteCall
+from enfilade.actors.simulation.substitutes import ordered
 from enfilade.transport.mesh import MeshNode
 from enfilade.transport.mesh import claims as claims_module
 from enfilade.transport.mesh.claims import Claims, Fence
@@ -253,14 +256,15 @@ class Site:
         short, _, zone = self.name.partition("@")
         search = self.search
         with self.scope:
-            async with open_node(short, zone=zone) as node, trio.open_nursery() as nursery:
+            config = NodeConfig(runtime=search.runtime(), handle_interrupt=False)
+            async with open_node(short, zone=zone, config=config) as node, trio.open_nursery() as nursery:
                 self.distribution = Distribution(self, node, nursery)
                 self.claims = Claims(
                     Store(search, self),
                     self.name,
                     self.incarnation,
                     clock=self.clock,
-                    entropy=random.randbytes,
+                    entropy=search.random.randbytes,
                 )
                 actor = type("Probing", (Probe,), {"search": search})
                 kind = Kind(actor, idle=1.5, shards=SHARDS)
@@ -302,6 +306,15 @@ class Site:
                 self.keyed.mesh_changed()
             await trio.sleep(0.3)
 
+    def jump(self, seconds: float) -> None:
+        """Have the clock jump, as if the machine had been suspended."""
+        self.jumped += seconds
+        self.jumped_at = trio.current_time()
+        if not self.is_over:  # a suspended machine has not watched others; here no time has passed
+            self.claims._watches.clear()
+            if self.claims._owner is not None:
+                self.claims._owner.reconnected()
+
     def crash(self) -> None:
         """End without a word."""
         self.is_over = True
@@ -318,7 +331,9 @@ class Search:
     """
 
     def __init__(self, seed: int, variant: Variant = Variant.NOTHING, seconds: float = 30.0) -> None:
+        self.seed = seed
         self.random = random.Random(seed)
+        self.log = hashlib.blake2b()
         self.variant = variant
         self.seconds = seconds
         self.loss = self.random.choice([0.002, 0.02, 0.08])
@@ -339,6 +354,16 @@ class Search:
         self.sites = {name: Site(self, name) for name in ("a@x", "b@y", "c@z")}
 
     # The registry.
+
+    def runtime(self) -> NodeRuntime:
+        """What a node has instead of the machine: nothing that no seed determines."""
+        return NodeRuntime(
+            monotonic=trio.current_time,
+            unix_time=trio.current_time,
+            entropy=self.random.randbytes,
+            random=self.random.random,
+            is_deterministic=True,
+        )
 
     def entry(self, key: str, age: float = 0.0) -> Entry:
         at = trio.current_time() - age
@@ -385,6 +410,7 @@ class Search:
 
     def acts(self, key: str, process: Any, number: int) -> None:
         """Check what must hold while a handler begins."""
+        self.note(key, process.node.full_name, process.serial, number)
         if others := self.acting(key, process):
             self.fail(f"{key}: {process} and {others} at a time")
         site = self.sites[process.node.full_name]
@@ -397,6 +423,10 @@ class Search:
         if number in self.done:
             self.fail(f"{key}: call {number} is carried out twice")
         self.done.add(number)
+
+    def note(self, *fields: object) -> None:
+        """Take down what has happened."""
+        self.log.update(repr((trio.current_time(), *fields)).encode())
 
     def fail(self, text: str) -> None:
         self.violation = self.violation or Violation(f"{text}, after {trio.current_time():.3f} s")
@@ -454,12 +484,7 @@ class Search:
             case "leave":
                 site.leave.set()
             case "jump":
-                site.jumped += self.random.uniform(0, 2 * LEASE)
-                site.jumped_at = trio.current_time()
-                if not site.is_over:  # a suspended machine has not watched others; here no time has passed
-                    site.claims._watches.clear()
-                    if site.claims._owner is not None:
-                        site.claims._owner.reconnected()
+                site.jump(self.random.uniform(0, 2 * LEASE))
             case "lose":
                 self.lose()
 
@@ -515,7 +540,7 @@ class Search:
             Violation: what must never happen has.
         """
         nowhere = mock.patch.object(claims_module, "own_place", return_value=Place("", 1, 1))
-        with nowhere, _without(self.variant):
+        with nowhere, _without(self.variant), ordered(self.seed):
             trio.run(self.main, clock=trio.testing.MockClock(autojump_threshold=0))
         return self.answered
 

@@ -12,7 +12,10 @@ import pytest
 import trio
 
 from enfilade.actors import (
+    NO_PROCESS,
+    SHUTDOWN,
     AlreadyStarted,
+    Down,
     Global,
     Ignore,
     NameLost,
@@ -35,6 +38,7 @@ LEASE = 1.5
 """Seconds of the leases here: so short that a test can wait for the end of one."""
 
 SHORT = Mesh(servers="embedded", lease=LEASE)
+LONG = Mesh(servers="embedded", lease=60.0)
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +49,10 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @asynccontextmanager
-async def holders(*names: str) -> AsyncIterator[list[Node]]:
-    """Nodes of a mesh whose leases are short."""
+async def holders(*names: str, mesh: Mesh = SHORT) -> AsyncIterator[list[Node]]:
+    """Nodes of a mesh whose leases are short, unless another is given."""
     with trio.fail_after(PATIENCE):
-        async with nodes(SHORT, *names) as opened:
+        async with nodes(mesh, *names) as opened:
             yield opened
 
 
@@ -310,21 +314,55 @@ async def test_mesh_81_who_has_moved_is_found_by_one_more_call() -> None:
 
 
 async def test_names_are_refs_like_others() -> None:
+    """MESH-23: they compare, and travel."""
     async with holders("a@east", "b@west") as (a, b):
         bank = b.named(Global("bank"))
         assert bank == b.mesh.named("bank")
         assert bank != b.named("bank")
         assert len({bank, b.mesh.named("bank")}) == 1
-        lost: list[Any] = []
-        async with b.mailbox() as me:
-            me.monitor(bank)
-            lost.append((await me.receive()).reason)
-            account = await a.spawn(Account, name=Global("bank"))
-            bank.send(1)
-            assert await bank.within(PATIENCE).call(Account.history) == [1]
-            me.monitor(bank)
-            await account.stop()
-            await me.receive()
+        await a.spawn(Account, name=Global("bank"))
+        there: Ref[Account] = await b.whereis_on("a@east", "account")
+        there.send(bank)
+        assert await there.within(PATIENCE).call(Account.history) == [bank]
+        assert await a.named("account").call(Account.history) == [a.mesh.named("bank")]
         for name in ("", "x" * 61, 7):
             with pytest.raises(ValueError, match="text of 1 to 60 bytes"):
                 b.mesh.named(name)
+
+
+async def test_a_name_is_watched_and_ended_wherever_it_is() -> None:
+    """MESH-22: whoever was remembered; a process that has the name on one node only is not meant."""
+    async with holders("a@east", "b@west", "c@north", mesh=LONG) as (a, b, c):
+        bank = c.named(Global("bank"))
+        await c.spawn(Account, name="bank")
+        async with c.mailbox() as me:
+
+            async def down() -> Down:
+                return await me.receive(Down)
+
+            me.monitor(bank)
+            told = await down()
+            assert (told.ref, told.reason) == (bank, NO_PROCESS)
+            for node in (a, b, c):
+                account = await node.spawn(Account, name=Global("bank"))
+                dropped, monitor = me.monitor(bank), me.monitor(bank)
+                assert me.demonitor(dropped)
+                with pytest.raises(TypeError, match="use the process that"):
+                    me.link(b.named(Global("nobody")) if node is c else bank)
+                await until(lambda monitor=monitor, account=account: monitor.ref == account)
+                assert await bank.within(PATIENCE).call(Account.give, 1) == 1
+                me.exit(bank, SHUTDOWN)
+                told = await down()
+                assert (told.monitor, told.ref, told.reason) == (monitor, account, SHUTDOWN)
+                await until_free(c, "bank")
+            account = await c.spawn(Account, name=Global("bank"))
+            me.link(bank)
+            me.unlink(bank)
+            me.monitor(bank)
+            await bank.stop()
+            assert (await down()).ref == account
+            await until_free(c, "bank")
+            await a.spawn(Account, name=Global("bank"))
+            await bank.stop()  # though c has remembered another
+            with pytest.raises(NoProcess):
+                await bank.stop()

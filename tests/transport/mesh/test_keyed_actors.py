@@ -11,6 +11,7 @@ import trio.testing
 
 from enfilade.actors import (
     NO_PROCESS,
+    SHUTDOWN,
     Actor,
     CallError,
     Down,
@@ -340,3 +341,31 @@ async def test_mesh_98_a_ref_to_a_key() -> None:
         assert received[0] in ("a@east", "b@west")
         assert received[1] == ref
         assert received[2] != NO_PROCESS == received[3]
+
+
+async def test_an_actor_is_watched_and_ended_wherever_it_is() -> None:
+    """MESH-37, MESH-38: also when the node that asks remembers another one for its shard."""
+    async with running(kinds(), "a@east", "b@west", "c@north") as (a, b, c):
+        keys = {await patient(a, str(key)).call(Account.where): str(key) for key in range(40)}
+        await spread(a, b, c)
+        ref = a.mesh.keyed("Account", keys["b@west"])
+        place = a.mesh.kinds._place(ref)
+        c_ref = a.distribution.remote_node("c@north", c.incarnation, "c@north")
+        reasons: list[Any] = []
+
+        async def watch(me: Process) -> None:
+            a.mesh.kinds._owners[place] = c_ref
+            monitor = me.monitor(ref)
+            await patient(a, ref.key).call(Account.where)
+            assert monitor.active
+            a.mesh.kinds._owners[place] = c_ref
+            me.exit(ref, SHUTDOWN)
+            reasons.append((await me.receive(Down)).reason)
+
+        await a.spawn(watch)
+        await until(lambda: reasons == [SHUTDOWN])
+        await patient(a, ref.key).call(Account.where)
+        a.mesh.kinds._owners[place] = c_ref
+        await ref.stop()
+        with pytest.raises(NoProcess):
+            await ref.stop()

@@ -1,8 +1,12 @@
 """The search for two activations of one key at a time: it finds none, and finds what was left out."""
 
+import msgspec
 import pytest
+import trio
 
-from tests.transport.mesh.keyed_search import Search, Variant, Violation
+from enfilade.transport.mesh.registry import SETTLED
+from enfilade.transport.mesh.shard_keeper import REST_SECONDS
+from tests.transport.mesh.keyed_search import KEYS, LEASE, SHARDS, Probe, Search, Variant, Violation
 
 FOUND = r"at a time|twice|fence"
 
@@ -22,6 +26,44 @@ def test_mesh_91_never_two_activations_of_a_key_in_a_few_runs() -> None:
 @pytest.mark.parametrize("first", range(0, 500, 25))
 def test_mesh_91_never_two_activations_of_a_key(first: int) -> None:
     assert sum(Search(seed).run() for seed in range(first, first + 25)) > 250
+
+
+class LostAndFound(Search):
+    """A node loses its lease, and has it again at once, while it is about to hand shards over."""
+
+    async def main(self) -> None:
+        self.calm = True
+        self.lose()
+        self.write(SETTLED, msgspec.msgpack.encode(self.epoch))
+        first, second, _ = self.sites.values()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(first.live)
+            for key in KEYS:
+                ref = first.keyed.keyed("Account", key).within(LEASE)
+                await ref.call(Probe.act, self._number(), 0.0)
+                ref.cast(Probe.act, self._number(), 4.5)  # so its shard is not handed over yet
+            await nursery.start(second.live)
+            keeper = second.keyed.kinds_run["Account"].keeper
+            while not keeper._holders:  # noqa: ASYNC110 - in virtual time
+                await trio.sleep(0.1)
+            first.jump(LEASE)
+            await trio.sleep(REST_SECONDS + 1.0)
+            assert keeper.held.keys() >= set(range(SHARDS)) - keeper._holders.keys()
+            for key in KEYS:
+                await second.keyed.keyed("Account", key).within(1.0).call(Probe.act, self._number(), 0.0)
+            nursery.cancel_scope.cancel()
+
+
+def test_shards_of_a_term_that_is_over_are_claimed_soon() -> None:
+    """MESH-31: also from a node that is present, and has a lease again."""
+    LostAndFound(0).run()
+
+
+def test_a_seed_is_one_run() -> None:
+    runs = [Search(3, seconds=8.0), Search(3, seconds=8.0)]
+    for each in runs:
+        each.run()
+    assert runs[0].log.digest() == runs[1].log.digest() != Search(4).log.digest()
 
 
 @pytest.mark.parametrize(("variant", "seed"), [(Variant.WAIT, 0), (Variant.LEASE, 0)])
