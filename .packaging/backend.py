@@ -19,6 +19,7 @@ CFFI_MODULES = [
     "hostcalls/engine/_build.py:ffibuilder",
 ]
 CORE = Path("actors/core")
+SAMPLING = Path("actors/observing/sampling")
 PACKAGE = Path(".packaging/enfilade")
 """Where setuptools finds the package: its folders are links to those at the top level."""
 
@@ -37,23 +38,29 @@ class SourceArchive(sdist):
                 os.symlink(os.readlink(link), base_dir / link)
 
 
-def core() -> setuptools.Extension:
-    """The compiled core of the actors. It is optional: what it does there is in Python, too."""
+def extension(name: str, folder: Path, *link_flags: str) -> setuptools.Extension:
+    """An extension by the stable interface of Python. It is optional: there is a way to do without."""
     flags = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", *hardening.compile_flags()]
     return setuptools.Extension(
-        "enfilade.actors.core.compiled",
-        sorted(map(str, CORE.glob("*.c"))),
-        depends=sorted(map(str, CORE.glob("*.h"))),
+        name,
+        sorted(map(str, folder.glob("*.c"))),
+        depends=sorted(map(str, folder.glob("*.h"))),
         py_limited_api=True,
         optional=True,
         extra_compile_args=flags,
-        extra_link_args=hardening.link_flags(),
+        extra_link_args=[*link_flags, *hardening.link_flags()],
     )
+
+
+EXTENSIONS = [
+    extension("enfilade.actors.core.compiled", CORE),
+    extension("enfilade.actors.observing.sampling.words", SAMPLING, "-pthread"),
+]
 
 
 class Backend(build_meta._BuildMetaBackend):  # type: ignore[name-defined,misc]
     def run_setup(self, setup_script: str = "setup.py") -> None:
-        setuptools.setup(cffi_modules=CFFI_MODULES, ext_modules=[core()], cmdclass={"sdist": SourceArchive})
+        setuptools.setup(cffi_modules=CFFI_MODULES, ext_modules=EXTENSIONS, cmdclass={"sdist": SourceArchive})
 
 
 _backend = Backend()

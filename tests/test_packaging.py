@@ -44,6 +44,7 @@ KINDS = {".py", ".pyi", ".typed", ".so", ".c", ".h", ".rs", ".toml", ".ts", ".wa
 KINDS |= {".css", ".html", ".js"}
 C_FOLDERS = {
     "actors/core",
+    "actors/observing/sampling",
     "hostcalls/engine/shim",
     "hostcalls/sdk/c",
     "hostcalls/sdk/c/enfilade",
@@ -162,11 +163,17 @@ def test_the_wheel_holds_one_package(wheel: Path) -> None:
     assert {path.suffix or path.name for path in product} == KINDS
     assert not strangers([path.as_posix() for path in product])
     extensions = {path.parent.as_posix() for path in product if path.suffix == ".so"}
-    assert extensions == {"enfilade/actors/core", "enfilade/hostcalls/engine", "enfilade/transport/doors"}
+    assert extensions == {
+        "enfilade/actors/core",
+        "enfilade/actors/observing/sampling",
+        "enfilade/hostcalls/engine",
+        "enfilade/transport/doors",
+    }
     typed = {path.as_posix() for path in product if path.suffix in (".typed", ".pyi")}
     assert typed == {
         "enfilade/py.typed",
         "enfilade/actors/core/compiled.pyi",
+        "enfilade/actors/observing/sampling/words.pyi",
         "enfilade/hostcalls/engine/_engine.pyi",
         "enfilade/transport/doors/_doors.pyi",
     }

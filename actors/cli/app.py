@@ -179,10 +179,15 @@ Given = Annotated[
 @app.command()
 def top(
     door: Given = None,
-    sort: Annotated[str, typer.Option(help="The column by which processes are sorted.")] = "queued",
-    count: Annotated[int, typer.Option(min=1, max=500, help="The number of processes.")] = 20,
+    sort: Annotated[str, typer.Option(help="The column by which processes are sorted.")] = "busy",
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=500, help="The number of processes.")
+    ] = 20,
     every: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between two pictures.")] = 1.0,
-    times: Annotated[int | None, typer.Option(min=1, help="Stop after so many pictures.")] = None,
+    times: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many pictures; 1 where the output is no terminal."),
+    ] = None,
     match: Annotated[str, typer.Option(help="Which processes, such as 'queued > 10'.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print each picture as a JSON document.")] = False,
     secret: Secret = None,
@@ -190,6 +195,8 @@ def top(
     """Show the processes of a node that have most to do, until interrupted."""
     from enfilade.actors.cli.top import show_top
 
+    if times is None and not sys.stdout.isatty():
+        times = 1
     options: dict[str, Any] = {"every": every, "times": times, "match": match, "as_json": json}
     raise typer.Exit(show_top(door, secret, sort=sort, count=count, **options))
 

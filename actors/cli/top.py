@@ -9,6 +9,7 @@ import msgspec
 import trio
 import typer
 
+from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.operator import one_line, visit_node
 from enfilade.actors.cli.places import place_of
 from enfilade.actors.cli.refusal import Refusal
@@ -19,18 +20,36 @@ from enfilade.actors.observing.views import NodeView, TableView
 
 __all__ = ["show_top"]
 
-COLUMNS = ("serial", "name", "label", "actor", "kind", "state", "queued", "rate", "links", "memory", "method")
+COLUMNS = (
+    "serial",
+    "name",
+    "label",
+    "actor",
+    "state",
+    "queued",
+    "rate",
+    "busy",
+    "memory",
+    "restarts",
+    "method",
+)
 WAIT = 30.0
+
+COUNTED = 1.0
+"""Seconds after which there are rates, so that a picture says something."""
+
+SHOWN = {"busy": words.share, "memory": words.size}
+"""What makes the text of those columns that are no plain numbers."""
 
 
 def show_top(
     given: Path | None,
     secret: Path | None,
     *,
-    sort: str = "queued",
+    sort: str = "busy",
     count: int = 20,
     every: float = 1.0,
-    times: int | None = None,
+    times: int | None,
     match: str = "",
     as_json: bool = False,
 ) -> int:
@@ -42,7 +61,7 @@ def show_top(
         sort: a column of the table of processes; the largest come first.
         count: how many processes.
         every: seconds between two pictures.
-        times: how many pictures; None for any number.
+        times: how many pictures; None for any number. The first comes when there are rates.
         match: which processes, as of `TableView`.
         as_json: whether to print each picture as a JSON document on one line.
 
@@ -60,11 +79,13 @@ def show_top(
             raise Refusal(f"node {peer} does not let us observe it; `[[peer]] observe = true` does")
         try:
             async with client.watch(view, every) as table, client.watch(NodeView(), every) as numbers:
+                began = (await _next(table)).update.at
                 shown = 0
                 while times is None or shown < times:
-                    fields = (await _next(numbers)).fields
-                    _print(fields, await _next(table), as_json=as_json)
-                    shown += 1
+                    fields, state = (await _next(numbers)).fields, await _next(table)
+                    if state.update.at - began >= COUNTED:
+                        _print(fields, state, as_json=as_json)
+                        shown += 1
         except (Refused, NoProcess) as error:
             raise Refusal(one_line(error)) from error
         except WatchEnded as error:
@@ -91,18 +112,28 @@ def _print(node: dict[str, Any], table: State, *, as_json: bool) -> None:
     if sys.stdout.isatty():
         typer.echo("\x1b[H\x1b[2J", nl=False)
     moment = time.strftime("%H:%M:%S")
-    numbers = ("processes", "queued", "runnable", "names", "timers", "dead_letters", "crashes")
-    typer.echo(
-        f"{moment} {one_line(node['full_name'])}: "
-        + ", ".join(f"{name.replace('_', ' ')} {node[name]}" for name in numbers)
-    )
+    seen = node["observation"]
+    numbers = {
+        **{name: node[name] for name in ("processes", "queued", "crashes", "dead_letters")},
+        "up": f"{node['uptime']:.0f} s",
+        "busy": words.share(node["loop"]["busy"]),
+        "memory": words.size(node["memory"]["rss"]),
+        "observed for": f"{seen['seconds']:.3f} s",
+    }
+    shown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in numbers.items())
+    typer.echo(f"{moment} {one_line(node['full_name'])}: {shown}")
+    if not seen["sampling"]:
+        typer.echo("it cannot tell how busy each process is: its sampler is not compiled")
     rows = [tuple(name.upper() for name in COLUMNS)]
-    rows += [tuple(_cell(row.get(name)) for name in COLUMNS) for row in table.rows]
+    rows += [tuple(_cell(name, row.get(name)) for name in COLUMNS) for row in table.rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(map(str.ljust, row, widths)).rstrip())
     typer.echo("")
 
 
-def _cell(value: Any) -> str:
-    return "-" if value is None else one_line(value)[:40]
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    shown = SHOWN.get(column)
+    return one_line(value)[:40] if shown is None else shown(value)

@@ -21,6 +21,8 @@ PROCESS_COLUMNS: Final = (
     "capacity",
     "handled",
     "rate",
+    "busy",
+    "seconds",
     "links",
     "monitors",
     "watchers",
@@ -32,8 +34,8 @@ PROCESS_COLUMNS: Final = (
 )
 """The fields of a row of the table of processes."""
 
-COUNTED: Final = frozenset({"handled", "rate"})
-"""The fields that are None unless messages are counted."""
+COUNTED: Final = frozenset({"handled", "rate", "busy", "seconds"})
+"""The fields that are None unless messages are counted; the last two also where no samples can be taken."""
 
 COLUMNS_OF: Final[dict[str, tuple[str, ...]]] = {
     "processes": PROCESS_COLUMNS,

@@ -1,24 +1,28 @@
-"""Counting: how many messages each actor handles, while somebody wants to know.
+"""Counting: how many messages each process handles, and how long that takes, while somebody wants to know.
 
 The dispatcher adds the messages of each turn to a dict, if it is given one; that is all that counting costs a
 sync actor. Once a second the dict is taken and an empty one put in its place, so that its keys are the
 processes that were active, and rates are those of the last second. Calls that their callers run themselves go
 through a function that stands in the place of `DispatchedBody.hand_off` while any node of the program counts.
 
-Sync and async actors are counted, and the hostcalls of guests. Supervisors, function processes and guests
-take their messages themselves, and are not. How long handlers run is not measured: to read the clock at each
-turn would cost half a message.
+How long handlers run is sampled, because to read the clock at each turn would cost half a message: see
+`sampling`. A process is busy for the share of all samples that have found it running.
+
+The messages of sync and async actors are counted, and the hostcalls of guests. Other processes take their
+messages themselves.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.observing.sampling.sampler import Sampler, Samples, new_sampler
 from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.local_ref import process_of
@@ -33,23 +37,86 @@ __all__ = ["Counts"]
 TICK: Final = 1.0
 """Seconds for which a rate is measured."""
 
+AT_ONCE: Final = 1_024
+PAUSE: Final = 0.001
+"""How many processes are gone through at once, and seconds until the next ones."""
+
+
+class _Second:
+    """What was counted and sampled in about a second.
+
+    Args:
+        taken: the messages of each process.
+        seconds: how long it was.
+        samples: who was found running.
+        gone: the addresses of those that have ended in it, which may have been given to others since.
+
+    Attributes:
+        taken: those messages that are not in the rates yet.
+        rates: messages a second, of each serial.
+        shares: the share of the samples, of each serial.
+    """
+
+    def __init__(
+        self, taken: dict[Process, int], seconds: float, samples: Samples, gone: Container[int]
+    ) -> None:
+        self.taken = taken
+        self.seconds = seconds
+        self.rates: dict[int, float] = {}
+        self.shares = {
+            process.serial: count / samples.count
+            for process, count in samples.by_process.items()
+            if process.ended is None
+        }
+        self._samples = samples
+        self._gone = gone
+        self._left = iter(list(taken))
+
+    def some(self) -> Iterator[tuple[Process, int]]:
+        """Take in the next processes and their messages; fewer than `AT_ONCE` are the last."""
+        by_address, gone = self._samples.by_address, self._gone
+        for process in itertools.islice(self._left, AT_ONCE):
+            count = self.taken.pop(process, 0)  # none of one that has ended meanwhile
+            serial = process.serial
+            if count:
+                self.rates[serial] = count / self.seconds
+            found = by_address.get(id(process), 0)
+            if found and process.ended is None and id(process) not in gone:
+                self.shares[serial] = self.shares.get(serial, 0.0) + found / self._samples.count
+            yield process, count
+
+
+NOTHING: Final = Samples(0, {}, {})
+
 
 class Counts(Listener):
     """The counts of one node.
 
     Attributes:
         ended: messages that processes handled which have ended since, by their class.
+        listeners: are told, after each second, the serials of those that were active in it, or in the one
+            before.
+        new_sampler: makes what takes samples of who runs.
     """
 
     def __init__(self, node: Node, changed: Callable[[bool], None]) -> None:
         self._node = node
         self._changed = changed
         self._users = 0
-        self._totals: dict[int, int] = {}
-        self._rates: dict[int, float] = {}
-        self.ended: Counter[str] = Counter()
         self._since = 0.0
         self._timer: Timer | None = None
+        self._sampler: Sampler | None = None
+        self._to_switch: list[Process] = []
+        self.ended: Counter[str] = Counter()
+        self.listeners: list[Callable[[Iterable[int]], None]] = []
+        self.new_sampler: Callable[[Node], Sampler | None] = new_sampler
+        self._clear()
+
+    def _clear(self) -> None:
+        self._totals: dict[int, int] = {}
+        self._seconds: dict[int, float] = {}
+        self._gone: set[int] = set()
+        self._shown = self._taken = _Second({}, 1.0, NOTHING, ())
 
     @property
     def is_on(self) -> bool:
@@ -57,24 +124,30 @@ class Counts(Listener):
         return self._users > 0
 
     @property
+    def is_sampled(self) -> bool:
+        """True while it is found out how long handlers run."""
+        return self._sampler is not None
+
+    @property
     def total(self) -> int:
         """Messages that all actors together have handled since counting began."""
         now = self._node.dispatcher.counted or {}
-        return self.ended.total() + sum(self._totals.values()) + sum(now.values())
+        known = self.ended.total() + sum(self._totals.values())
+        return known + sum(self._taken.taken.values()) + sum(now.values())
 
     def begin(self) -> None:
         """Count, for one user more. Not a checkpoint."""
         self._users += 1
         if self._users > 1:
             return
-        self._totals, self._rates = {}, {}
+        self._clear()
         self.ended.clear()
         self._since = self._node.timers.now()
         self._node.dispatcher.counted = {}
         _HAND_OFF.begin()
         self._node.hooks.add(self)
-        for process in self._node.processes.values():
-            process.body.count_hostcalls(True)
+        self._switch_hostcalls(True)
+        self._sampler = self.new_sampler(self._node)
         self._timer = self._node.timers.call_after(TICK, self._tick)
         self._changed(True)
 
@@ -87,12 +160,14 @@ class Counts(Listener):
             return
         assert self._timer is not None
         self._timer.cancel()
+        if self._sampler is not None:
+            self._sampler.end()
+            self._sampler = None
         self._node.hooks.remove(self)
         _HAND_OFF.end()
         self._node.dispatcher.counted = None
-        for process in self._node.processes.values():
-            process.body.count_hostcalls(False)
-        self._totals, self._rates = {}, {}
+        self._switch_hostcalls(False)
+        self._clear()
         self._changed(False)
 
     def close(self) -> None:
@@ -100,22 +175,56 @@ class Counts(Listener):
         self._users = min(self._users, 1)
         self.end()
 
+    def _switch_hostcalls(self, on: bool) -> None:
+        """Have guests count their hostcalls, or no more: some of the processes now, the others soon."""
+        self._to_switch = list(self._node.processes.values())
+        self._switch_some(self._to_switch, on)
+
+    def _switch_some(self, left: list[Process], on: bool) -> None:
+        if left is not self._to_switch:
+            return  # it has been switched again since
+        for process in left[-AT_ONCE:]:
+            process.body.count_hostcalls(on)
+        del left[-AT_ONCE:]
+        if left:
+            self._node.timers.call_after(PAUSE, self._switch_some, left, on)
+
     def _tick(self) -> None:
         now = self._node.timers.now()
         taken, self._node.dispatcher.counted = self._node.dispatcher.counted or {}, {}
-        seconds, self._since = now - self._since, now
-        self._rates = {process.serial: count / seconds for process, count in taken.items()}
-        for process, count in taken.items():
-            self._totals[process.serial] = self._totals.get(process.serial, 0) + count
+        gone, self._gone = self._gone, set()
+        samples = NOTHING if self._sampler is None else self._sampler.take()
+        self._taken = _Second(taken, now - self._since, samples, gone)
+        self._since = now
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Add some of the second to the sums, and show the second when all of it is there."""
+        second, summed = self._taken, 0
+        for process, count in second.some():
+            summed += 1
+            if count:
+                self._totals[process.serial] = self._totals.get(process.serial, 0) + count
+        if summed == AT_ONCE:
+            self._timer = self._node.timers.call_after(PAUSE, self._sum_up)
+            return
+        for serial, share in second.shares.items():
+            self._seconds[serial] = self._seconds.get(serial, 0.0) + share * second.seconds
+        before, self._shown = self._shown, second
+        for listener in self.listeners:
+            listener(itertools.chain(before.rates, before.shares, second.rates, second.shares))
         self._timer = self._node.timers.call_after(TICK, self._tick)
 
     def process_ended(self, process: Process, reason: Reason) -> None:
         counted = self._node.dispatcher.counted
-        handled = self._totals.pop(process.serial, 0)
+        handled = self._totals.pop(process.serial, 0) + self._taken.taken.pop(process, 0)
         handled += 0 if counted is None else counted.pop(process, 0)
         if handled:
             self.ended[actor_name(process) or ""] += handled
-        self._rates.pop(process.serial, None)
+        self._gone.add(id(process))
+        self._seconds.pop(process.serial, None)
+        for shown in (self._shown.rates, self._shown.shares):
+            shown.pop(process.serial, None)
 
     def handled(self, ref: Ref[Any]) -> int | None:
         """Messages that an actor of this node has handled since counting began; None for what is not an actor
@@ -124,17 +233,41 @@ class Counts(Listener):
         process = process_of(ref)
         if process is None or process.node is not self._node or process.ended is not None:
             return None
-        handled: int | None = self.of(process)["handled"]
-        return handled
+        return self._handled(process)
 
     def of(self, process: Process) -> dict[str, Any]:
-        """The columns of a process that are counted."""
-        shown: dict[str, Any] = {"handled": None, "rate": None}
-        if process.body.kind == "actor":
-            now = self._node.dispatcher.counted or {}
-            shown["handled"] = self._totals.get(process.serial, 0) + now.get(process, 0)
-            shown["rate"] = round(self._rates.get(process.serial, 0.0), 3)
-        return shown
+        """The columns of a process that are counted, or sampled."""
+        return {column: value(self, process) for column, value in VALUES.items()}
+
+    def value(self, process: Process, column: str) -> Any:
+        """One of these columns."""
+        return VALUES[column](self, process)
+
+    def _handled(self, process: Process) -> int | None:
+        if not self.is_on or process.body.kind != "actor":
+            return None
+        now = self._node.dispatcher.counted or {}
+        return self._totals.get(process.serial, 0) + self._taken.taken.get(process, 0) + now.get(process, 0)
+
+    def _rate(self, process: Process) -> float | None:
+        if not self.is_on or process.body.kind != "actor":
+            return None
+        return round(self._shown.rates.get(process.serial, 0.0), 3)
+
+    def _busy(self, process: Process) -> float | None:
+        return round(self._shown.shares.get(process.serial, 0.0), 4) if self.is_sampled else None
+
+    def _seconds_of(self, process: Process) -> float | None:
+        return round(self._seconds.get(process.serial, 0.0), 3) if self.is_sampled else None
+
+
+VALUES: Final[dict[str, Callable[[Counts, Process], Any]]] = {
+    "handled": Counts._handled,
+    "rate": Counts._rate,
+    "busy": Counts._busy,
+    "seconds": Counts._seconds_of,
+}
+"""What makes the value of each column that is counted, or sampled."""
 
 
 class _HandOff:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.errors import NotConnected, Refused
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.control import Control
 from enfilade.actors.observing.dump import dump
 from enfilade.actors.observing.listing import Listing
@@ -100,6 +100,8 @@ class Desk(Listing):
     def _watch(self, observer: Ref[Any], view: Any, interval: float, budget: float) -> Ref[Watch]:
         if not isinstance(observer, Ref):
             raise Refused(f"observer must be a ref, got {safe_repr(observer, 100)}")
+        if observer.node_name != self.asker:
+            raise Refused(f"observer must be a process of {safe_str(self.asker)}, got {safe_str(observer)}")
         least, most = LIMITS["interval_min"], LIMITS["interval_max"]
         if type(interval) not in (int, float) or not least <= interval <= most:
             raise Refused(f"interval must be {least:g} to {most:g} s, got {safe_repr(interval, 100)}")

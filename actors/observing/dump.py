@@ -126,8 +126,8 @@ def _rows(node: Node) -> Iterator[dict[str, Any]]:
 @attempt(())
 def _table(node: Node, of: str, supervisor: int | None = None) -> Iterable[dict[str, Any]]:
     """The rows of a table; none if they change while another thread reads them."""
-    table = table_of(node, TableView(of=of, supervisor=supervisor), None)
-    return [row for item in table.items() if item is not None and (row := table.row(item)) is not None]
+    table = table_of(node, TableView(of=of, supervisor=supervisor), is_counted=False)
+    return [row for row in table.items() if row is not None]
 
 
 def written(records: Iterable[dict[str, Any]]) -> Iterator[bytes]:

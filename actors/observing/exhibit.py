@@ -20,7 +20,7 @@ import attrs
 
 from enfilade.actors.observing.columns import KEYS
 from enfilade.actors.observing.desk import NAMES, Desk
-from enfilade.actors.observing.pictures import EVENTS, PIECE, WindowPicture
+from enfilade.actors.observing.pictures import EVENTS, PIECE
 from enfilade.actors.observing.shots import Changes, Scene, Shot
 from enfilade.actors.observing.subscriptions import kinds_of
 from enfilade.actors.observing.trees import Place, branches_of
@@ -37,6 +37,7 @@ from enfilade.actors.observing.views import (
 )
 from enfilade.actors.observing.walker import Window
 from enfilade.actors.observing.watching import Watching
+from enfilade.actors.observing.windows import WindowPicture
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.supervisor import Supervisor
 
@@ -130,21 +131,11 @@ class _Content:
 class _FiledTable:
     """The rows of a table in a dump."""
 
-    def __init__(self, key: str, rows: Sequence[Record]) -> None:
-        self.key = key
+    def __init__(self, rows: Sequence[Record]) -> None:
         self.rows = rows
 
     def items(self) -> Iterator[Record]:
         yield from self.rows
-
-    def place(self, item: Record, count: int) -> int:
-        return count
-
-    def value(self, item: Record, column: str) -> Any:
-        return item.get(column)
-
-    def row(self, item: Record) -> Record:
-        return item
 
 
 class _FiledWindow(WindowPicture):
@@ -157,10 +148,10 @@ class _FiledWindow(WindowPicture):
             rows = content.children.get(supervisor, []) if supervisor is not None else []
         else:
             rows = content.tables[view.of]
-        self._table = _FiledTable(KEYS[view.of], rows)
+        self._table = _FiledTable(rows)
 
     async def window(self) -> Window:
-        return await self.scene.watching.walker.window(self._table, self.view, [], self.scene.budget)
+        return await self.scene.watching.walker.window(self._table, self.view, self.scene.budget)
 
     def close(self) -> None:
         """Nothing is kept."""

@@ -108,6 +108,15 @@ class Observation:
         """The last crash reports, oldest first."""
         return tuple(self._crashes)
 
+    def forgotten_since(self, number: int) -> int:
+        """The number of events of all kinds between the one of that number and the oldest of the timeline, if
+        that has dropped any.
+        """
+        if len(self._kept) < TIMELINE:
+            return 0
+        oldest = self._kept[0]
+        return max(0, (oldest[1] if isinstance(oldest, tuple) else oldest.number) - number - 1)
+
     # Subscriptions.
 
     @async_block

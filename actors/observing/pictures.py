@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import itertools
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Final
 
-import attrs
-
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
-from enfilade.actors.observing.columns import COUNTED, KEYS
 from enfilade.actors.observing.dump import dump
 from enfilade.actors.observing.event_shown import event_shown
 from enfilade.actors.observing.events import Event
@@ -26,7 +22,7 @@ from enfilade.actors.observing.replica import ReplicaPicture
 from enfilade.actors.observing.rows import detail_of, reason_shown
 from enfilade.actors.observing.shots import Changes, Pictures, Scene, Shot
 from enfilade.actors.observing.subscriptions import kinds_of
-from enfilade.actors.observing.tables import peer_rows, table_of
+from enfilade.actors.observing.tables import peer_rows
 from enfilade.actors.observing.traces import TracePicture
 from enfilade.actors.observing.trees import LivingForest, branches_of
 from enfilade.actors.observing.views import (
@@ -43,10 +39,10 @@ from enfilade.actors.observing.views import (
     TreeView,
 )
 from enfilade.actors.observing.vitals import Rates
-from enfilade.actors.observing.walker import Window
+from enfilade.actors.observing.windows import table_picture
 from enfilade.actors.system import get_status
 
-__all__ = ["EVENTS", "PICTURES", "PIECE", "WindowPicture"]
+__all__ = ["EVENTS", "PICTURES", "PIECE"]
 
 EVENTS: Final = 500
 """How many events an update carries."""
@@ -103,6 +99,7 @@ class NodePicture:
             "observation": {
                 "observers": len(watching.watches),
                 "counting": self._counts.is_on,
+                "sampling": self._counts.is_sampled,
                 "seconds": round(watching.walker.seconds, 6),
                 "budget": self._scene.budget,
                 "every": round(every, 3),
@@ -135,76 +132,6 @@ class MetricsPicture:
         self._scene.watching.metrics.end()
         if self._messages:
             self._scene.watching.count_no_more()
-
-
-class WindowPicture(ABC):
-    """A window of a table."""
-
-    def __init__(self, scene: Scene, view: TableView) -> None:
-        self.scene = scene
-        self.view = view
-        self._key = KEYS[view.of]
-        self._changes = Changes()
-        self._rows: dict[Any, dict[str, Any]] = {}
-
-    @abstractmethod
-    async def window(self) -> Window:
-        """The window as it is now."""
-
-    async def shot(self, *, is_full: bool) -> Shot:
-        window = await self.window()
-        rows = window.rows
-        if self.view.columns:
-            columns = {self._key, *self.view.columns}
-            rows = [{name: value for name, value in row.items() if name in columns} for row in rows]
-        key = self._key
-        before, self._rows = self._rows, {row[key]: row for row in rows}
-        fields = {"total": window.total, "matched": window.matched, "order": [row[key] for row in rows]}
-        data = dict(self._changes.of(fields, is_full=is_full))
-        changed = (self._changed(None if is_full else before.get(row[key]), row) for row in rows)
-        data["rows"] = [row for row in changed if row is not None]
-        if not is_full:
-            data["left"] = [found for found in before if found not in self._rows]
-        return Shot(data)
-
-    def _changed(self, before: dict[str, Any] | None, row: dict[str, Any]) -> dict[str, Any] | None:
-        """The fields of a row that have changed, and its key; None if none has."""
-        if before is None:
-            return row
-        changed = {name: value for name, value in row.items() if before.get(name) != value}
-        return {self._key: row[self._key], **changed} if changed else None
-
-
-class TablePicture(WindowPicture):
-    """A window of a table of a node that runs."""
-
-    def __init__(self, scene: Scene, view: TableView) -> None:
-        super().__init__(scene, view)
-        wanted = {*view.columns, view.sort} if view.columns else COUNTED
-        self._is_counted = (view.of == "processes" and not COUNTED.isdisjoint(wanted)) or view.of == "guests"
-        self._counts = scene.watching.count() if self._is_counted else None
-        self._look = scene.watching.vitals.begin() if view.of == "peers" else None
-        self._links: dict[str, Rates] = {}
-
-    async def window(self) -> Window:
-        view, watching = self.view, self.scene.watching
-        table = table_of(watching.node, view, self._counts)
-        has_graves = view.of == "processes" and view.grave
-        ended = watching.grave.since(watching.now() - view.grave) if has_graves else []
-        window = await watching.walker.window(table, view, ended, self.scene.budget)
-        if view.of != "peers":
-            return window
-        now = watching.now()
-        rows = [
-            watching.link_shown(row, self._links.setdefault(row["name"], Rates()), now) for row in window.rows
-        ]
-        return attrs.evolve(window, rows=rows)
-
-    def close(self) -> None:
-        if self._is_counted:
-            self.scene.watching.count_no_more()
-        if self._look is not None:
-            self.scene.watching.vitals.end(self._look)
 
 
 class TreePicture:
@@ -280,10 +207,10 @@ class EventPicture:
         node = scene.watching.node
         self._scene = scene
         self.kinds = kinds_of(view.kinds)
-        self._missed = 0
         observation: Any = node.observation
         self._observation = observation
         kept = [event for event in (*node.timeline, *node.crashes) if event.number > view.since]
+        self._missed = observation.forgotten_since(view.since) if view.since else 0
         self._waiting: list[Event] = sorted(
             (event for event in kept if event.kind in self.kinds), key=lambda event: event.number
         )
@@ -393,7 +320,7 @@ class DumpPicture:
 PICTURES: Final[Pictures] = {
     NodeView: NodePicture,
     MetricsView: MetricsPicture,
-    TableView: TablePicture,
+    TableView: table_picture,
     TreeView: TreePicture,
     ProcessView: ProcessPicture,
     EventView: EventPicture,

@@ -6,6 +6,7 @@ Without the right to inspect, a row has nothing in it that the program's data co
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages import signals
@@ -15,7 +16,7 @@ from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.observing.columns import PROCESS_COLUMNS
 from enfilade.actors.observing.crashes import state_shown
 from enfilade.actors.observing.events import why
-from enfilade.actors.processes.identity import actor_name, identity_of
+from enfilade.actors.processes.identity import actor_name, identity_of, supervisor_of
 from enfilade.actors.processes.timers import owned_timers
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 __all__ = [
     "described",
     "detail_of",
-    "key_of",
     "reason_shown",
     "row_of",
     "row_of_ended",
     "shown_ref",
     "stack_of",
     "state_of",
+    "value_of",
 ]
 
 RECORD: Final = 700
@@ -63,52 +64,45 @@ def state_of(process: Process) -> str:
     return "waiting" if body.is_plain or process.wanted is not None else "idle"
 
 
-def key_of(process: Process, column: str) -> Any:
-    """The value of a column, without making the row."""
-    if column == "serial":
-        return process.serial
-    if column == "queued":
-        return len(process.queue)
-    if column in ("name", "label"):
-        return getattr(process, column)
-    if column == "state":
-        return state_of(process)
-    if column == "actor":
-        return actor_name(process)
-    if column == "waits_for":
-        return None if process.awaited is None else shown_ref(process.awaited.target)
-    if column in ("links", "monitors", "watchers"):
-        return len(getattr(process, column) or ())
-    return row_of(process)[column]
+def value_of(process: Process, column: str) -> Any:
+    """The value of a column for a living process, without making the row; None for another column."""
+    value = VALUES.get(column)
+    return None if value is None else value(process)
 
 
-def row_of(process: Process) -> dict[str, Any]:
-    """The row of a living process."""
-    who = identity_of(process)
+def row_of(process: Process, columns: Iterable[str] = PROCESS_COLUMNS) -> dict[str, Any]:
+    """The row of a living process, without what is known by counting."""
+    return {column: VALUES[column](process) for column in columns if column in VALUES}
+
+
+def _place_of(process: Process) -> tuple[Any, int]:
+    """The id of a process under its supervisor, and how often that has restarted it."""
+    supervisor = supervisor_of(process)
+    place: tuple[Any, int] = (None, 0) if supervisor is None else supervisor.body.place_of(process.ref)
+    return place
+
+
+def _supervisor(process: Process) -> int | None:
+    supervisor = supervisor_of(process)
+    return None if supervisor is None else supervisor.serial
+
+
+def _child_id(process: Process) -> str | None:
+    child_id = _place_of(process)[0]
+    return None if child_id is None else safe_str(child_id)
+
+
+def _serial(process: Process) -> int:
+    return process.serial
+
+
+def _capacity(process: Process) -> int | None:
+    return process.mailbox.capacity
+
+
+def _method(process: Process) -> str | None:
     at_hand = process.at_hand
-    method = safe_str(at_hand.method) if at_hand is not None and at_hand.method else None
-    return {
-        "serial": process.serial,
-        "name": who.name,
-        "label": None if who.label is None else safe_str(who.label),
-        "kind": process.body.kind,
-        "actor": who.actor,
-        "parent": who.parent.serial,
-        "supervisor": None if who.supervisor is None else who.supervisor.serial,
-        "child_id": None if who.child_id is None else safe_str(who.child_id),
-        "restarts": who.restarts,
-        "state": state_of(process),
-        "queued": len(process.queue),
-        "capacity": process.mailbox.capacity,
-        "links": len(process.links or ()),
-        "monitors": len(process.monitors or ()),
-        "watchers": len(process.watchers or ()),
-        "timers": sum(1 for _ in owned_timers(process)),
-        "memory": memory_of(process),
-        "method": method,
-        "waits_for": None if process.awaited is None else shown_ref(process.awaited.target),
-        "reason": None,
-    }
+    return safe_str(at_hand.method) if at_hand is not None and at_hand.method else None
 
 
 def row_of_ended(process: Process, reason: Reason, *, inspects: bool = False) -> dict[str, Any]:
@@ -148,6 +142,31 @@ def memory_of(process: Process) -> int:
     if type(attributes) is dict:
         size += sys.getsizeof(attributes)
     return size
+
+
+VALUES: Final[dict[str, Callable[[Process], Any]]] = {
+    "serial": _serial,
+    "name": lambda process: process.name,
+    "label": lambda process: None if process.label is None else safe_str(process.label),
+    "kind": lambda process: process.body.kind,
+    "actor": actor_name,
+    "parent": lambda process: process.parent.serial,
+    "supervisor": _supervisor,
+    "child_id": _child_id,
+    "restarts": lambda process: _place_of(process)[1],
+    "state": state_of,
+    "queued": lambda process: len(process.queue),
+    "capacity": _capacity,
+    "links": lambda process: len(process.links or ()),
+    "monitors": lambda process: len(process.monitors or ()),
+    "watchers": lambda process: len(process.watchers or ()),
+    "timers": lambda process: sum(1 for _ in owned_timers(process)),
+    "memory": memory_of,
+    "method": _method,
+    "waits_for": lambda process: None if process.awaited is None else shown_ref(process.awaited.target),
+    "reason": lambda process: None,
+}
+"""What makes the value of each column of a living process; those that are counted are not among them."""
 
 
 def detail_of(process: Process, *, inspects: bool) -> dict[str, Any]:

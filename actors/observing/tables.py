@@ -1,8 +1,7 @@
 """The tables of a node, of which observers are shown windows: what is in each, and the row of an item.
 
-A table gives its items one after the other, so that the walk can rest between them; a None among them is a
-step that has found nothing. Rows are made for the items of a window alone, unless the view sorts or matches
-by what only a row has.
+A table gives its rows one after the other, so that the walk can rest between them; a None among them is a
+step that has found nothing. The table of processes is elsewhere: see `windows.ProcessWindow`.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.messages.signals import Exit, Notice
-from enfilade.actors.observing.columns import COUNTED, KEYS
-from enfilade.actors.observing.rows import key_of, row_of, shown_ref, state_of
+from enfilade.actors.observing.rows import shown_ref, state_of
 from enfilade.actors.observing.trees import children_of
 from enfilade.actors.patterns.pool import Pool
 from enfilade.actors.processes.identity import actor_name
@@ -26,7 +24,6 @@ from enfilade.actors.processes.timers import Timer
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
-    from enfilade.actors.observing.counting import Counts
     from enfilade.actors.observing.views import TableView
     from enfilade.actors.observing.walker import Table
     from enfilade.actors.processes.process import Process
@@ -34,56 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["table_of"]
 
 
-@attrs.frozen
-class ProcessTable:
-    """The processes of a node, oldest first.
-
-    Attributes:
-        counts: what is known by counting; None while nothing is counted.
-    """
-
-    node: Node
-    counts: Counts | None = None
-
-    key = "serial"
-
-    def items(self) -> Iterator[Process | None]:
-        for process in list(self.node.processes.values()):
-            yield process if process.ended is None else None
-
-    def place(self, item: Process, count: int) -> int:
-        return item.serial
-
-    def value(self, item: Process, column: str) -> Any:
-        if column in COUNTED:
-            return None if self.counts is None else self.counts.of(item)[column]
-        return key_of(item, column)
-
-    def row(self, item: Process) -> dict[str, Any] | None:
-        if item.ended is not None:
-            return None
-        row = row_of(item)
-        return row if self.counts is None else {**row, **self.counts.of(item)}
-
-
-class _Rows:
-    """The base of those tables whose items are their rows."""
-
-    def __init__(self, node: Node, key: str) -> None:
+class _Table:
+    def __init__(self, node: Node) -> None:
         self.node = node
-        self.key = key
-
-    def place(self, item: dict[str, Any], count: int) -> int:
-        return count
-
-    def value(self, item: dict[str, Any], column: str) -> Any:
-        return item[column]
-
-    def row(self, item: dict[str, Any]) -> dict[str, Any]:
-        return item
 
 
-class _Names(_Rows):
+class _Names(_Table):
     def items(self) -> Iterator[dict[str, Any] | None]:
         for name in self.node.registry.names():
             process = process_of(self.node.whereis(name))
@@ -93,7 +46,7 @@ class _Names(_Rows):
                 yield {"name": safe_str(name), "serial": process.serial, "actor": actor_name(process)}
 
 
-class _Links(_Rows):
+class _Links(_Table):
     """Each link once: by the older of its two processes, if both live here."""
 
     def items(self) -> Iterator[dict[str, Any] | None]:
@@ -116,7 +69,7 @@ class _Links(_Rows):
         }
 
 
-class _Timers(_Rows):
+class _Timers(_Table):
     def items(self) -> Iterator[dict[str, Any] | None]:
         now = self.node.timers.now()
         for number, timer in self.node.timers.pending():
@@ -146,7 +99,7 @@ def _purpose(timer: Timer) -> tuple[str, str | None]:
     return "other", None
 
 
-class _Groups(_Rows):
+class _Groups(_Table):
     def items(self) -> Iterator[dict[str, Any] | None]:
         for scope in self.node.groups.scopes():
             for group in scope.which_groups():
@@ -160,7 +113,7 @@ class _Groups(_Rows):
                 }
 
 
-class _Pools(_Rows):
+class _Pools(_Table):
     def items(self) -> Iterator[dict[str, Any] | None]:
         for process in list(self.node.processes.values()):
             pool = process.body.actor
@@ -183,9 +136,9 @@ class _Pools(_Rows):
         }
 
 
-class _Guests(_Rows):
-    def __init__(self, node: Node, key: str, *, is_counted: bool) -> None:
-        super().__init__(node, key)
+class _Guests(_Table):
+    def __init__(self, node: Node, *, is_counted: bool) -> None:
+        super().__init__(node)
         self._is_counted = is_counted
 
     def items(self) -> Iterator[dict[str, Any] | None]:
@@ -206,14 +159,14 @@ class _Guests(_Rows):
         }
 
 
-class _Peers(_Rows):
+class _Peers(_Table):
     def items(self) -> Iterator[dict[str, Any] | None]:
         yield from peer_rows(self.node)
 
 
-class _Children(_Rows):
-    def __init__(self, node: Node, key: str, supervisor: int | None) -> None:
-        super().__init__(node, key)
+class _Children(_Table):
+    def __init__(self, node: Node, supervisor: int | None) -> None:
+        super().__init__(node)
         self._supervisor = supervisor
 
     def items(self) -> Iterator[dict[str, Any] | None]:
@@ -254,19 +207,22 @@ def peer_rows(node: Node) -> list[dict[str, Any]]:
     return [attrs.asdict(standing) for standing in standings]
 
 
-def table_of(node: Node, view: TableView, counts: Counts | None) -> Table:
-    """The table that a view shows."""
-    key = KEYS[view.of]
-    if view.of == "processes":
-        return ProcessTable(node, counts)
+def table_of(node: Node, view: TableView, *, is_counted: bool) -> Table:
+    """The table that a view shows: any but that of processes, which is ranked.
+
+    Args:
+        node: whose table it is.
+        view: says which.
+        is_counted: whether hostcalls are counted.
+    """
     if view.of == "guests":
-        return _Guests(node, key, is_counted=counts is not None)
+        return _Guests(node, is_counted=is_counted)
     if view.of == "children":
-        return _Children(node, key, view.supervisor)
-    return ROWS[view.of](node, key)
+        return _Children(node, view.supervisor)
+    return TABLES[view.of](node)
 
 
-ROWS: Final[dict[str, type[_Names | _Links | _Timers | _Groups | _Pools | _Peers]]] = {
+TABLES: Final[dict[str, type[_Names | _Links | _Timers | _Groups | _Pools | _Peers]]] = {
     "names": _Names,
     "links": _Links,
     "timers": _Timers,

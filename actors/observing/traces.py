@@ -159,7 +159,7 @@ class TracePicture(Listener):
             "contents": self._contents(process, message),
             **fields,
         }
-        if not self._match.is_open and not self._match(entry):
+        if not self._match.is_open and not self._match(entry.get):
             return False
         if now - self._second >= 1.0:
             self._second, self._in_second = now, 0

@@ -8,6 +8,7 @@ the interval longer.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
@@ -17,9 +18,9 @@ import trio
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.matching import Match
 from enfilade.actors.observing.node_numbers import SUMMED, add_to_sums
+from enfilade.actors.observing.order import Key, key_of
 from enfilade.actors.observing.rows import row_of_ended
 
 if TYPE_CHECKING:
@@ -54,25 +55,10 @@ class Window:
 
 
 class Table(Protocol):
-    """A table.
+    """A table, whose items are its rows."""
 
-    Attributes:
-        key: the column that tells its rows apart.
-    """
-
-    key: str
-
-    def items(self) -> Iterator[Any]:
-        """The items, in the order of the table; None for a step without one."""
-
-    def place(self, item: Any, count: int) -> int:
-        """The place of an item among all; `count` is its place among those that match."""
-
-    def value(self, item: Any, column: str) -> Any:
-        """The value of a column, without making the whole row where that can be avoided."""
-
-    def row(self, item: Any) -> dict[str, Any] | None:
-        """The row of an item; None when it is gone."""
+    def items(self) -> Iterator[dict[str, Any] | None]:
+        """The rows, in the order of the table; None for a step without one."""
 
 
 class Grave(Listener):
@@ -98,113 +84,117 @@ class Walker:
     """The walker of one node.
 
     Attributes:
+        turn: held by whoever it works for.
+        clock: what it measures its work by, in seconds.
         seconds: how long it has worked so far.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._turn = trio.Lock()
+        self.clock = node.runtime.monotonic
+        self._since_rest = 0.0
+        self.turn = trio.Lock()
         self.seconds = 0.0
 
     async def each(self, items: Iterable[T], budget: float) -> Any:
         """Iterate over `items` in steps, with rests between them. A checkpoint after each step."""
-        clock = self._node.runtime.monotonic
-        began = clock()
+        began = self.clock()
         for number, item in enumerate(items):
             yield item
-            if number % LOOK == LOOK - 1 and (used := clock() - began) >= STEP:
-                self.seconds += used
-                await trio.sleep(used * (1 - budget) / budget)
-                began = clock()
-        self.seconds += clock() - began
+            if number % LOOK == LOOK - 1:
+                now = self.clock()
+                if self._worked(now - began) >= STEP:
+                    await self._rest(budget)
+                    now = self.clock()
+                began = now
+        self._worked(self.clock() - began)
 
-    async def window(
-        self, table: Table, view: TableView, ended: list[dict[str, Any]], budget: float
-    ) -> Window:
-        """The window of a table that `view` asks for; `ended` are rows that it has beside its own."""
-        async with self._turn:
-            return await self._window(table, view, ended, budget)
+    async def work(self, some: Callable[[], bool], budget: float, limit: float = math.inf) -> None:
+        """Call `some`, which does a little, until it returns false, in steps with rests between them. A
+        checkpoint after each step.
 
-    async def _window(
-        self, table: Table, view: TableView, ended: list[dict[str, Any]], budget: float
-    ) -> Window:
+        Args:
+            some: does what takes much less than a step.
+            budget: the share of the time that is worked.
+            limit: seconds of work after which it is left at that.
+        """
+        until = self.seconds + limit
+        began = self.clock()
+        is_going_on = True
+        while is_going_on and self.seconds < until:
+            is_going_on = some()
+            now = self.clock()
+            if self._worked(now - began) >= STEP:
+                await self._rest(budget)
+                now = self.clock()
+            began = now
+
+    def _worked(self, seconds: float) -> float:
+        """Note work; return how much there was since the last rest, whoever it was for."""
+        self.seconds += seconds
+        self._since_rest += seconds
+        return self._since_rest
+
+    async def _rest(self, budget: float) -> None:
+        worked, self._since_rest = self._since_rest, 0.0
+        await trio.sleep(worked * (1 - budget) / budget)
+
+    async def window(self, table: Table, view: TableView, budget: float) -> Window:
+        """The window of a table that `view` asks for: a walk through all of it."""
+        async with self.turn:
+            return await self._window(table, view, budget)
+
+    async def _window(self, table: Table, view: TableView, budget: float) -> Window:
         match = Match(view.match)
         column = view.sort
         sign = -1 if column is not None and view.descending else 1
-        buried = [row for row in ended if match.is_open or match(row)]
-        total, matched = len(ended), len(buried)
+        total = matched = 0
         runs: list[list[_Found]] = [[]]
         async for item in self.each(table.items(), budget):
             if item is None:
                 continue
             total += 1
-            row = None if match.is_open else table.row(item)
-            if not (match.is_open or (row is not None and match(row))):
+            if not (match.is_open or match(item.get)):
                 continue
             matched += 1
-            key = NO_KEY if column is None else _order(table.value(item, column), sign)
-            runs[-1].append(_Found(key, table.place(item, matched), item, None))
+            key = key_of(None if column is None else item.get(column), matched, sign)
+            runs[-1].append(_Found(key, item))
             if len(runs[-1]) == RUN:
-                runs[-1].sort(key=_place)
+                runs[-1].sort(key=_key)
                 runs.append([])
-        runs[-1].sort(key=_place)
-        graves = [
-            _Found(NO_KEY if column is None else _order(row.get(column), sign), row[table.key], None, row)
-            for row in buried
-        ]
-        merged = heapq.merge(*runs, sorted(graves, key=_place), key=_place)
-        chosen: list[_Found] = []
+        runs[-1].sort(key=_key)
+        merged = heapq.merge(*runs, key=_key)
+        chosen: list[Any] = []
         async for number, found in self.each(_first(merged, view.first + view.count), budget):
             if number >= view.first:
-                chosen.append(found)
-        rows = [table.row(found.item) if found.row is None else found.row for found in chosen]
-        return Window(total, matched, [row for row in rows if row is not None])
+                chosen.append(found.item)
+        return Window(total, matched, chosen)
 
     async def sums(self, budget: float) -> dict[str, int]:
         """The sums over all processes."""
         sums = dict.fromkeys(SUMMED, 0)
-        async with self._turn:
-            async for process in self.each(list(self._node.processes.values()), budget):
+        left = list(self._node.processes.values())
+
+        def add_some() -> bool:
+            for process in left[-LOOK:]:
                 add_to_sums(sums, process)
+            del left[-LOOK:]
+            return bool(left)
+
+        async with self.turn:
+            await self.work(add_some, budget)
         return sums
 
 
-NO_KEY: Final = (0, 0)
-
-
 class _Found(NamedTuple):
-    """A row that matches: the key that it is sorted by, its place among equals, and what it is made of."""
+    """A row that matches, and its key."""
 
-    key: tuple[int, Any]
-    place: int
+    key: Key
     item: Any
-    row: dict[str, Any] | None
 
 
-def _place(found: _Found) -> tuple[tuple[int, Any], int]:
-    return found[0], found[1]
-
-
-def _order(key: Any, sign: int) -> tuple[int, Any]:
-    """A key by which values of all kinds can be sorted: numbers first, then texts, then nothing."""
-    if key is None or isinstance(key, dict | list):
-        return (2, 0)
-    if isinstance(key, int | float):
-        return (0, sign * key)
-    text = key if isinstance(key, str) else safe_str(key)
-    return (1, _Backwards(text) if sign < 0 else text)
-
-
-class _Backwards(str):
-    """A text that is sorted in the other direction."""
-
-    __slots__ = ()
-
-    def __lt__(self, other: str) -> bool:
-        return str.__gt__(self, other)
-
-    def __gt__(self, other: str) -> bool:
-        return str.__lt__(self, other)
+def _key(found: _Found) -> Key:
+    return found.key
 
 
 def _first(items: Iterable[T], count: int) -> Iterator[tuple[int, T]]:

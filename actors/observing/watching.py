@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from enfilade.actors.observing.metrics import Metrics
+from enfilade.actors.observing.ranking import Rankings
 from enfilade.actors.observing.vitals import Rates, Vitals
 from enfilade.actors.observing.walker import Grave, Walker
 
@@ -26,6 +27,7 @@ class Watching:
         node: the node.
         now: the time on the clock of its trio run.
         walker: goes through the node, for one watch at a time.
+        rankings: the orders in which processes are shown.
         vitals: the vital signs.
         metrics: what is measured for tools of others.
         log_lines: the lines of the log.
@@ -37,6 +39,7 @@ class Watching:
         self.node = node
         self.now = node.timers.now
         self.walker = Walker(node)
+        self.rankings = Rankings(node, node.observation.counts)
         self.vitals = Vitals(node)
         self.metrics = Metrics(node, self.walker, node.observation.counts)
         self.log_lines: LogLines = node.observation.log_lines

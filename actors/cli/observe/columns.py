@@ -119,6 +119,8 @@ PROCESSES: Final = Table(
         _number("queued", "QUEUED", 8, "messages in its mailbox"),
         _number("capacity", "CAPACITY", 8, "messages that its mailbox holds"),
         _number("rate", "MSG/S", 8, "messages handled a second"),
+        _number("busy", "BUSY", 5, "share of the time that its handlers take", words.share),
+        _number("seconds", "SECONDS", 8, "seconds in its handlers since counting began"),
         _number("handled", "HANDLED", 9, "messages handled since counting began"),
         _number("memory", "MEMORY~", 9, "bytes, about", words.size),
         _number("restarts", "RESTARTS", 8, "restarts by its supervisor"),

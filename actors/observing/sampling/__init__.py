@@ -1,0 +1,1 @@
+"""The sampler: who holds the loop, by looking at random moments."""
