@@ -1,5 +1,6 @@
 """What every test may take for granted, and which tests are about real time, processes or the kernel."""
 
+import functools
 import gc
 import os
 import signal
@@ -96,22 +97,28 @@ def open_pipes() -> list[int]:
 PIPES = open_pipes()
 
 
+@functools.cache
+def lies_in_table(path: Path) -> bool:
+    """Tell whether every test of a file is about real time, processes or the kernel."""
+    return any(path.is_relative_to(HERE / name) for name in REAL)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `real` what stands in the table, what starts zones, and what goes through real doors."""
-    places = [HERE / name for name in REAL]
     for item in items:
         callspec = getattr(item, "callspec", None)
         if (
             item.get_closest_marker("zones")
             or (callspec is not None and "doors" in callspec.params.values())
-            or any(item.path.is_relative_to(place) for place in places)
+            or lies_in_table(item.path)
         ):
             item.add_marker(pytest.mark.real)
 
 
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector what the suite itself consists of, for good.
+@pytest.fixture(scope="module", autouse=True)
+def spared_collector() -> None:
+    """Spare the garbage collector, for good, what the suite itself consists of, and what earlier files left.
 
     It is much more than what any test makes, and every test that collects would look through all of it.
     """

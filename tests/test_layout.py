@@ -1,6 +1,7 @@
 """The house rules of docs/architecture.md that a program can check: who may import whom, what lies where."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -206,10 +207,30 @@ class Import:
     is_typing: bool
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a file's syntax tree."""
+    return tuple(ast.walk(parsed(path)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_trees() -> Iterator[None]:
+    """The trees of all files are large: nobody else's test shall have them in memory."""
+    yield
+    parsed.cache_clear()
+    nodes_of.cache_clear()
+
+
 def imports_of(path: Path) -> Iterator[Import]:
     """The imports of a file, by the names of modules below the facade."""
     importer = module_of(path)
-    pending: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text()), False)]
+    pending: list[tuple[ast.AST, bool]] = [(parsed(path), False)]
     while pending:
         node, is_typing = pending.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -237,14 +258,16 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def is_module(name: str) -> bool:
     place = ROOT.joinpath(*name.split("."))
     return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
 
 
-def imports_in(package: str) -> list[Import]:
+@functools.cache
+def imports_in(package: str) -> tuple[Import, ...]:
     paths = sorted(ROOT.joinpath(*package.split(".")).rglob("*.py"))
-    return [found for path in paths for found in imports_of(path)]
+    return tuple(found for path in paths for found in imports_of(path))
 
 
 def is_within(module: str, package: str) -> bool:
@@ -376,7 +399,7 @@ def test_private_names_are_not_imported() -> None:
         f"{path.relative_to(ROOT)}:{node.lineno}: {alias.name}"
         for package in PACKAGES
         for path in ROOT.joinpath(package).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ast.ImportFrom) and node.module and is_ours(node.module)
         for alias in node.names
         if alias.name.startswith("_") and not is_module(below(f"{node.module}.{alias.name}"))
@@ -390,9 +413,8 @@ def test_private_attributes_stay_in_their_file(folder: str) -> None:
     taken = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
         for path in ROOT.joinpath(folder).glob("*.py")
-        for tree in [ast.parse(path.read_text())]
-        for own in [private_definitions(tree)]
-        for node in ast.walk(tree)
+        for own in [private_definitions(path)]
+        for node in nodes_of(path)
         if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own
         if ast.unparse(node.value) != "self"
     ]
@@ -403,10 +425,10 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.endswith("__")
 
 
-def private_definitions(tree: ast.AST) -> set[str]:
+def private_definitions(path: Path) -> set[str]:
     """The names with a leading underscore that a file binds: functions, classes, attributes, slots."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 found.add(name)
@@ -467,7 +489,7 @@ def test_loggers_are_below_the_facade() -> None:
         f"{path.relative_to(ROOT)}:{node.lineno}": node.args[0] if node.args else None
         for package in PACKAGES
         for path in ROOT.joinpath(package).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "getLogger"
     }
     assert len(names) > 5
@@ -486,10 +508,9 @@ OUTSIDERS = {"textual": "actors/cli/observe/terminal", "wsproto": "actors/cli/ob
 @pytest.mark.parametrize("package", OUTSIDERS)
 def test_packages_of_an_extra_stay_in_their_folder(package: str) -> None:
     importers = {
-        path.relative_to(ROOT).parent.as_posix()
+        found.importer.rpartition(".")[0].replace(".", "/")
         for house in HOUSES
-        for path in ROOT.joinpath(house.package).rglob("*.py")
-        for found in imports_of(path)
+        for found in imports_in(house.package)
         if is_within(found.imported, package)
     }
     assert importers == {OUTSIDERS[package]}
