@@ -181,7 +181,7 @@ async def test_obs_107_two_observers_stay_within_the_larger_budget(autojump_cloc
 
 
 @pytest.mark.soak
-@pytest.mark.serial
+@pytest.mark.real
 async def test_obs_107_two_observers_of_a_hundred_thousand_processes() -> None:
     async with observed() as (bank, eye):
         await populate(bank, 100_000)

@@ -229,7 +229,7 @@ async def shares(node: Node, *refs: Ref[Any], seconds: float) -> list[float]:
 
 
 @pytest.mark.soak
-@pytest.mark.serial
+@pytest.mark.real
 @needs_words
 async def test_obs_33_handlers_of_three_milliseconds_and_of_one() -> None:
     async with open_node("bank") as node:
@@ -240,7 +240,7 @@ async def test_obs_33_handlers_of_three_milliseconds_and_of_one() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.serial
+@pytest.mark.real
 @needs_words
 async def test_obs_34_sleeping_in_a_handler_counts_and_waiting_for_messages_does_not() -> None:
     async with open_node("bank") as node:

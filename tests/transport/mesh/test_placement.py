@@ -16,7 +16,7 @@ from tests.transport.mesh.servers import NatsServer, needs_server
 
 __all__ = ["server"]
 
-pytestmark = [pytest.mark.serial, needs_server]
+pytestmark = [pytest.mark.real, needs_server]
 
 POLICY = Policy.same_mesh(entries="*")
 
