@@ -23,6 +23,7 @@ from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
+from enfilade.actors.messages.travelling import travels
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.end import FATAL, let_go
 from enfilade.actors.processes.links import Down, Monitor
@@ -30,6 +31,7 @@ from enfilade.actors.processes.links import Down, Monitor
 __all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "NoHandler", "RemoveHandler"]
 
 
+@travels
 class HandlerExists(RuntimeFault):
     """The event manager already has a handler with this key."""
 
@@ -40,6 +42,7 @@ class HandlerExists(RuntimeFault):
         self.key = key
 
 
+@travels
 class NoHandler(RuntimeFault):
     """The event manager has no handler with this key."""
 
@@ -48,6 +51,7 @@ class NoHandler(RuntimeFault):
         self.key = key
 
 
+@travels
 @attrs.frozen
 class HandlerRemoved:
     """Notice to the supervising process that its handler was removed.

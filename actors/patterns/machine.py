@@ -28,6 +28,7 @@ from enfilade.actors.messages.methods import HOOKS
 from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.travelling import travels
 from enfilade.actors.processes.actor import Actor
 
 __all__ = ["Machine", "UnknownState", "after", "enter", "leave", "when"]
@@ -159,6 +160,7 @@ class _Lasted:
     handler: str
 
 
+@travels
 class UnknownState(RuntimeFault, ValueError):
     """A machine that lists its states was given another one."""
 

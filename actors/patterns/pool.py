@@ -30,6 +30,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.messages.stable_hash import stable_hash
+from enfilade.actors.messages.travelling import travels
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.links import Exited
@@ -52,6 +53,7 @@ class Worker(Actor):
         raise TypeError(f"{shown_name(type(self))} does not define work(self, job)")
 
 
+@travels
 class JobDiscarded(RuntimeFault):
     """The pool discarded `job`, because its queue was full."""
 
@@ -60,6 +62,7 @@ class JobDiscarded(RuntimeFault):
         self.job = job
 
 
+@travels
 class PoolDraining(RuntimeFault):
     """The pool finishes the jobs that it has, and takes no new ones."""
 
@@ -67,6 +70,7 @@ class PoolDraining(RuntimeFault):
         super().__init__("the pool is draining; submit to another one")
 
 
+@travels
 @attrs.frozen
 class PoolStatistics:
     """The state of a pool.

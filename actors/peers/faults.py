@@ -7,15 +7,15 @@ reason of the same kind, an error of the runtime of the same type, any other err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
-from enfilade.actors.messages import errors
 from enfilade.actors.messages.errors import RuntimeFault, UnknownName
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.messages.travelling import FAULTS
 from enfilade.actors.peers.ref_passing import Named
 from enfilade.transport import wire
 from enfilade.transport.payload import RemoteError
@@ -23,7 +23,6 @@ from enfilade.transport.records import PayloadError
 from enfilade.transport.remote_trace import places
 
 __all__ = [
-    "FAULTS",
     "decode_by",
     "decode_reason",
     "error_in_words",
@@ -38,13 +37,6 @@ __all__ = [
 LONGEST_TEXT: Final = 1000
 LONGEST_TRACE: Final = 16_000
 """Characters of what is told in words, so that it always fits into a frame."""
-
-
-FAULTS: Final[Mapping[str, type[RuntimeFault]]] = {
-    fault.__name__: fault
-    for fault in map(vars(errors).get, errors.__all__)
-    if isinstance(fault, type) and issubclass(fault, RuntimeFault)
-}
 
 
 def lower_reason(reason: Reason) -> list[Any] | None:

@@ -29,10 +29,10 @@ from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, REASONS, Reaso
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.travelling import FAULTS
 from enfilade.actors.node.sharing import CheckedRef
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.faults import (
-    FAULTS,
     error_in_words,
     lower_fault,
     lower_reason,

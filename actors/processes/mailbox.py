@@ -54,7 +54,7 @@ LIMITLESS = sys.maxsize
 
 
 def _check_capacity(_instance: object, _attribute: object, value: int | None) -> None:
-    if value is not None and (not isinstance(value, int) or value < 1):
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise ValueError(
             f"the capacity of a mailbox must be None or an int of at least 1, got {safe_repr(value)}"
         )
@@ -64,6 +64,11 @@ def _check_overflow(_instance: object, _attribute: object, value: object) -> Non
     if value not in get_args(Overflow):
         policies = ", ".join(get_args(Overflow))
         raise ValueError(f"the overflow of a mailbox must be one of {policies}, got {safe_repr(value)}")
+
+
+def _check_inherit(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"the inherit of a mailbox must be True or False, got {safe_repr(value)}")
 
 
 @attrs.frozen
@@ -90,7 +95,7 @@ class Mailbox:
 
     capacity: int | None = attrs.field(default=None, validator=_check_capacity)
     overflow: Overflow = attrs.field(default="dead_letter", validator=_check_overflow)
-    inherit: bool = False
+    inherit: bool = attrs.field(default=False, validator=_check_inherit)
 
     def __attrs_post_init__(self) -> None:
         if self.overflow == "lag" and self.capacity == 1:

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import compress, count, islice, repeat
 from operator import is_, length_hint
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 import msgspec
 
@@ -69,14 +69,37 @@ def _test_of(match: Any) -> Test:
     Raises:
         TypeError: it stands for none.
     """
-    if isinstance(match, type | tuple):
+    if type(match) is type or (
+        isinstance(match, type | tuple) and all(map(_has_instances, _kinds_in(match)))
+    ):
         return _is_instance(match)
-    if callable(match):
+    if callable(match) and not isinstance(match, type) and get_origin(match) is None:
         return match  # type: ignore[no-any-return]
     raise TypeError(
         f"match must be a type, a tuple of types or a predicate, got {safe_repr(match)}; "
         f"for the message itself: `Like({safe_repr(match)})`"
     )
+
+
+def _kinds_in(match: Any) -> Iterator[Any]:
+    """What a class, or a tuple of what `isinstance` takes, consists of."""
+    if isinstance(match, tuple):
+        for each in match:
+            yield from _kinds_in(each)
+    else:
+        yield match
+
+
+def _has_instances(kind: Any) -> bool:
+    """Tell whether `isinstance` can be asked about a kind: it cannot be about a protocol of types alone."""
+    try:
+        isinstance(None, kind)
+    except TypeError:
+        return False
+    except BaseException as error:  # a class of the program's, which is asked again for each message
+        if is_interrupt(error):
+            raise
+    return True
 
 
 def _is_instance(kinds: Any) -> Test:

@@ -23,6 +23,7 @@ from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
+from enfilade.actors.messages.travelling import travels
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Spawnable, is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
@@ -65,6 +66,7 @@ AUTO_SHUTDOWNS = ("never", "any_significant", "all_significant")
 DEFAULT_SHUTDOWN = 5.0
 
 
+@travels
 class InvalidChild(RuntimeFault, ValueError):
     """A child specification has a bad field; `field` and `value` say which and what."""
 
@@ -74,6 +76,7 @@ class InvalidChild(RuntimeFault, ValueError):
         self.value = value
 
 
+@travels
 class InvalidFlag(RuntimeFault, ValueError):
     """A supervisor flag has a bad value; `field` and `value` say which and what."""
 
@@ -83,6 +86,7 @@ class InvalidFlag(RuntimeFault, ValueError):
         self.value = value
 
 
+@travels
 class DuplicateChild(RuntimeFault, ValueError):
     """Two child specifications of one supervisor have the same id."""
 
@@ -91,6 +95,7 @@ class DuplicateChild(RuntimeFault, ValueError):
         self.id = id
 
 
+@travels
 class BadCombination(RuntimeFault, ValueError):
     """Two settings that are fine by themselves contradict each other; `settings` holds both."""
 
@@ -160,7 +165,11 @@ CHILD_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         'seconds, math.inf or "brutal_kill"',
     ),
     ("type", *_one_of(CHILD_TYPES)),
-    ("name", lambda value: value is None or isinstance(value, str | Global), "a string, a Global or None"),
+    (
+        "name",
+        lambda value: value is None or isinstance(value, Global) or (isinstance(value, str) and value != ""),
+        "a non-empty string, a Global or None",
+    ),
     ("label", lambda value: value is None or isinstance(value, str), "a string or None"),
     ("mailbox", lambda value: isinstance(value, Mailbox), "a Mailbox"),
     ("backoff", lambda value: value is None or isinstance(value, Backoff), "a Backoff or None"),

@@ -18,6 +18,7 @@ import attrs
 
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.safe_text import safe_record
+from enfilade.actors.messages.travelling import travels
 from enfilade.actors.supervision.child_spec import (
     Child,
     ChildType,
@@ -101,6 +102,7 @@ class ChildRecord(Generic[R]):
     restarts: int = 0
 
 
+@travels
 @attrs.frozen
 class ChildInfo(Generic[R]):
     """One child as it is shown to others.
@@ -120,6 +122,7 @@ class ChildInfo(Generic[R]):
     __repr__ = safe_record
 
 
+@travels
 @attrs.frozen
 class ChildCounts:
     """The numbers of children.

@@ -15,6 +15,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.stable_hash import stable_hash
+from enfilade.actors.messages.travelling import travels
 from enfilade.actors.supervision.actions import Answer, Refuse
 from enfilade.actors.supervision.administration import body_of, look_up, reply_to_caller, strategy_of
 from enfilade.actors.supervision.child_spec import InvalidFlag, child_spec
@@ -23,6 +24,7 @@ from enfilade.actors.supervision.supervisor import Supervisor
 __all__ = ["InvalidKey", "PartitionStopped", "PartitionSupervisor"]
 
 
+@travels
 class PartitionStopped(RuntimeFault):
     """The partition that a key belongs to has no process at present; `index` is its number."""
 
@@ -31,6 +33,7 @@ class PartitionStopped(RuntimeFault):
         self.index = index
 
 
+@travels
 class InvalidKey(RuntimeFault, TypeError):
     """The key of a partition is not hashable. `key` is what was given."""
 

@@ -9,6 +9,7 @@ import attrs
 from enfilade.actors.messages.errors import RuntimeFault, StartError
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, safe_str
+from enfilade.actors.messages.travelling import travels
 
 __all__ = [
     "AlreadyPresent",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 
+@travels
 @attrs.frozen
 class FailedToStart:
     """The detail of a supervisor's `Shutdown` reason when a child's start failed: which child, and why."""
@@ -36,6 +38,7 @@ class FailedToStart:
         return f"child {safe_repr(self.id)}: {self.reason}"
 
 
+@travels
 class ChildNotFound(RuntimeFault, LookupError):
     """The supervisor has no child of that id or ref."""
 
@@ -44,6 +47,7 @@ class ChildNotFound(RuntimeFault, LookupError):
         self.key = key
 
 
+@travels
 class AlreadyPresent(RuntimeFault):
     """A specification with that id is there, and its child is not running: restart it, or delete it first."""
 
@@ -54,6 +58,7 @@ class AlreadyPresent(RuntimeFault):
         self.id = id
 
 
+@travels
 class ChildRunning(RuntimeFault):
     """A child with that id runs, as `ref`, and what was asked is for children that do not: terminate it
     first.
@@ -65,6 +70,7 @@ class ChildRunning(RuntimeFault):
         self.ref = ref
 
 
+@travels
 class ChildRestarting(RuntimeFault):
     """The child is between two attempts to restart it: terminate it first, or wait."""
 
@@ -73,6 +79,7 @@ class ChildRestarting(RuntimeFault):
         self.id = id
 
 
+@travels
 class MaxChildren(RuntimeFault):
     """The dynamic supervisor has as many children as it may have."""
 
@@ -81,6 +88,7 @@ class MaxChildren(RuntimeFault):
         self.limit = limit
 
 
+@travels
 class NoChildIds(RuntimeFault):
     """The children of a dynamic supervisor have no ids: they are known by their refs, and cannot be restarted
     by hand.
@@ -91,6 +99,7 @@ class NoChildIds(RuntimeFault):
         self.request = request
 
 
+@travels
 class NoTemplate(RuntimeFault):
     """The dynamic supervisor was made without a template, so that it has to be told what to start."""
 
@@ -98,6 +107,7 @@ class NoTemplate(RuntimeFault):
         super().__init__("this dynamic supervisor has no template; use start_child with a Child")
 
 
+@travels
 class StartFailed(StartError):
     """A child did not start; `id` is its id, `reason` what its process ended with."""
 

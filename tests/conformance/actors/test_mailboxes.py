@@ -567,7 +567,8 @@ async def test_act_p17_mailbox_is_inherited(autojump_clock: MockClock, node: Nod
 
 
 @pytest.mark.parametrize(
-    ("capacity", "overflow"), [(0, "fail"), (-1, "fail"), (1.5, "fail"), (1, "explode"), (1, "lag")]
+    ("capacity", "overflow"),
+    [(0, "fail"), (-1, "fail"), (1.5, "fail"), (True, "fail"), (1, "explode"), (1, "lag")],
 )
 async def test_bad_mailboxes(capacity: Any, overflow: Any) -> None:
     """M6: a bound that makes no sense is refused with its value."""

@@ -29,7 +29,7 @@ from tests.conformance.actors.family import BOOM, Family, Member, clean_node, su
         "significant": [1, "yes", None],
         "shutdown": [-0.1, "later", math.nan, True],
         "type": ["boss", 1],
-        "name": [1],
+        "name": [1, ""],
         "label": [1],
         "mailbox": [10],
         "backoff": [1.0],
