@@ -441,12 +441,17 @@ class Claims:
             if owner.found(lease, entry.revision, self._clock()):
                 self._end_term("somebody else says that it is over")
             if lease is None and owner.term:
-                await self._claim_anew()  # before the lease counts there
+                try:
+                    await self._claim_anew()  # before the lease counts there
+                except NoAnswer:
+                    owner.unanswered()  # so that it is tried again, and the lease is not renewed before
+                    raise
             self._is_own_witness = self._is_witness(lease)
             if self._check_session():
                 return 0.0
-        self._pass_time()
-        write = owner.proposal(self._clock(), is_witness=self._is_own_witness)
+        now = self._clock()
+        self._pass_time(now)
+        write = owner.proposal(now, is_witness=self._is_own_witness)
         if write is None:
             owner.unanswered()
             return POLL_SECONDS
@@ -483,6 +488,8 @@ class Claims:
             while self._held.get(key) is held:
                 found = await self._registry.read(key)
                 claim = _decoded(found, Claim)
+                if self._held.get(key) is not held:
+                    break  # it was given up or given back meanwhile
                 if claim == held.claim:
                     # A fence never falls, also when this epoch was read before the registry lost its data.
                     fence = max(held.fence, Fence(self._era.epoch, found.revision))
@@ -498,12 +505,12 @@ class Claims:
 
     async def _watch_deadline(self) -> None:
         while True:
-            self._pass_time()
+            self._pass_time(self._clock())
             left = self.lease_left
             await trio.sleep(min(POLL_SECONDS, left + 0.001) if left else POLL_SECONDS)
 
-    def _pass_time(self) -> None:
-        if self._owner is not None and self._owner.pass_time(self._clock()):
+    def _pass_time(self, now: float) -> None:
+        if self._owner is not None and self._owner.pass_time(now):
             self._end_term("it could not be renewed in time")
 
     def _end_term(self, why: str) -> None:

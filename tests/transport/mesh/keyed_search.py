@@ -310,8 +310,9 @@ class Site:
         """Have the clock jump, as if the machine had been suspended."""
         self.jumped += seconds
         self.jumped_at = trio.current_time()
-        if not self.is_over:  # a suspended machine has not watched others; here no time has passed
+        if not self.is_over:  # a suspended machine has not watched others; here no time has passed for them
             self.claims._watches.clear()
+            self.claims._era._since += seconds
             if self.claims._owner is not None:
                 self.claims._owner.reconnected()
 

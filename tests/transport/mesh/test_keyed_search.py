@@ -4,7 +4,8 @@ import msgspec
 import pytest
 import trio
 
-from enfilade.transport.mesh.registry import SETTLED
+from enfilade.transport.mesh.claims import shard_key
+from enfilade.transport.mesh.registry import SETTLED, Entry, NoAnswer
 from enfilade.transport.mesh.shard_keeper import REST_SECONDS
 from tests.transport.mesh.keyed_search import KEYS, LEASE, SHARDS, Probe, Search, Variant, Violation
 
@@ -57,6 +58,63 @@ class LostAndFound(Search):
 def test_shards_of_a_term_that_is_over_are_claimed_soon() -> None:
     """MESH-31: also from a node that is present, and has a lease again."""
     LostAndFound(0).run()
+
+
+class Forgotten(Search):
+    """The registry loses its data, and does not answer when the holder is about to write its claims again.
+
+    Args:
+        outlives: whether the holder still has its lease when the registry answers again.
+    """
+
+    def __init__(self, *, outlives: bool) -> None:
+        super().__init__(0)
+        self._outlives = outlives
+
+    async def main(self) -> None:
+        self.calm = True
+        self.lose()
+        self.write(SETTLED, msgspec.msgpack.encode(self.epoch))
+        site = next(iter(self.sites.values()))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(site.live)
+            ref = site.keyed.keyed("Account", KEYS[0]).within(2 * LEASE)
+            await ref.call(Probe.act, self._number(), 0.0)
+            keeper = site.keyed.kinds_run["Account"].keeper
+            while len(keeper.held) < SHARDS:  # noqa: ASYNC110 - in virtual time
+                await trio.sleep(0.1)
+            registry, read = site.claims._registry, site.claims._registry.read
+            reads = 0
+
+            async def fail(key: str) -> Entry:
+                nonlocal reads
+                if key != shard_key("Account", 0):
+                    return await read(key)
+                reads += 1
+                if self._outlives and reads == 1:
+                    raise NoAnswer("for the test")
+                entry = await read(key)
+                if not self._outlives and reads == 2 and entry.value:  # it has just been written
+                    while site.claims.lease_left:  # noqa: ASYNC110 - in virtual time
+                        await trio.sleep(0.1)
+                    await trio.sleep(0.5)
+                return entry
+
+            registry.read = fail
+            self.lose()
+            await trio.sleep(4 * LEASE)
+            assert reads, "it was about to write its claims again"
+            for shard in range(SHARDS):
+                assert keeper.held_now(shard) is not None
+                assert self.entry(shard_key("Account", shard)).value, "the registry knows what is held"
+            await ref.call(Probe.act, self._number(), 0.0)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("outlives", [True, False])
+def test_claims_that_a_registry_has_lost_are_written_again(*, outlives: bool) -> None:
+    """MESH-8: before the lease is renewed there, though the registry fails meanwhile; or given up."""
+    Forgotten(outlives=outlives).run()
 
 
 def test_a_seed_is_one_run() -> None:
