@@ -290,13 +290,21 @@ class Carrier(Protocol):
         ...
 
 
-async def hand_over(outlet: Outlet, data: bytes, handles: Sequence[Handle] = ()) -> Status:
+async def hand_over(
+    outlet: Outlet, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
+) -> Status:
     """Hand over one batch and wait for the answer. A checkpoint.
+
+    Args:
+        outlet: leads to the peer.
+        data: the batch.
+        handles: travel beside it; they stay the caller's own.
+        repeatable: see `Outlet.start`.
 
     Raises:
         CarrierError: the peer is gone.
     """
-    status = outlet.start(data, handles)
+    status = outlet.start(data, handles, repeatable=repeatable)
     if status is None:
         outlet.want()
         while (status := outlet.answer()) is None:

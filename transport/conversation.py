@@ -3,6 +3,10 @@
 Whoever can open the door of a rendezvous may say Hello. So a conversation costs nothing until the policy has
 admitted the caller: then an inlet is made for it, and before that nothing but an outlet for the one frame
 that says no. Conversations are bounded in all and for each user, those that end with a refusal much lower.
+
+A frame without a handle may be handed over twice, as batches of a node link may, so that the loop can try it at
+once. Such frames have no numbers. The same bytes as before are passed over, whenever they come: also when the
+node link is up.
 """
 
 from collections import Counter, deque
@@ -66,6 +70,8 @@ class Conversation:
         self.credentials: Credentials | None = None
         self.incarnation: int | None = None
         """Which start of its node the caller is; None on the caller's side."""
+        self.heard: tuple[bytes, ...] = ()
+        """The batches that were heard; each may come once more."""
         self.seal: Seal | None = None
         """Of everything that is said from here on, when the two have a secret."""
 
@@ -98,9 +104,7 @@ class Conversation:
 
     async def hear(self, *kinds: type[Frame]) -> Frame:
         """Wait for a frame of one of the kinds; keep the outlet that comes with it."""
-        while not self._arrivals:
-            self._arrivals.extend(await self.inlet.receive())
-        arrival = self._arrivals.popleft()
+        arrival = await self._next_arrival()
         if arrival.data is None:
             raise HandshakeFailed("the node at the other end hung up")
         try:
@@ -112,9 +116,20 @@ class Conversation:
         if self.credentials not in (None, arrival.credentials):
             raise HandshakeFailed("a handshake must come from one process, got frames of two")
         self.credentials = arrival.credentials
+        self.heard = (*self.heard, arrival.data)
         if not isinstance(frame, kinds):
             raise HandshakeFailed(f"the handshake has no place for a {type(frame).__name__} here")
         return frame
+
+    async def _next_arrival(self) -> Arrival:
+        """Wait for an arrival that was not heard before."""
+        while True:
+            while not self._arrivals:
+                self._arrivals.extend(await self.inlet.receive())
+            arrival = self._arrivals.popleft()
+            if arrival.data not in self.heard:
+                return arrival
+            discard_all(self._carrier, arrival.handles)
 
     def _open(self, arrival: Arrival) -> Frame:
         """Check the tag of a batch, and return its frame; a refusal may come without a tag."""
@@ -156,7 +171,9 @@ async def say(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = (), seal
         HandshakeFailed: it does not take the frame.
     """
     data = encode_batch(0, 0, (encode_frame(frame),))
-    status = await hand_over(outlet, data if seal is None else seal.close(data, handles), handles)
+    if seal is not None:
+        data = seal.close(data, handles)
+    status = await hand_over(outlet, data, handles, repeatable=not handles)
     if status is not Status.ACCEPTED:
         raise HandshakeFailed(f"the other end answered {status.name.lower()} to a {type(frame).__name__}")
 

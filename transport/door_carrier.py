@@ -2,7 +2,8 @@
 
 An inlet is a door whose server procedure is the C queue (`transport/queue/queue.h`). An outlet is C, too
 (`transport/queue/sender.h`): a call that is over in a moment is made where it is wanted, and any other by a
-thread, because a call to a peer that has been stopped takes until that goes on. Python runs on neither side
+thread, because a call to a peer that has been stopped takes until that goes on. The thread starts when it is
+needed first. Python runs on neither side
 of a call: it waits for an eventfd, and handles what has gathered meanwhile.
 
 Holding a door is the right to use it, so inlets travel as descriptors. When nobody else holds the door of an
@@ -334,11 +335,11 @@ def _ask_whether_dead(address: str) -> bool:
 
 
 class _DoorOutlet(Outlet):
-    """A door, and the thread that calls it."""
+    """A door, and what calls it."""
 
     def __init__(self, sender: CData, what: str) -> None:
         if sender == ffi.NULL:
-            raise CarrierError(ffi.errno, f"failed to start a thread for calls: {os.strerror(ffi.errno)}")
+            raise CarrierError(ffi.errno, f"failed to make a way to a door: {os.strerror(ffi.errno)}")
         self._sender = sender
         self._what = what
         self._event: int = lib.sender_event(sender)

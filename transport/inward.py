@@ -57,6 +57,7 @@ class Inward:
     Args:
         inlet: where batches arrive.
         early: batches that arrived before.
+        heard: batches of the handshake, which may come once more and are passed over.
         node_link: checks batches.
         outward: sends the answers.
         peer: the process that may use the inlet, as the carrier knows it.
@@ -74,6 +75,7 @@ class Inward:
         self,
         inlet: Inlet,
         early: Sequence[Arrival],
+        heard: Sequence[bytes],
         node_link: NodeLink,
         outward: Outward,
         *,
@@ -89,6 +91,7 @@ class Inward:
     ) -> None:
         self._inlet = inlet
         self._arrived = deque(early)
+        self._heard = heard
         self._parts: deque[Part] = deque()  # of a batch that is being taken in
         self._turn = Turn(clock)
         self._tasks: trio.Nursery | None = None
@@ -239,6 +242,9 @@ class Inward:
             self._end("the peer sends descriptors while too many of its own wait to be closed")
             return
         handles = arrival.handles
+        if arrival.data in self._heard:
+            self._discard(handles)
+            return
         try:
             frames = self._link.received(arrival.data, handles)
             if self._assembly is not None:

@@ -346,6 +346,10 @@ class NodeLink:
         self._silent += not self.is_paused
         return self._silent <= QUARTERS
 
+    def acknowledge(self) -> None:
+        """Have the next batch tell what has been taken in, also if there is nothing else to tell."""
+        self._is_sign_due = True
+
     def is_grant_due(self) -> bool:
         """Tell whether the peer should learn that it may send more."""
         return 2 * (self._consumed - self._granted) >= self._window

@@ -133,6 +133,7 @@ class Peer:
         inlet: Inlet,
         outlet: Outlet,
         early: Sequence[Arrival],
+        heard: Sequence[bytes],
         room: Room,
         forget: Callable[["Peer"], None],
     ) -> None:
@@ -153,6 +154,7 @@ class Peer:
         self._inward = Inward(
             inlet,
             early,
+            heard,
             node_link,
             self._outward,
             peer=identity.credentials,
@@ -256,10 +258,15 @@ class Peer:
         self.end(text)
 
     def doubt(self) -> None:
-        """Find out whether the peer still has this node link, which it does not seem to know of."""
+        """Find out whether the peer still has this node link, which it does not seem to know of.
+
+        Where batches are not lost, handing one over tells at once.
+        """
         if isinstance(self._link, ResumingLink):
             self._link.ask()
-            self._outward.flush()
+        else:
+            self._link.acknowledge()
+        self._outward.flush()
 
     def uses(self, inlet: Inlet) -> bool:
         """Tell whether this is the peer's inlet here."""

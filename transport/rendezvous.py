@@ -516,7 +516,7 @@ class Rendezvous:
         if peer.identity.credentials.account == identity.credentials.account:
             if peer.identity.incarnation == identity.incarnation:
                 peer.doubt()
-                return False
+                return peer.ended.is_set()
             peer.end("a new incarnation of the peer connects")
         else:
             peer.end("the name belongs to another user, who connects")
@@ -576,6 +576,7 @@ class Rendezvous:
             inlet=talk.inlet,
             outlet=talk.outlet,
             early=talk.take_rest(),
+            heard=talk.heard,
             room=self._room,
             forget=self._forget,
         )

@@ -161,10 +161,6 @@ class ResumingLink(NodeLink):
         self._stir()
         return frames
 
-    def acknowledge(self) -> None:
-        """Have the next batch tell what has been taken in, also if there is nothing else to tell."""
-        self._is_sign_due = True
-
     def is_grant_due(self) -> bool:
         return self._seek is not None or bool(self._again) or super().is_grant_due()
 

@@ -46,6 +46,7 @@ struct sender {
     pthread_t thread;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
+    int has_thread; /* only from the first call that needs one */
     enum state state;
     int closing;
     int wanted; /* somebody waits for the answer, whatever it is */
@@ -175,13 +176,18 @@ static void *run(void *argument) {
     return NULL;
 }
 
+/* Start the thread, unless there is one: 0 or an errno. */
 static int start_thread(struct sender *sender) {
     sigset_t mask, before;
+    if (sender->has_thread) {
+        return 0;
+    }
     sigfillset(&mask);
     sigdelset(&mask, interrupt_signal());
     pthread_sigmask(SIG_SETMASK, &mask, &before);
     int error = pthread_create(&sender->thread, NULL, run, sender);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sender->has_thread = error == 0;
     return error;
 }
 
@@ -214,8 +220,8 @@ static struct sender *create(int door, const char *path) {
     sender->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&sender->lock, NULL);
     pthread_cond_init(&sender->changed, NULL);
-    int error = sender->event < 0 ? errno : start_thread(sender);
-    if (error != 0) {
+    if (sender->event < 0) {
+        int error = errno;
         release(sender);
         errno = error;
         return NULL;
@@ -273,7 +279,7 @@ int sender_call(struct sender *sender, const char *data, size_t size, const int 
         /* The thread sleeps, and nobody else calls: the lock is held for the one that tries. */
         if (repeatable && count == 0 && try_call(sender)) {
             result = outcome(sender);
-        } else {
+        } else if ((errno = start_thread(sender)) == 0) {
             sender->state = STARTED;
             pthread_cond_signal(&sender->changed);
             result = SENDER_UNDER_WAY;
@@ -310,7 +316,7 @@ int sender_close(struct sender *sender, int *door) {
     pthread_mutex_lock(&sender->lock);
     sender->closing = 1;
     pthread_cond_signal(&sender->changed);
-    int is_calling = sender->state == CALLING;
+    int is_calling = sender->state == CALLING, has_thread = sender->has_thread;
     if (is_calling) {
         pthread_kill(sender->thread, interrupt_signal());
     }
@@ -318,8 +324,9 @@ int sender_close(struct sender *sender, int *door) {
     if (is_calling) {
         return 0;
     }
-    /* It is at most a few instructions from its end: nothing that it may still do blocks. */
-    pthread_join(sender->thread, NULL);
+    if (has_thread) { /* it is at most a few instructions from its end: nothing that it may still do blocks */
+        pthread_join(sender->thread, NULL);
+    }
     *door = sender->door;
     sender->door = -1;
     release(sender);

@@ -4,7 +4,8 @@
  * A door call blocks for as long as the server likes, and a peer that has been stopped (SIGSTOP) or whose
  * machine swaps may like for ever. So a thread makes the calls, and the program that waits for the answer
  * waits for an eventfd; but a call that may be repeated is first tried in the program's own thread, for a
- * millisecond at most. This is the same on illumos and on Linux, except that illumos does not try.
+ * millisecond at most. The thread is started by the first call that needs it, so most senders have none. This is the
+ * same on illumos and on Linux, except that illumos does not try.
  */
 #ifndef ENFILADE_SENDER_H
 #define ENFILADE_SENDER_H
@@ -32,7 +33,7 @@ void sender_want(struct sender *sender);
 
 /* Make a call: what the queue at the other end said, SENDER_UNDER_WAY when the thread makes it, or
  * SENDER_FAILED: as door_call() does, EPROTO when the answer was not one of a queue, EBUSY when the answer
- * before has not been fetched. Data are copied; descriptors are duplicated for the peer by the call and stay the
+ * before has not been fetched, EAGAIN when no thread can be started. Data are copied; descriptors are duplicated for the peer by the call and stay the
  * caller's, who must keep them open until the answer. A call that is `repeatable` may be made twice; it is what
  * can be over when this returns. */
 int sender_call(struct sender *sender, const char *data, size_t size, const int *descriptors, unsigned count,

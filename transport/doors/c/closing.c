@@ -39,7 +39,10 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows 
 static struct item *waiting, **last = &waiting;
 static struct item *under_way; /* each has a thread */
 static unsigned busy;          /* threads that close one */
-static unsigned threads;       /* with those that are about to look for one */
+static unsigned threads;       /* with those that are about to look for one, and those that rest */
+static unsigned resting;       /* threads that wait for something to close */
+static unsigned summoned;      /* of those, how many have been woken */
+static pthread_cond_t summons = PTHREAD_COND_INITIALIZER;
 
 static atomic_uint unclosed;
 
@@ -97,6 +100,30 @@ static bool wants_processor(pid_t thread) {
     return wants;
 }
 
+/*
+ * Waits a moment for something more to close: descriptors come in bursts, and waking a thread costs less than making one. False
+ * when nothing has come, or others rest already.
+ */
+static bool rest(void) {
+    struct timespec end;
+    if (resting >= CLOSING_RESTING) {
+        return false;
+    }
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_nsec += CLOSING_REST_MILLISECONDS * 1000000L;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    resting++;
+    int error = 0;
+    while (summoned == 0 && error == 0) {
+        error = pthread_cond_timedwait(&summons, &lock, &end);
+    }
+    bool called = summoned > 0;
+    summoned -= called;
+    resting--;
+    return called;
+}
+
 static void start_thread(void);
 
 /* Closes what waits, until there is nothing that this thread may close. */
@@ -104,7 +131,10 @@ static void *work(void *unused) {
     struct item **place;
     (void)unused;
     pthread_mutex_lock(&lock);
-    while ((place = find_next()) != NULL) {
+    while ((place = find_next()) != NULL || rest()) {
+        if (place == NULL) {
+            continue;
+        }
         struct item *item = *place;
         *place = item->next;
         last = last == &item->next ? place : last;
@@ -132,12 +162,20 @@ static void *work(void *unused) {
     return NULL;
 }
 
-/* Starts a thread if there is something for it. If there is no room for one, the next descriptor tries again. */
+/* Wakes or starts a thread if there is something for it. If there is no room for one, the next descriptor tries again. */
 static void start_thread(void) {
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, before;
-    if (threads > busy || threads >= CLOSING_THREADS || find_next() == NULL || pthread_attr_init(&attributes) != 0) {
+    if (threads + summoned > busy + resting || find_next() == NULL) {
+        return;
+    }
+    if (resting > summoned) {
+        summoned++;
+        pthread_cond_signal(&summons);
+        return;
+    }
+    if (threads >= CLOSING_THREADS || pthread_attr_init(&attributes) != 0) {
         return;
     }
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
@@ -159,7 +197,8 @@ static void release_lock(void) {
 
 /* The child has none of the threads. What they were closing may be closed here, too, or its number another file's. */
 static void start_afresh(void) {
-    threads = busy = 0;
+    threads = busy = resting = summoned = 0;
+    summons = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     while (under_way != NULL) {
         struct item *item = under_way;
         under_way = item->next;

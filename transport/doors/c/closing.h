@@ -32,6 +32,10 @@ struct closing_payer {
 /* A close that has taken so long is stuck, unless its thread has merely had no processor. */
 #define CLOSING_STUCK_MILLISECONDS 250
 
+/* So many threads, with nothing to close, wait so long for more. */
+#define CLOSING_RESTING           2
+#define CLOSING_REST_MILLISECONDS 100
+
 /* Bytes from which on a file in memory is closed by a thread, too. */
 #define CLOSING_VERY_LONG (24 << 20)
 
