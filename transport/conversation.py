@@ -4,9 +4,9 @@ Whoever can open the door of a rendezvous may say Hello. So a conversation costs
 admitted the caller: then an inlet is made for it, and before that nothing but an outlet for the one frame
 that says no. Conversations are bounded in all and for each user, those that end with a refusal much lower.
 
-A frame without a handle may be handed over twice, as batches of a node link may, so that the loop can try it at
-once. Such frames have no numbers. The same bytes as before are passed over, whenever they come: also when the
-node link is up.
+A frame without a handle may be handed over twice, as batches of a node link may, so that the loop can try it
+at once. Such frames have no numbers: the same bytes as before are passed over, whenever they come, also when
+the node link is up.
 """
 
 from collections import Counter, deque

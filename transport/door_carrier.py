@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import trio
 
+from enfilade.ownership import is_own
 from enfilade.transport import closing, zones
 from enfilade.transport.carrier import (
     Arrival,
@@ -302,7 +303,7 @@ def _attach_to_old(handle: Handle, address: str, is_dead: bool) -> bool:
     if is_dead:
         api.fdetach(address)
         left = os.stat(address)
-        is_left = left.st_size == 0 and left.st_uid == os.geteuid()
+        is_left = left.st_size == 0 and is_own(left)
     api.fattach(handle, address)
     return is_left
 

@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.ownership import is_own, owner_shown
 
 __all__ = ["read_own", "read_private", "read_secret"]
 
@@ -65,8 +66,8 @@ def _read(path: Path, what: str, forbidden: int, trouble: str) -> bytes:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
                 raise Refusal(f"the {what} {path} is not a regular file")
-            if status.st_uid not in (os.geteuid(), 0):
-                owner = f"belongs to uid {status.st_uid}, not to uid {os.geteuid()}, which runs the command"
+            if not is_own(status, or_root=True):
+                owner = f"belongs to {owner_shown(status)}, not to uid {os.geteuid()}, which runs the command"
                 raise Refusal(f"the {what} {path} {owner}")
             if status.st_mode & (forbidden & ~stat.S_IWGRP if _is_private_group(status) else forbidden):
                 raise Refusal(f"the {what} {path} {trouble}")
@@ -84,5 +85,5 @@ def _is_private_group(status: os.stat_result) -> bool:
         owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
     except KeyError:
         return False
-    is_own = owner.pw_gid == status.st_gid and group.gr_name == owner.pw_name
-    return is_own and set(group.gr_mem) <= {owner.pw_name}
+    is_private = owner.pw_gid == status.st_gid and group.gr_name == owner.pw_name
+    return is_private and set(group.gr_mem) <= {owner.pw_name}

@@ -18,6 +18,7 @@ import attrs
 import msgspec
 
 from enfilade.actors.messages.blocks import block
+from enfilade.ownership import is_own
 from enfilade.transport.process_start import started
 
 __all__ = ["RunningNode", "announced", "file_stem", "running_nodes", "runtime_directory"]
@@ -135,7 +136,7 @@ def _read(path: Path) -> RunningNode | None:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(file, "rb") as content:
-            if os.fstat(file).st_uid != os.geteuid():
+            if not is_own(os.fstat(file)):
                 return None
             return msgspec.json.decode(content.read(LARGEST), type=RunningNode)
     except (OSError, msgspec.MsgspecError):
@@ -148,4 +149,4 @@ def _is_own(directory: Path) -> bool:
         status = directory.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+    return stat.S_ISDIR(status.st_mode) and is_own(status) and not status.st_mode & 0o077

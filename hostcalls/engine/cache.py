@@ -16,6 +16,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from enfilade.ownership import is_own
+
 _CHECKSUM = hashlib.sha256().digest_size
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -52,7 +54,7 @@ class CompileCache:
 
     def _is_ours(self) -> bool:
         status = self._directory.stat()
-        return status.st_uid == os.geteuid() and not status.st_mode & _WRITABLE_BY_OTHERS
+        return is_own(status) and not status.st_mode & _WRITABLE_BY_OTHERS
 
     def _path(self, digest: str) -> Path:
         name = hashlib.sha256(f"{digest} {self._fingerprint}".encode()).hexdigest()

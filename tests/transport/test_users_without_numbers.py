@@ -54,7 +54,9 @@ become(int(sys.argv[2]), sys.argv[3])
 """
 """Makes this process an ordinary user's, who may not be able to read the interpreter, in a user namespace."""
 
-SERVER = """
+SERVER = (
+    BECOME
+    + """
 async def main(path):
     policy = Policy(rules=[
         Rule(nodes="same@*", uids={os.geteuid()}),
@@ -68,8 +70,11 @@ async def main(path):
         await trio.sleep_forever()
 trio.run(main, sys.argv[1])
 """
+)
 
-CALLER = """
+CALLER = (
+    BECOME
+    + """
 async def main(path):
     admitted = []
     for name in ("same", "root", "overflow", "group", "any"):
@@ -82,6 +87,7 @@ async def main(path):
     print(json.dumps(admitted), flush=True)
 trio.run(main, sys.argv[1])
 """
+)
 """Connects under each name, and tells under which it was admitted."""
 
 
@@ -97,7 +103,7 @@ def path() -> Iterator[str]:
 
 def start_program(program: str, path: str, user: int, namespace: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", BECOME + program, path, str(user), namespace],
+        [sys.executable, "-c", program, path, str(user), namespace],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -164,3 +170,67 @@ async def test_nobodies_are_not_one_user(
             stranger.close()
             await wait_all_tasks_blocked()
             assert not b.rendezvous.peers
+
+
+BELIEVER = (
+    """
+from pathlib import Path
+from enfilade.actors.cli.files import read_own
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.observing.running_nodes import _is_own
+from enfilade.hostcalls.engine.cache import CompileCache
+from enfilade.transport.mesh.files import make_private_directory
+from enfilade.transport.mesh.identity import check_secret
+from enfilade.transport.mesh.settings import MeshError
+"""
+    + BECOME
+    + """
+def is_accepted(check, *what):
+    try:
+        check(*what)
+    except (MeshError, Refusal) as error:
+        return False
+    return True
+directory = Path(sys.argv[1])
+private, secret = directory / "private", directory / "secret"
+print(json.dumps({
+    "machine code": CompileCache(private, "")._is_ours(),
+    "directory of a mesh": is_accepted(make_private_directory, private),
+    "key of a mesh": is_accepted(check_secret, secret),
+    "zone file": is_accepted(read_own, directory / "zone", "zone file"),
+    "directory of nodes": _is_own(private),
+}), flush=True)
+"""
+)
+"""Becomes a user, and tells which files it takes for its own."""
+
+
+@pytest.mark.zones
+@pytest.mark.real
+@pytest.mark.skipif("user" not in namespaces.available(), reason="no user namespaces can be made here")
+@pytest.mark.parametrize(
+    ("owner", "namespace", "believed"),
+    [
+        pytest.param(VICTIM, NONE, True, id="its_own"),
+        pytest.param(VICTIM, MAPPED, True, id="its_own_by_another_number"),
+        pytest.param(VICTIM, UNMAPPED, False, id="its_own_by_no_number"),
+        pytest.param(ATTACKER, NONE, False, id="of_another", marks=strange),
+        pytest.param(ATTACKER, UNMAPPED, False, id="of_another_without_a_number", marks=strange),
+    ],
+)
+def test_files_of_users_without_numbers_are_nobodys(
+    path: str, owner: int, namespace: str, believed: bool
+) -> None:
+    """The kernel says of the process and of the files that they are user 65534's."""
+    directory = Path(path).parent
+    (directory / "private").mkdir(mode=0o700)
+    for name, mode in ("secret", 0o600), ("zone", 0o644):
+        (directory / name).touch()
+        (directory / name).chmod(mode)
+    if IS_ROOT:
+        for file in directory.iterdir():
+            os.chown(file, owner, owner)
+    program = start_program(BELIEVER, str(directory), VICTIM, namespace)
+    told, complaints = program.communicate(timeout=60)
+    assert program.returncode == 0, complaints
+    assert json.loads(told) == dict.fromkeys(json.loads(told), believed), complaints

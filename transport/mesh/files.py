@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from enfilade.ownership import is_own, owner_shown
 from enfilade.transport.mesh.settings import MeshError
 
 __all__ = ["install", "make_private_directory", "write_private"]
@@ -51,9 +52,9 @@ def make_private_directory(path: Path) -> None:
         path.mkdir(0o700, parents=True)
     except FileExistsError:
         status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        if not stat.S_ISDIR(status.st_mode) or not is_own(status):
             raise MeshError(
-                f"{path} must be a directory of user {os.geteuid()}, it belongs to {status.st_uid}"
+                f"{path} must be a directory of user {os.geteuid()}, it belongs to {owner_shown(status)}"
             ) from None
         if stat.S_IMODE(status.st_mode) & 0o077:
             raise MeshError(f"{path} must be open to its owner alone: chmod 700 {path}") from None

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import attrs
 
+from enfilade.ownership import is_own, owner_shown
 from enfilade.transport.mesh.settings import MeshError
 
 __all__ = [
@@ -75,9 +76,10 @@ def check_secret(path: Path) -> None:
         status = path.stat()
     except OSError as error:
         raise MeshError(f"expected a file {path}: {error.strerror}") from error
-    if status.st_uid not in (0, os.geteuid()):
+    if not is_own(status, or_root=True):
         raise MeshError(
-            f"{path} must belong to user {os.geteuid()} or to root, it belongs to {status.st_uid}: chown it"
+            f"{path} must belong to user {os.geteuid()} or to root, "
+            f"it belongs to {owner_shown(status)}: chown it"
         )
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise MeshError(f"{path} must be readable by its owner alone: chmod 600 {path}")

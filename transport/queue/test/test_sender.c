@@ -265,6 +265,25 @@ static void test_a_killed_server_is_an_error(void) {
     finish(sender);
 }
 
+/* Only a call that cannot be made at once needs one. */
+static void test_a_sender_begins_without_a_thread(void) {
+    struct queue *queue = create();
+    struct sender *senders[20];
+    int before = threads();
+    for (int i = 0; i < 20; i++) {
+        senders[i] = sender_for(queue_door(queue));
+    }
+    CHECK(threads() < before + 20);
+    for (int i = 0; i < 20; i++) {
+        CHECK_EQUAL(say(senders[i], SIZE, 0), QUEUE_ACCEPTED);
+    }
+    CHECK(threads() >= before + 20);
+    for (int i = 0; i < 20; i++) {
+        finish(senders[i]);
+    }
+    queue_close(queue);
+}
+
 static void test_making_and_ending_many(void) {
     struct queue *queue = create();
     struct sender *first = sender_for(queue_door(queue));
@@ -291,6 +310,7 @@ static const struct test tests[] = {
     TEST(test_names),
     TEST(test_a_stopped_server_holds_nobody_up),
     TEST(test_a_killed_server_is_an_error),
+    TEST(test_a_sender_begins_without_a_thread),
     TEST(test_making_and_ending_many),
 };
 

@@ -388,6 +388,35 @@ static void door_fork_by_a_sibling(void) {
     CHECK_EQUAL(caller_error(&second), 0);
 }
 
+/* A child's only thread, if it is the copy of one that was bound: it serves nobody until it has unbound itself. */
+static void is_no_longer_bound(int socket, void *unused) {
+    (void)socket, (void)unused;
+    for (int i = 0; i < 2; i++) {
+        CHECK_ERROR(door_return(NULL, 0, NULL, 0), EINVAL);
+    }
+    CHECK_EQUAL(door_unbind(), 0);
+    CHECK_ERROR(door_unbind(), EBADF);
+}
+
+static void is_bound_anew(int socket, void *unused) {
+    (void)socket, (void)unused;
+    int door = door_create(empty_procedure, NULL, DOOR_PRIVATE);
+    CHECK_EQUAL(door_bind(door), 0); /* takes the place of what the parent's thread was bound to */
+    CHECK_EQUAL(door_unbind(), 0);
+    CHECK_ERROR(door_unbind(), EBADF);
+}
+
+static void door_fork_by_a_bound_thread(void) {
+    int door = door_create(empty_procedure, NULL, DOOR_PRIVATE);
+    CHECK_EQUAL(door_bind(door), 0);
+    finish_child(start_child(is_no_longer_bound, NULL));
+    finish_child(start_child(is_bound_anew, NULL));
+    CHECK_EQUAL(door_unbind(), 0); /* what the children did is nothing to their parent */
+    CHECK_ERROR(door_unbind(), EBADF);
+    finish_child(start_child(exits, NULL));
+    CHECK_ERROR(door_unbind(), EBADF);
+}
+
 /* Threads that are parked for a door that was revoked, or that nobody holds any more, do not stay. */
 static int threads_before;
 
@@ -496,6 +525,7 @@ static const struct test tests[] = {
     TEST(door_xcreate_of_too_many),
     TEST(door_depletion_waits_for_set_up),
     TEST(door_fork_by_a_sibling),
+    TEST(door_fork_by_a_bound_thread),
     TEST(door_threads_of_a_door_that_is_gone),
     TEST(door_threads_after_a_flood),
     TEST(door_limit_of_a_declared_stack),
