@@ -257,16 +257,18 @@ class Peer:
             await self._outward.send_last(Bye(text))
         self.end(text)
 
-    def doubt(self) -> None:
-        """Find out whether the peer still has this node link, which it does not seem to know of.
+    def doubt(self) -> bool:
+        """Ask whether the peer still has this node link, which it does not seem to know of.
 
-        Where batches are not lost, handing one over tells at once.
+        Returns:
+            Whether it is over. Where batches are not lost, handing one over tells that at once.
         """
         if isinstance(self._link, ResumingLink):
             self._link.ask()
         else:
             self._link.acknowledge()
         self._outward.flush()
+        return self.ended.is_set()
 
     def uses(self, inlet: Inlet) -> bool:
         """Tell whether this is the peer's inlet here."""

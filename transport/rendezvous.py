@@ -515,8 +515,7 @@ class Rendezvous:
         self._owners.check_successor(identity, peer.identity.credentials)
         if peer.identity.credentials.account == identity.credentials.account:
             if peer.identity.incarnation == identity.incarnation:
-                peer.doubt()
-                return peer.ended.is_set()
+                return peer.doubt()
             peer.end("a new incarnation of the peer connects")
         else:
             peer.end("the name belongs to another user, who connects")
