@@ -1,23 +1,29 @@
 """The test suite in the stages of CI: `python -m tests.stages [argument of pytest ...]`.
 
 1. Tests without time, or in virtual time, by two processes. Nothing is repeated: a failure is a fault.
-2. Tests marked `real`, about real time, real processes or the kernel, also two at a time, because most of
-   them wait for most of their time.
+2. Tests marked `real`, about real time, real processes or the kernel, three at a time on two processors,
+   because most of them wait for most of their time.
 3. What failed in the second stage once more, each test alone in a process of its own. It is *flaky* when it
    passes now.
 
 Each stage runs in workers of pytest-xdist, also where one at a time is enough: a crash or a time-out ends the
 worker and fails the test that it ran, and another worker runs the rest.
 
+Programs are compiled once a run: the hundreds of Python processes that tests start share the bytecode, also
+where the environment has none written beside the sources.
+
 At the end come the slowest tests, the slowest files, and the time of each stage, by the clock and of the
 processors.
 """
 
+import os
 import resource
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -28,9 +34,9 @@ MOST_REPEATED = 5
 
 # Neighbours run in one process, which has what their file set up. (With `loadfile`, a test that crashes its
 # worker is run again and again.)
-TWO_AT_A_TIME = ("-n", "2", "--dist", "worksteal")
-VIRTUAL = ("-m", "not real and not soak", *TWO_AT_A_TIME)
-REAL = ("-m", "real and not soak", *TWO_AT_A_TIME, "--max-worker-restart", str(MOST_REPEATED))
+NEIGHBOURS = ("--dist", "worksteal")
+VIRTUAL = ("-m", "not real and not soak", "-n", "2", *NEIGHBOURS)
+REAL = ("-m", "real and not soak", "-n", "3", *NEIGHBOURS, "--max-worker-restart", str(MOST_REPEATED))
 ALONE = ("-n", "1", "--max-worker-restart", "0")
 
 LISTED = 20
@@ -98,6 +104,20 @@ def processor_time() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
+@contextmanager
+def shared_bytecode() -> Iterator[None]:
+    """Have the processes below this one keep bytecode for one another, in a folder of this run."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="bytecode-") as folder:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
 def repeat(failed: Iterable[str]) -> list[str]:
     """Run each test alone. Returns: those that passed."""
     return [test for test in failed if run(test, *ALONE).outcomes.get(test) == "passed"]
@@ -110,6 +130,12 @@ def announce(stage: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the stages. Returns: the exit status."""
+    with shared_bytecode():
+        return run_stages(arguments)
+
+
+def run_stages(arguments: Sequence[str]) -> int:
+    """Run one stage after the other. Returns: the exit status."""
     announce("stage 1: tests without real time")
     virtual = run(*arguments, *VIRTUAL)
     stages = [virtual]

@@ -65,9 +65,9 @@ def no_sequence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node_link, "decode_batch", renumbered)
 
 
-SABOTAGE: dict[str, tuple[str, Patch]] = {
-    "link after the news": ("emigrants", link_after_the_news),
-    "children outlive the node link": ("emigrants", children_outlive_the_node_link),
-    "no sequence": ("messages", no_sequence),
+SABOTAGE: dict[str, tuple[str, Patch, int]] = {
+    "link after the news": ("emigrants", link_after_the_news, 3),
+    "children outlive the node link": ("emigrants", children_outlive_the_node_link, 0),
+    "no sequence": ("messages", no_sequence, 34),
 }
-"""For each fault: the scene that finds it, and the patch."""
+"""For each fault: the scene that finds it, the patch, and the first seed that found it when last looked."""

@@ -7,6 +7,7 @@ tests/conformance/actors (the back end `narrow`).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -31,9 +32,16 @@ for _name, _case in list(vars(test_strategies).items()):
         globals()[re.sub(r"^test_act_d\d*", "test_sim_52", _name)] = _case
 
 
+SOME = (2, 7, 8)
+"""Seeds that draw batches of one and turns of one."""
+
+
+@pytest.mark.parametrize(
+    "seeds", [pytest.param(SOME, id="some"), pytest.param(range(10), marks=pytest.mark.soak, id="all")]
+)
 @pytest.mark.parametrize("scene", ["messages", "emigrants", "trees", "groups", "pools", "guests"])
 def test_sim_52_scenes_hold_with_settings_that_the_seed_draws(
-    scene: str, caplog: pytest.LogCaptureFixture
+    scene: str, seeds: Sequence[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("CRITICAL")
     drawn: set[str] = set()
@@ -43,7 +51,7 @@ def test_sim_52_scenes_hold_with_settings_that_the_seed_draws(
         await SCENES[scene](world)
         drawn.add(world.options)
 
-    for seed in range(10):
+    for seed in seeds:
         run_simulation(main, seed=seed)
     assert any("batch 1," in options for options in drawn)
     assert any("turn 1," in options for options in drawn)

@@ -1,4 +1,4 @@
-"""The plan: every scene by many fixed seeds. And what it must be able to find."""
+"""The plan: every scene by fixed seeds, few here and many in the soak. And what it must be able to find."""
 
 import itertools
 from collections import Counter
@@ -18,20 +18,22 @@ from tests.simulation import soak
 from tests.simulation.sabotage import SABOTAGE, link_after_the_news
 from tests.simulation.scenes import OPEN, QUICK, SCENES, emigrants, opened_emigrants
 
-AT_A_TIME = 20
-
 PLANNED = {
-    "messages": 40,
-    "handshakes": 120,
-    "emigrants": 80,
-    "monitors": 20,
-    "groups": 20,
-    "pools": 20,
-    "guests": 20,
+    "messages": (5, 40),
+    "handshakes": (24, 120),
+    "emigrants": (16, 80),
+    "monitors": (10, 20),
+    "groups": (10, 20),
+    "pools": (5, 20),
+    "guests": (5, 20),
 }
-"""How many seeds of each scene."""
+"""How many seeds of each scene are played always, and how many in the soak."""
 
-PLAN = [(scene, first) for scene, seeds in PLANNED.items() for first in range(0, seeds, AT_A_TIME)]
+PLAN = [pytest.param(scene, range(few), id=scene) for scene, (few, _) in PLANNED.items()]
+PLAN += [
+    pytest.param(scene, range(few, many), marks=pytest.mark.soak, id=f"more {scene}")
+    for scene, (few, many) in PLANNED.items()
+]
 
 
 @pytest.fixture(autouse=True)
@@ -39,15 +41,18 @@ def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
 
 
-@pytest.mark.parametrize(("scene", "first"), PLAN)
-def test_sim_77_the_plan(scene: str, first: int) -> None:
-    play(scene, range(first, first + AT_A_TIME))
+@pytest.mark.parametrize(("scene", "seeds"), PLAN)
+def test_sim_77_the_plan(scene: str, seeds: range) -> None:
+    play(scene, seeds)
 
 
-@pytest.mark.parametrize("first", range(0, 60, AT_A_TIME))
-def test_sim_81_each_child_in_another_zone_lives_once(first: int) -> None:
+@pytest.mark.parametrize(
+    "seeds",
+    [pytest.param(range(12), id="some"), pytest.param(range(12, 60), marks=pytest.mark.soak, id="more")],
+)
+def test_sim_81_each_child_in_another_zone_lives_once(seeds: range) -> None:
     """Four hosts, three strategies, connections that break within sends, and every other fault."""
-    play("trees", range(first, first + AT_A_TIME))
+    play("trees", seeds)
 
 
 class Traitor(Actor):
@@ -120,10 +125,10 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
 
 @pytest.mark.parametrize("name", SABOTAGE)
 def test_sim_76_each_sabotage_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene, patch = SABOTAGE[name]
+    scene, patch, known = SABOTAGE[name]
     patch(monkeypatch)
     with pytest.raises(AssertionError):
-        play(scene, range(100))
+        play(scene, range(known, known + 100))
 
 
 def test_sim_73_a_failure_is_minimised() -> None:
