@@ -110,8 +110,10 @@ except (ImportError, AttributeError):
     _RUN = None
 
 
-def _step(task: Task) -> None:
+def _step(task: Task, error: BaseException | None = None) -> None:
     """Resume `task`, whose note that it waits the caller has taken, until it waits again or ends.
+
+    With `error`, its wait raises that: it was cancelled.
 
     Only for the code of a task, in the thread of the loop. What the code of `task` raises is the affair of
     its nursery.
@@ -121,13 +123,13 @@ def _step(task: Task) -> None:
     runner = task._runner
     instruments = runner.instruments.data
     if len(instruments) > 1:
-        _announced(task, runner, instruments)
+        _announced(task, runner, error, instruments)
     else:
-        _resume(task, runner)
+        _resume(task, runner, error)
 
 
 @enable_ki_protection
-def _resume(task: Task, runner: Any) -> None:
+def _resume(task: Task, runner: Any, thrown: BaseException | None) -> None:
     run = _RUN.__dict__  # that of this thread
     outer = run["task"]
     task._abort_func = None
@@ -137,14 +139,17 @@ def _resume(task: Task, runner: Any) -> None:
     trap: Any = None
     try:
         try:
-            trap = task.context.run(task.coro.send, RESUMED)
+            if thrown is None:
+                trap = task.context.run(task.coro.send, RESUMED)
+            else:
+                trap = task.context.run(task.coro.throw, thrown)
         except StopIteration as end:
             ending = Value(end.value)
         except BaseException as error:
             frames = error.__traceback__
             assert frames is not None
             if frames.tb_next is None:  # its context is entered already: it has not begun to run
-                trio.lowlevel.reschedule(task, RESUMED)
+                _reschedule(task, thrown)
                 return
             ending = Error(error.with_traceback(frames.tb_next))
             del frames
@@ -160,7 +165,7 @@ def _resume(task: Task, runner: Any) -> None:
             _leave(task, runner, trap, ending)
     finally:
         run["task"] = outer
-        ending = None  # which refers to an error, and that to this frame
+        ending = thrown = None  # which refer to an error, and that to this frame
 
 
 def _leave(task: Task, runner: Any, trap: Any, ending: Outcome[Any] | None) -> None:
@@ -179,13 +184,17 @@ def _leave(task: Task, runner: Any, trap: Any, ending: Outcome[Any] | None) -> N
         task._next_send_fn, task._next_send = task.coro.throw, error
 
 
-def _announced(task: Task, runner: Any, instruments: Any) -> None:
+def _reschedule(task: Task, error: BaseException | None = None) -> None:
+    trio.lowlevel.reschedule(task, RESUMED if error is None else Error(error))
+
+
+def _announced(task: Task, runner: Any, thrown: BaseException | None, instruments: Any) -> None:
     """Resume `task`, and let instruments see that."""
     outer = _RUN.task
     _announce(runner, instruments, "after_task_step", outer)
     _announce(runner, instruments, "before_task_step", task)
     try:
-        _resume(task, runner)
+        _resume(task, runner, thrown)
     finally:
         _announce(runner, instruments, "after_task_step", task)
         _announce(runner, instruments, "before_task_step", outer)
@@ -362,11 +371,7 @@ IS_AVAILABLE: Final[bool] = os.environ.get(SWITCH) != "off" and _RUN is not None
 """Whether tasks are stepped here; otherwise they are rescheduled."""
 
 
-def _reschedule(task: Task) -> None:
-    trio.lowlevel.reschedule(task, RESUMED)
-
-
-step: Callable[[Task], None] = _step if IS_AVAILABLE else _reschedule
+step: Callable[..., None] = _step if IS_AVAILABLE else _reschedule
 
 trap_for: Callable[[AbortFn], Any] = _trap_for if IS_AVAILABLE else lambda abort: abort
 """Make what `pause` takes: a wait that `abort` ends. One may be used again and again."""

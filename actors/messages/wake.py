@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import outcome
 import trio
 from trio.lowlevel import Abort, enable_ki_protection
 
@@ -104,26 +105,27 @@ class TaskTurn:
         log(logging.ERROR, "a task could not be resumed", error=error)
 
 
-def resume(task: trio.lowlevel.Task) -> None:
-    """Let `task` go on. Callers have taken the note that it waits, and restore it after an error.
+def resume(task: trio.lowlevel.Task, error: BaseException | None = None) -> None:
+    """Let `task` go on; with `error`, its wait raises that. Callers have taken the note that it waits, and
+    restore it when this raises.
 
     Raises:
         WrongThread: this is not the thread of its loop.
     """
     try:
         if trio.lowlevel.current_task() is not task:
-            _reschedule(task)
+            _reschedule(task, error)
             return
     except RuntimeError:
         if not trio.lowlevel.in_trio_run():
             raise WrongThread from None
     with suppress(trio.RunFinishedError):
-        trio.lowlevel.current_trio_token().run_sync_soon(_reschedule, task)
+        trio.lowlevel.current_trio_token().run_sync_soon(_reschedule, task, error)
 
 
-def _reschedule(task: trio.lowlevel.Task) -> None:
+def _reschedule(task: trio.lowlevel.Task, error: BaseException | None) -> None:
     try:
-        trio.lowlevel.reschedule(task, RESUMED)
+        trio.lowlevel.reschedule(task, RESUMED if error is None else outcome.Error(error))
     except AssertionError:
         # Trio has woken it: its code has left a nursery in an async generator, which somebody has finalized.
         return

@@ -47,6 +47,7 @@ from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.process_tasks import ProcessTasks
 from enfilade.actors.processes.resumption import Resume
 from enfilade.actors.processes.spawn import Spawn, SpawnSoon
 from enfilade.actors.processes.steps import is_from_outside, own_fault, step_failed
@@ -97,6 +98,7 @@ class Node(ObservedNode):
         self.token = trio.lowlevel.current_trio_token()
         self.contexts = Contexts()
         self.dispatcher = Dispatcher(self.contexts.base, config.runtime.monotonic, config.turn, config.slice)
+        self.process_tasks = ProcessTasks(self)
         self.hooks = Hooks()
         self.reports = Reports(config, self.hooks, self.full_name, zone)
         self.dead_letters = DeadLetters(self.reports)
@@ -272,10 +274,6 @@ class Node(ObservedNode):
     def start_task(self, run: Callable[[], Awaitable[None]], name: str, process: Process) -> None:
         """Start a task of this node, in the node's context, as a step that is taken for `process`."""
         self.contexts.new().run(self._start_task, name, _contained, run, process)
-
-    def start_process(self, run: Callable[[], Awaitable[None]], name: str) -> None:
-        """Start the task of a process: `run` must not raise."""
-        self.contexts.new().run(self._start_task, name, run)
 
     def start_service(self, run: Callable[[], Awaitable[None]], name: str) -> None:
         """Start a task that the whole node depends on: if it fails, the node ends, and says so."""

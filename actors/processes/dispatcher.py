@@ -38,6 +38,7 @@ from enfilade.actors.messages.tracebacks import trace_of
 from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.handlers import PLAIN
 from enfilade.actors.processes.links import Down
+from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.scopes import ScopeLeft, close_scopes, scope_of
 from enfilade.actors.processes.steps import step_failed
 
@@ -239,7 +240,16 @@ class Dispatcher:
         return _process_of(self.running)
 
     async def run(self) -> None:
-        """Work the run queue off until cancelled."""
+        """Work the run queue off until cancelled. After any other error the loop resumes those that wait in
+        it, which could not even be cancelled otherwise.
+        """
+        try:
+            await self._run()
+        except Exception:
+            self.clear()
+            raise
+
+    async def _run(self) -> None:
         task = trio.lowlevel.current_task()
         scope = scope_of(task)
         while True:
@@ -413,7 +423,7 @@ def _scopes_left(task: trio.lowlevel.Task, scope: Any) -> None:
 
 def _process_of(entry: Any) -> Process | None:
     """The process that stands on the run queue itself; None for a task that waits for something."""
-    return entry if hasattr(entry, "body") else None
+    return entry if isinstance(entry, Record) else None  # type: ignore[return-value]
 
 
 def _watch(entry: Any, seconds: float) -> None:

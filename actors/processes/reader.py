@@ -23,7 +23,7 @@ from trio.lowlevel import Abort, enable_ki_protection
 
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import ReceiveTimeout
-from enfilade.actors.messages.loop_bypass import pause, step, trap_for
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, step, trap_for
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Call
 from enfilade.actors.messages.wake import resume
@@ -57,6 +57,7 @@ class Reader:
     __slots__ = (
         "_aside",
         "_budget",
+        "_cancelled",
         "_expired",
         "_is_disturbed",
         "_process",
@@ -76,6 +77,7 @@ class Reader:
         self._expired = False
         self._aside: deque[Any] | None = None
         self._is_disturbed = False
+        self._cancelled: BaseException | None = None
         self.skipped = 0
         self.resumed: trio.lowlevel.Task | None = None
         self._trap: Any = None
@@ -298,17 +300,23 @@ class Reader:
     @enable_ki_protection
     def turn(self, _budget: int) -> bool:
         """Resume the task that has waited here. Called by the dispatcher."""
-        task, self.resumed = self.resumed, None
+        task, cancelled = self._take_task()
         if task is not None:
             self._process.dispatcher.running = None
-            step(task)
+            step(task, cancelled)
         return False
 
     def release(self) -> None:
         """Leave the run queue of a dispatcher that is over."""
-        task, self.resumed = self.resumed, None
+        task, cancelled = self._take_task()
         if task is not None:
-            resume(task)
+            resume(task, cancelled)
+
+    def _take_task(self) -> tuple[trio.lowlevel.Task | None, BaseException | None]:
+        """Take the task on the run queue, and what its wait is to raise."""
+        task, cancelled = self.resumed, self._cancelled
+        self.resumed = self._cancelled = None
+        return task, cancelled
 
     def turn_failed(self, error: BaseException) -> None:
         """The task could not be resumed on the spot: have the loop do it, and end the process."""
@@ -327,14 +335,24 @@ class Reader:
                 raise
             return True  # the receiver is to raise it, not the sender
 
-    def abort(self, _: object) -> Abort:
-        """The waiting task was cancelled."""
+    def abort(self, raise_cancelled: Any) -> Abort:
+        """The waiting task was cancelled. By an exit signal it ends in its turn of the run queue."""
         process = self._process
         waiter, process.waiter = process.waiter, None
         if waiter is None:
             return Abort.FAILED  # it is being woken
         process.idle = False
-        return Abort.SUCCEEDED
+        if not IS_AVAILABLE or process.exit_signal is None or raise_cancelled is None:
+            return Abort.SUCCEEDED
+        dispatcher = process.dispatcher
+        if dispatcher.parked is not None:
+            dispatcher.unpark()
+        try:
+            raise_cancelled()
+        except trio.Cancelled as cancelled:
+            self.resumed, self._cancelled = waiter, cancelled
+        dispatcher.queue.append(self)
+        return Abort.FAILED
 
 
 def _may_have_ticks(process: Process) -> bool:

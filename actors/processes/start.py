@@ -446,10 +446,13 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
     elif not is_spawnable(target):
-        if not _is_async_function(target):
+        # An `async def` itself, as nearly always, needs no closer look.
+        is_plain = type(target) is FunctionType and target.__code__.co_flags & inspect.CO_COROUTINE
+        if not is_plain and not _is_async_function(target):
             raise NotSpawnable(f"cannot spawn {safe_repr(target)}: {_advice(target)}")
         coroutine = _called(target, process, args, kwargs)
-        body = process.body = FunctionBody(process, coroutine, owes_start=_owes_start(target))
+        owes_start = hasattr(target, _OWES_START) if is_plain else _owes_start(target)
+        body = process.body = FunctionBody(process, coroutine, owes_start=owes_start)
         return body
     dispatcher = node.dispatcher
     outer, dispatcher.running = dispatcher.running, process
@@ -530,7 +533,7 @@ def _unwrapped(target: Any) -> Any:
 def run(process: Process, body: TaskBody, target: Any) -> None:
     """Start the task, in the node's own context."""
     name = target.__qualname__ if type(target) is FunctionType else target_name(target)
-    process.node.start_process(body.run, name)
+    process.node.process_tasks.start(body, name)
 
 
 class _Beginning(DispatchedBody):

@@ -38,6 +38,7 @@ from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
 from enfilade.actors.processes.reader import Reader
 from enfilade.actors.processes.resumption import resumed
+from enfilade.actors.processes.scopes import scope_of
 from enfilade.actors.processes.steps import is_deep, is_from_outside, own_fault
 
 if TYPE_CHECKING:
@@ -93,11 +94,17 @@ class TaskBody(Body):
         if start is not None:
             start.reply(info)
 
-    async def run(self) -> None:
-        """Run the process from its start to its end."""
+    async def run(self) -> bool:
+        """Run the process from its start to its end. Never raises.
+
+        Returns:
+            whether the task can run another process. Not where the code of this one has left a scope or a
+            nursery open, in a generator say: whoever finalizes that closes it in this task.
+        """
         process = self.process
         CURRENT.set(process)
-        self.task = trio.lowlevel.current_task()
+        self.task = task = trio.lowlevel.current_task()
+        is_clean = True
         node = process.node
         reason: Reason = NORMAL
         error: BaseException | None = None
@@ -105,7 +112,11 @@ class TaskBody(Body):
             with trio.CancelScope() as self.scope:
                 if process.exit_signal is not None:
                     self.scope.cancel()  # as in trio, it still runs up to its first checkpoint
-                await self.main()
+                within = scope_of(task)
+                try:
+                    await self.main()
+                finally:
+                    is_clean = scope_of(task) is within and not task.child_nurseries
             if process.exit_signal is None and process.stopping is not None:
                 reason = process.stopping
         except BaseException as raised:
@@ -114,7 +125,11 @@ class TaskBody(Body):
         if process.exit_signal is None and not self.is_plain and process not in node.starting:
             try:
                 with trio.CancelScope() as self.scope:
-                    await self.stopped(reason)
+                    within = scope_of(task)
+                    try:
+                        await self.stopped(reason)
+                    finally:
+                        is_clean = is_clean and scope_of(task) is within and not task.child_nurseries
             except BaseException as raised:
                 reason, error = self._reason_of(raised), raised
         if process.exit_signal is not None:
@@ -129,8 +144,9 @@ class TaskBody(Body):
                 error = StepFailed(process.ref, "end", fault)
                 reason = Crashed(error)
             node.finish(process, reason, error)
-        if self.task.child_nurseries:
-            _leave_nurseries(self.task)
+        if task.child_nurseries:
+            _leave_nurseries(task)
+        return is_clean
 
     def _reason_of(self, raised: BaseException) -> Reason:
         """The reason of the end by `raised`, which has come out of the process's own scope."""
@@ -176,8 +192,8 @@ class FunctionBody(TaskBody):
         self._coroutine = coroutine
         self.owes_start = owes_start
 
-    async def main(self) -> None:
-        await self._coroutine
+    def main(self) -> Coroutine[Any, Any, Any]:
+        return self._coroutine
 
     def acknowledge(self, info: Any) -> None:
         if not self.owes_start:
@@ -209,21 +225,14 @@ class AsyncBody(TaskBody):
         self._kwargs = kwargs
         self._message: Any = None
 
-    async def main(self) -> None:
+    def _construct(self) -> Any:
+        """Make the actor object, and return what its `on_start` returns."""
         args, kwargs = self._args, self._kwargs
         self._args, self._kwargs = (), {}
-        made = construct(self.actor, self.process, args, kwargs)
-        self.actor = made
+        self.actor = construct(self.actor, self.process, args, kwargs)
         self.process.handlers = self.protocol.handlers
         self.process.names = self.protocol.names
-        result = self.protocol.on_start(made)
-        if type(result) is CoroutineType:
-            result = await result
-        if trio.lowlevel.current_task()._child_nurseries:
-            raise NurseryLeft
-        self.owes_start = False
-        self.started(result)
-        await self._serve()
+        return self.protocol.on_start(self.actor)
 
     def rebind(self, actor: type[Actor]) -> None:
         former, self.protocol = self.protocol, protocol_of(actor)
@@ -231,14 +240,24 @@ class AsyncBody(TaskBody):
         self.process.handlers = self.protocol.handlers
         self.process.names = self.protocol.names
 
-    async def _serve(self) -> None:
-        """The loop: as flat as possible, because every coroutine between trio and a handler costs a call."""
+    async def main(self) -> None:
+        """Start, and handle one message after another: in one function, because every coroutine between trio
+        and a handler costs a call.
+        """
+        result = self._construct()
+        if type(result) is CoroutineType:
+            result = await result
+        task = trio.lowlevel.current_task()
+        if task._child_nurseries:
+            raise NurseryLeft
+        self.owes_start = False
+        self.started(result)
+        result = None
         process = self.process
         dispatcher = process.dispatcher
         queue = process.queue
         reader = process.reader
         assert reader is not None
-        task = trio.lowlevel.current_task()
         handlers = self.protocol.handlers
         trap = reader.trap
         budget = BUDGET

@@ -1,0 +1,149 @@
+"""Tasks that run processes, one after another.
+
+To make a task, to have the loop begin it, and to let it end costs more than what the runtime itself does for
+a process. So a task that has run a process to its end waits for the next one, which then begins in its turn
+of the run queue, in a fresh context and under its own name. Nothing of the one before is left: a task in
+which its code has left a scope or a nursery open ends instead.
+
+Where tasks cannot be stepped (`loop_bypass.py`), each process has a task of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import trio
+from trio.lowlevel import Abort, enable_ki_protection
+
+from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, step, trap_for
+from enfilade.actors.messages.wake import resume
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.task_bodies import TaskBody
+
+__all__ = ["ProcessTasks"]
+
+SPARE: Final = 64 if IS_AVAILABLE else 0
+"""How many tasks of a node may wait for a process to run; further ones end."""
+
+IDLE: Final = "waits for a process to run"
+"""The name of a task that runs no process."""
+
+
+class ProcessTasks:
+    """The tasks of one node that run processes.
+
+    Attributes:
+        node: the node, whose dispatcher gives a process that a waiting task is to run its first turn.
+        spare: the tasks that wait.
+    """
+
+    __slots__ = ("node", "spare")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.spare: list[_SpareTask] = []
+
+    def start(self, body: TaskBody, name: str) -> None:
+        """Run a process in a task, which has that name meanwhile, in the node's context. Not a checkpoint."""
+        context = self.node.contexts.new()
+        if self.spare:
+            self.spare.pop().begin(body, name, context)
+        else:
+            context.run(self._start, body, name)
+
+    def _start(self, body: TaskBody, name: str) -> None:
+        self.node.nursery.start_soon(self._run, body, name=name)
+
+    async def _run(self, body: TaskBody | None) -> None:
+        """Run a process, and those that follow: the whole of a task."""
+        task = trio.lowlevel.current_task()
+        spare: _SpareTask | None = None
+        try:
+            while body is not None:
+                is_clean = await body.run()
+                body = None
+                if not is_clean or len(self.spare) >= SPARE:
+                    return
+                if spare is None:
+                    spare = _SpareTask(self)
+                body = await spare.wait(task)
+        finally:
+            if spare is not None:
+                spare.forget_trap()
+
+
+class _SpareTask:
+    """A task that waits for a process to run. It stands on the run queue when it is to begin one.
+
+    Attributes:
+        body: what it is to run next; None.
+    """
+
+    __slots__ = ("_task", "_tasks", "_trap", "body")
+
+    actor: ClassVar[None] = None  # what an entry of the run queue needs
+    attention: ClassVar[bool] = True
+
+    def __init__(self, tasks: ProcessTasks) -> None:
+        self._tasks = tasks
+        self._task: trio.lowlevel.Task | None = None
+        self._trap: Any = trap_for(self._abort)
+        self.body: TaskBody | None = None
+
+    async def wait(self, task: trio.lowlevel.Task) -> TaskBody | None:
+        """Wait in `task` for a process to run, and return its body. Cancelled when the node ends."""
+        task.name = IDLE
+        task.context = Context()  # that of the process before holds the process
+        self._task = task
+        self._tasks.spare.append(self)
+        await pause(self._trap)
+        body, self.body = self.body, None
+        return body
+
+    def forget_trap(self) -> None:
+        """Let go of the trap, which refers to this object: the task ends."""
+        self._trap = None
+
+    def begin(self, body: TaskBody, name: str, context: Context) -> None:
+        """Run this next; the task has left the list of those that wait."""
+        task = self._task
+        assert task is not None
+        self.body = body
+        task.name = name
+        task.context = context
+        dispatcher = self._tasks.node.dispatcher
+        if dispatcher.parked is not None:
+            dispatcher.unpark()
+        dispatcher.queue.append(self)
+
+    @enable_ki_protection
+    def turn(self, _budget: int) -> bool:
+        """Begin: called by the dispatcher."""
+        task, self._task = self._task, None
+        if task is not None:
+            self._tasks.node.dispatcher.running = None
+            step(task)
+        return False
+
+    def release(self) -> None:
+        """Leave the run queue of a dispatcher that is over: the loop begins the process."""
+        task, self._task = self._task, None
+        if task is not None:
+            resume(task)
+
+    def turn_failed(self, error: BaseException) -> None:
+        """Have the loop begin the process, if it has not begun; log `error`."""
+        self.release()
+        log(logging.ERROR, "a process could not begin on the spot", error=error)
+
+    def _abort(self, _: object) -> Abort:
+        """The node ends. A process that is about to begin does so, and is cancelled where it waits."""
+        if self not in self._tasks.spare:
+            return Abort.FAILED
+        self._tasks.spare.remove(self)
+        return Abort.SUCCEEDED
