@@ -11,8 +11,22 @@ import trio
 from trio.lowlevel import current_task
 from trio.testing import wait_all_tasks_blocked
 
-from enfilade.actors import KILL, KILLED, NORMAL, Child, Down, Process, Ref, Supervisor, open_node
+from enfilade.actors import (
+    KILL,
+    KILLED,
+    NORMAL,
+    Actor,
+    Child,
+    Down,
+    NodeConfig,
+    Process,
+    Ref,
+    RuntimeFault,
+    Supervisor,
+    open_node,
+)
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
+from enfilade.actors.processes import dispatcher
 from enfilade.actors.processes.process_tasks import IDLE, SPARE
 
 needs_bypass = pytest.mark.skipif(not IS_AVAILABLE, reason="each process has a task of its own here")
@@ -26,6 +40,14 @@ async def seen(me: Process, watcher: Ref[Any]) -> None:
     watcher.send((task, task.name, colour.get(), me.node.current is me))
     colour.set(f"of {me.serial}")
     await me.receive()
+
+
+class Relay(Actor):
+    def __init__(self, to: Ref[Any]) -> None:
+        self.to = to
+
+    def on_message(self, message: Any) -> None:
+        self.to.send(message)
 
 
 async def other(me: Process, watcher: Ref[Any]) -> None:
@@ -62,6 +84,39 @@ async def test_a_killed_process_leaves_its_task_to_the_next() -> None:
         assert (await me.receive())[0] is task
         await trio.lowlevel.checkpoint()  # the scope that was cancelled is not that of the second
         assert len(node.processes) == 2
+
+
+@needs_bypass
+async def test_a_task_begins_the_next_process_where_each_turn_is_timed() -> None:
+    """The task stands on the run queue then, where no process is to be blamed for the time that it takes."""
+    every_turn = NodeConfig(turn=1, slice=1)
+    with trio.fail_after(60):
+        async with open_node("test", config=every_turn) as node, node.mailbox() as me:
+            for _ in range(2):
+                ref = await node.spawn(seen, me.ref)
+                await me.receive()
+                me.monitor(ref)
+                me.exit(ref, KILL)
+                await me.receive()
+
+
+async def test_who_waits_for_a_dispatcher_that_fails_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits on its run queue could not be cancelled, and the node could not end."""
+
+    def broken(*_: Any) -> None:
+        raise LookupError("broken")
+
+    async def run() -> None:
+        async with open_node("test", config=NodeConfig(turn=1)) as node, node.mailbox() as me:
+            relay = await node.spawn(Relay, me.ref)
+            await wait_all_tasks_blocked()
+            monkeypatch.setattr(dispatcher, "_watch", broken)
+            relay.send("the dispatcher fails when this is handled, with its receiver on the run queue")
+            await me.receive()
+            await trio.sleep_forever()
+
+    with trio.fail_after(60), pytest.raises(RuntimeFault, match=r"Dispatcher\.run"):
+        await run()
 
 
 async def _in_a_scope() -> AsyncIterator[None]:
