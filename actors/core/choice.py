@@ -19,6 +19,7 @@ from heapq import heappop
 from typing import Any, Final
 
 from enfilade.actors.messages.likeness import Like
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE as IS_STEPPED
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
 from enfilade.actors.processes.body import DispatchedBody
@@ -28,6 +29,7 @@ from enfilade.actors.processes.links import Down
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.reader import Reader
 from enfilade.actors.processes.record import Extras
 from enfilade.actors.processes.steps import with_headroom
 from enfilade.actors.processes.timers import Timer, Timers
@@ -67,6 +69,7 @@ def _places() -> dict[str, int]:
             HandlerContext,
             LocalRef,
             DispatchedBody,
+            Reader,
             Request,
             MailboxSearch,
             Like,
@@ -114,6 +117,8 @@ def _compiled() -> dict[tuple[type, str], Function]:
                 "plain": PLAIN,
                 "no_kwargs": NO_KWARGS,
                 "handed_off": HANDED_OFF,
+                "Reader": Reader,
+                "is_stepped": IS_STEPPED,
             },
         )
     except (AttributeError, LookupError, TypeError):  # this interpreter keeps slots in another way

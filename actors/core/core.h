@@ -11,8 +11,8 @@
  *
  * Each has a twin of the same name in Python, at the place that is named above. The twin says what the
  * function does; the C here does the frequent case of it, in the same order, on the same objects. Whatever is
- * not frequent (a mailbox with a bound, a process that waits in a task, keyword arguments) is left to the twin,
- * before anything has been done. So there is one set of classes, and either function may be used at any time.
+ * not frequent (a mailbox with a bound, a task that waits for messages of some kind, keyword arguments) is left
+ * to the twin, before anything has been done. So there is one set of classes, and either function may be used at any time.
  *
  * What C gains is in reading and writing the fields of these objects: they are slots, and a slot is a pointer
  * at a fixed distance from the beginning of its object. `place` finds the distance of a slot by looking for
@@ -44,7 +44,7 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Process, actor) field(Process, at_hand) field(Process, attention) field(Process, body)            \
     field(Process, dispatcher) field(Process, extras_or_none) field(Process, handlers) field(Process, idle) \
     field(Process, names) field(Process, node) field(Process, on_message) field(Process, queue)             \
-    field(Process, waiter)                                                                                  \
+    field(Process, reader) field(Process, waiter) field(Process, wanted) field(Reader, resumed)             \
     field(Dispatcher, callers) field(Dispatcher, counted) field(Dispatcher, entry)                          \
     field(Dispatcher, message) field(Dispatcher, own) field(Dispatcher, parked) field(Dispatcher, queue)    \
     field(Dispatcher, running)                                                                              \
@@ -68,7 +68,7 @@ FIELDS(DECLARE)
     object(Process) object(Cast) object(Request) object(Down) object(LocalRef) object(Timer) object(Timers) \
     object(send) object(cast) object(hand_off) object(send_after) object(cancel)                            \
     object(with_headroom) object(getframe) object(heappop)                                                  \
-    object(envelopes) object(plain) object(no_kwargs) object(handed_off)
+    object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader) object(is_stepped)
 
 #define HOLD(name) extern PyObject *the_##name;
 OBJECTS(HOLD)

@@ -2,26 +2,45 @@
 
 #include "core.h"
 
-/* Put a process on the run queue, if it is idle, and neither it nor the dispatcher waits in a task. Gives 1 when
- * a message may be queued now, 0 when the twin is to do it, -1 for an error. */
+/* Have the run queue resume the task of an idle process, which waits for any message; as `make_runnable`. */
+static int make_resumed(PyObject *process, PyObject *waiter, PyObject *run_queue)
+{
+    PyObject *reader = SLOT(process, Process_reader);
+    if (the_is_stepped != Py_True || reader == NULL || (PyObject *)Py_TYPE(reader) != the_Reader ||
+        SLOT(reader, Reader_resumed) != Py_None || SLOT(process, Process_wanted) != Py_None)
+        return 0;
+    Py_INCREF(reader);
+    set(process, Process_idle, Py_False);
+    set(reader, Reader_resumed, waiter);
+    set(process, Process_waiter, Py_None);
+    int failed = append(run_queue, reader);
+    Py_DECREF(reader);
+    return failed ? -1 : 1;
+}
+
+/* Put an idle process on the run queue, or what resumes its task. Gives 1 when a message may be queued now, 0
+ * when the twin is to do it, because the dispatcher waits, say; -1 for an error. */
 static int make_runnable(PyObject *process)
 {
     PyObject *idle = SLOT(process, Process_idle);
     if (idle == Py_False)
         return 1;
-    PyObject *dispatcher = SLOT(process, Process_dispatcher);
-    if (idle != Py_True || SLOT(process, Process_waiter) != Py_None || dispatcher == NULL ||
+    PyObject *dispatcher = SLOT(process, Process_dispatcher), *waiter = SLOT(process, Process_waiter);
+    if (idle != Py_True || waiter == NULL || dispatcher == NULL ||
         SLOT(dispatcher, Dispatcher_parked) != Py_None)
         return 0;
-    PyObject *queue = get(dispatcher, Dispatcher_queue);
-    if (queue == NULL)
+    PyObject *run_queue = get(dispatcher, Dispatcher_queue);
+    if (run_queue == NULL)
         return -1;
-    int failed = append(queue, process);
-    Py_DECREF(queue);
-    if (failed)
-        return -1;
-    set(process, Process_idle, Py_False);
-    return 1;
+    int done = 1;
+    if (waiter != Py_None)
+        done = make_resumed(process, waiter, run_queue);
+    else if (append(run_queue, process) < 0)
+        done = -1;
+    else
+        set(process, Process_idle, Py_False);
+    Py_DECREF(run_queue);
+    return done;
 }
 
 /* Queue a message for the process; as `make_runnable`. */

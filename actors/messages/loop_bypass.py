@@ -121,9 +121,8 @@ def _step(task: Task, error: BaseException | None = None) -> None:
     if task._next_send_fn is not None:  # trio has scheduled it already: see `wake._reschedule`
         return
     runner = task._runner
-    instruments = runner.instruments.data
-    if len(instruments) > 1:
-        _announced(task, runner, error, instruments)
+    if len(runner.instruments.data) > 1:
+        _announced(task, runner, error)
     else:
         _resume(task, runner, error)
 
@@ -188,8 +187,9 @@ def _reschedule(task: Task, error: BaseException | None = None) -> None:
     trio.lowlevel.reschedule(task, RESUMED if error is None else Error(error))
 
 
-def _announced(task: Task, runner: Any, thrown: BaseException | None, instruments: Any) -> None:
+def _announced(task: Task, runner: Any, thrown: BaseException | None) -> None:
     """Resume `task`, and let instruments see that."""
+    instruments = runner.instruments.data
     outer = _RUN.task
     _announce(runner, instruments, "after_task_step", outer)
     _announce(runner, instruments, "before_task_step", task)

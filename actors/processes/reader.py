@@ -212,17 +212,24 @@ class Reader:
     async def receive(self, match: Any, timeout: float) -> Any:
         """Take the oldest message that matches: see `Process.receive`."""
         process = self._process
-        if match is None and timeout == math.inf and not (process.attention or self.skipped):
-            queue = process.queue
-            if queue and self._budget > 0:  # by far the most frequent case
+        if match is None and timeout == math.inf:  # by far the most frequent case
+            while not (process.attention or self.skipped):
+                queue = process.queue
+                if not queue:
+                    await self.park()
+                    continue
+                if self._budget <= 0:
+                    break
                 message = queue.popleft()
                 kind = type(message)
-                if kind is not Tick and not issubclass(kind, Call):
-                    self._budget -= 1
-                    return message
-                queue.appendleft(message)
+                if kind is Tick or issubclass(kind, Call):
+                    queue.appendleft(message)
+                    break
+                self._budget -= 1
+                return message
         timer: Timer | None = None
-        check_seconds(timeout, "a timeout")
+        if timeout != math.inf:
+            check_seconds(timeout, "a timeout")
         self._expired = False
         if self._budget <= 0:
             self._budget = BUDGET
@@ -232,7 +239,7 @@ class Reader:
                 if process.attention:
                     await self.serve()
                 if not process.suspended:
-                    found, message = self.take(match)
+                    found, message = self._take_first() if match is None else self.take(match)
                     if found:
                         self._budget -= 1
                         return message
@@ -278,7 +285,7 @@ class Reader:
         if match is not None:
             process.wanted = self._wakes
         try:
-            is_late = process.control or (process.has_unseen() and not process.suspended)
+            is_late = process.control or (process.queue and process.has_unseen() and not process.suspended)
             if is_late and self.abort(None) is Abort.SUCCEEDED:  # a finalizer has sent something meanwhile
                 await trio.lowlevel.checkpoint()
             else:
@@ -300,7 +307,8 @@ class Reader:
     @enable_ki_protection
     def turn(self, _budget: int) -> bool:
         """Resume the task that has waited here. Called by the dispatcher."""
-        task, cancelled = self._take_task()
+        task, cancelled = self.resumed, self._cancelled
+        self.resumed = self._cancelled = None
         if task is not None:
             self._process.dispatcher.running = None
             step(task, cancelled)
@@ -308,15 +316,10 @@ class Reader:
 
     def release(self) -> None:
         """Leave the run queue of a dispatcher that is over."""
-        task, cancelled = self._take_task()
-        if task is not None:
-            resume(task, cancelled)
-
-    def _take_task(self) -> tuple[trio.lowlevel.Task | None, BaseException | None]:
-        """Take the task on the run queue, and what its wait is to raise."""
         task, cancelled = self.resumed, self._cancelled
         self.resumed = self._cancelled = None
-        return task, cancelled
+        if task is not None:
+            resume(task, cancelled)
 
     def turn_failed(self, error: BaseException) -> None:
         """The task could not be resumed on the spot: have the loop do it, and end the process."""
