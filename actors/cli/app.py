@@ -89,25 +89,40 @@ def zone_run(
     raise typer.Exit(run_zone(file, until_eof=until_eof, log_format=log_format, log_level=log_level))
 
 
-Door = Annotated[Path, typer.Argument(help="The path of the running node's door.")]
+Door = Annotated[
+    Path, typer.Argument(help="The path of the running node's door; or its name in a mesh, as bank@east.")
+]
+IdentityOption = Annotated[
+    Path | None, typer.Option(help="Reach the node over its mesh, with this directory of `mesh join`.")
+]
+MeshOption = Annotated[
+    str | None,
+    typer.Option(help='Reach the node over a mesh of this machine: "embedded", "embedded:NAME", an address.'),
+]
 Name = Annotated[str, typer.Argument(help="A registered name that the node exports to us.")]
 Secret = Annotated[Path | None, typer.Option(help="A file with the node's secret.")]
 
 
 @zone.command("ps")
-def zone_ps(door: Door, secret: Secret = None) -> None:
+def zone_ps(
+    door: Door, secret: Secret = None, identity: IdentityOption = None, mesh: MeshOption = None
+) -> None:
     """List the processes of the node at DOOR: what each is and runs, whose child it is, what it has to do."""
+    from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import list_processes
 
-    raise typer.Exit(list_processes(door, secret))
+    raise typer.Exit(list_processes(reached(door, identity, mesh), secret))
 
 
 @zone.command("tree")
-def zone_tree(door: Door, secret: Secret = None) -> None:
+def zone_tree(
+    door: Door, secret: Secret = None, identity: IdentityOption = None, mesh: MeshOption = None
+) -> None:
     """Show the supervision tree of the node at DOOR."""
+    from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import draw_tree
 
-    raise typer.Exit(draw_tree(door, secret))
+    raise typer.Exit(draw_tree(reached(door, identity, mesh), secret))
 
 
 @zone.command("call")
@@ -121,11 +136,15 @@ def zone_call(
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the reply.")] = 5.0,
     secret: Secret = None,
+    identity: IdentityOption = None,
+    mesh: MeshOption = None,
 ) -> None:
     """Call METHOD of the process NAME on the node at DOOR, and print the reply as JSON."""
+    from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import call_process
 
-    raise typer.Exit(call_process(door, name, method, arguments or [], keyword or [], timeout, secret))
+    place = reached(door, identity, mesh)
+    raise typer.Exit(call_process(place, name, method, arguments or [], keyword or [], timeout, secret))
 
 
 @zone.command("send")
@@ -134,11 +153,15 @@ def zone_send(
     name: Name,
     message: Annotated[str, typer.Argument(help="The message, as JSON.")],
     secret: Secret = None,
+    identity: IdentityOption = None,
+    mesh: MeshOption = None,
 ) -> None:
     """Send MESSAGE to the process NAME on the node at DOOR."""
+    from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import send_message
 
-    raise typer.Exit(send_message(door, name, message, secret))
+    place = reached(door, identity, mesh)
+    raise typer.Exit(send_message(place, name, message, secret))
 
 
 @zone.command("stop")
@@ -146,11 +169,15 @@ def zone_stop(
     door: Door,
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for it to stop.")] = 60.0,
     secret: Secret = None,
+    identity: IdentityOption = None,
+    mesh: MeshOption = None,
 ) -> None:
     """Shut down the node at DOOR in order, and wait until it has stopped."""
+    from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import stop_node
 
-    raise typer.Exit(stop_node(door, timeout, secret))
+    place = reached(door, identity, mesh)
+    raise typer.Exit(stop_node(place, timeout, secret))
 
 
 @zone.command("upgrade")

@@ -5,11 +5,13 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import msgspec
 import trio
 import typer
 
@@ -17,18 +19,26 @@ from enfilade.actors.cli.mesh_authority import refusals
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.opening import open_node
 from enfilade.transport.mesh.authority import join
-from enfilade.transport.mesh.connection import Connection
+from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.directory import MeshNode
 from enfilade.transport.mesh.identity import Identity, client_context, read_identity
 from enfilade.transport.mesh.keeper import Keeper, read_server_file
+from enfilade.transport.mesh.lease import Claim
+from enfilade.transport.mesh.registry import Epoch, NoAnswer, Registry
 from enfilade.transport.mesh.settings import Mesh, Server
-from enfilade.transport.mesh.subjects import Subjects
+from enfilade.transport.mesh.subjects import Subjects, from_token
 from enfilade.transport.mesh.watcher import Quiet
 
-__all__ = ["install", "kinds_of", "run_server", "show_kinds", "show_nodes", "show_status"]
+__all__ = ["install", "kinds_of", "run_server", "show_kinds", "show_names", "show_nodes", "show_status"]
 
 LISTENING_SECONDS: Final = 1.0
 """Time for nodes to answer a newcomer."""
+
+PERMISSION_SECONDS: Final = 0.5
+"""Time for a server to tell about streams; it does not answer who may not ask."""
+
+REGISTRY_SECONDS: Final = 3.0
+"""Time for the registry to answer that it is there."""
 
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -93,10 +103,26 @@ async def _try_all(identity: Identity) -> list[dict[str, Any]]:
 
 
 async def _try(identity: Identity, entry: dict[str, Any]) -> None:
+    try:
+        async with _connected(identity, [entry["address"]]) as connection:
+            began = trio.current_time()
+            await connection.settled()
+            entry["seconds"] = trio.current_time() - began
+    except OSError as error:
+        entry["problem"] = str(error)
+
+
+@asynccontextmanager
+async def _connected(identity: Identity, servers: Sequence[str]) -> AsyncIterator[Connection]:
+    """Be connected to one of these servers for the length of a block.
+
+    Raises:
+        OSError: none of them answers as it should.
+    """
     incarnation = int.from_bytes(os.urandom(8), "big")
     subjects = Subjects(identity.mesh, identity.node, incarnation)
     connection = Connection(
-        [Server.parse(entry["address"])],
+        [Server.parse(each) for each in servers],
         name=f"{identity.node}/{incarnation:x}",
         inbox=subjects.inbox,
         watcher=Quiet(),
@@ -108,12 +134,10 @@ async def _try(identity: Identity, entry: dict[str, Any]) -> None:
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(connection.run)
-            began = trio.current_time()
-            await connection.settled()
-            entry["seconds"] = trio.current_time() - began
+            yield connection
             nursery.cancel_scope.cancel()
     except* OSError as errors:
-        entry["problem"] = str(errors.exceptions[0])
+        raise errors.exceptions[0] from None
 
 
 def _identity(path: Path | None) -> Identity:
@@ -127,16 +151,22 @@ def _identity(path: Path | None) -> Identity:
 
 
 def show_status(path: Path | None, *, as_json: bool) -> int:
-    """Report on servers and nodes; 0 when all servers answer, 1 when some do, 2 when none does."""
+    """Report on servers, registry and nodes.
+
+    Returns:
+        0 when all servers answer and the registry is well, 2 when no server answers, 1 otherwise.
+    """
     identity = _identity(path)
     servers = trio.run(_try_all, identity)
-    up = [each for each in servers if not each["problem"]]
+    up = [each["address"] for each in servers if not each["problem"]]
     nodes = trio.run(_listen, identity) if up else ()
+    registry = trio.run(_survey, identity, up) if up else {**NO_REGISTRY, "problem": "no server answers"}
     if as_json:
         report = {
             "mesh": identity.mesh,
             "days_left": identity.days_left,
             "servers": servers,
+            "registry": registry,
             "nodes": [attrs.asdict(each) for each in nodes],
         }
         typer.echo(json.dumps(report))
@@ -144,9 +174,68 @@ def show_status(path: Path | None, *, as_json: bool) -> int:
         for each in servers:
             told = each["problem"] or f"answers in {1000 * each['seconds']:.1f} ms"
             typer.echo(f"server {each['address']}: {told}")
+        kept = f"kept by {registry['replicas'] or 'its'} servers, led by {registry['leader'] or 'one'}"
+        typer.echo(f"registry: {registry['problem'] or kept}")
         typer.echo(f"{len(nodes)} nodes in mesh {identity.mesh}")
         typer.echo(f"the certificate ends in {identity.days_left:.0f} days")
-    return 0 if len(up) == len(servers) else 1 if up else 2
+    if not up:
+        return 2
+    return 0 if len(up) == len(servers) and not registry["problem"] else 1
+
+
+NO_REGISTRY: Final = {"lease": None, "began": None, "leader": None, "replicas": None, "problem": ""}
+"""What a report says of a registry of which nothing is known. A leader is for operators to know."""
+
+
+async def _survey(identity: Identity, servers: Sequence[str]) -> dict[str, Any]:
+    """Find out how the registry is."""
+    found: dict[str, Any] = dict(NO_REGISTRY)
+    try:
+        async with _connected(identity, servers) as connection:
+            registry = Registry(connection, identity.mesh)
+            try:
+                epoch = await _epoch(registry)
+                found |= {"lease": epoch.lease, "began": epoch.began}
+                if await _may_ask(connection):
+                    survey = await registry.survey()
+                    found |= {"leader": survey.leader, "replicas": survey.replicas}
+                    behind = survey.replicas - survey.current
+                    if behind:
+                        found["problem"] = f"{behind} of {survey.replicas} servers that keep it are behind"
+            except NoAnswer as error:
+                found["problem"] = str(error)
+    except OSError as error:
+        found["problem"] = str(error)
+    return found
+
+
+async def _epoch(registry: Registry) -> Epoch:
+    """Read the epoch; a server that has just been started is given time to make the registry.
+
+    Raises:
+        NoAnswer: nobody answers, or there is no registry.
+    """
+    problem = NoAnswer("the mesh has no registry")
+    with trio.move_on_after(REGISTRY_SECONDS):
+        while True:
+            try:
+                epoch, _ = await registry.epoch()
+            except NoAnswer as error:
+                problem = error
+            else:
+                if epoch is not None:
+                    return epoch
+            await trio.sleep(0.1)
+    raise problem
+
+
+async def _may_ask(connection: Connection) -> bool:
+    """Tell whether this client is an operator: servers tell nobody else about streams."""
+    with trio.move_on_after(PERMISSION_SECONDS):
+        with suppress(NoResponders):
+            await connection.request("$JS.API.INFO", b"")
+        return True
+    return False
 
 
 def show_nodes(path: Path | None, *, as_json: bool) -> int:
@@ -182,10 +271,35 @@ def kinds_of(nodes: Sequence[MeshNode]) -> dict[str, dict[str, Any]]:
     return dict(sorted(kinds.items()))
 
 
+def show_names(path: Path | None, *, as_json: bool) -> int:
+    """List the global names that are claimed, and the node that claims each."""
+    identity = _identity(path)
+    try:
+        claims = trio.run(_read_names, identity)
+    except (OSError, NoAnswer) as error:
+        raise Refusal(str(error)) from error
+    if as_json:
+        typer.echo(json.dumps({name: claim.node for name, claim in claims.items()}))
+        return 0
+    for name, claim in claims.items():
+        typer.echo(f"{name}: {claim.node}")
+    return 0
+
+
+async def _read_names(identity: Identity) -> dict[str, Claim]:
+    async with _connected(identity, identity.servers) as connection:
+        found = await Registry(connection, identity.mesh).entries("name")
+    names = {}
+    for key, entry in found:
+        with suppress(ValueError, msgspec.DecodeError):
+            names[from_token(key.removeprefix("name."))] = msgspec.msgpack.decode(entry.value, type=Claim)
+    return dict(sorted(names.items()))
+
+
 async def _listen(identity: Identity) -> tuple[MeshNode, ...]:
     """Be in the mesh for a moment, and hear who else is."""
     name, _, zone = identity.node.partition("@")
-    mesh = Mesh(servers=identity.servers, name=identity.mesh, identity=identity.directory)
+    mesh = Mesh(servers=identity.servers, name=identity.mesh, identity=identity.directory, registry=False)
     try:
         async with open_node(name, zone=zone, mesh=mesh) as node:
             await trio.sleep(LISTENING_SECONDS)

@@ -140,7 +140,7 @@ def up(file: Annotated[Path, typer.Argument(help="The server's file.", exists=Tr
 
 @mesh.command()
 def status(identity: IdentityOption = None, as_json: AsJson = False) -> None:
-    """Report on the servers and nodes: exit 0 when all servers answer, 1 when some do, 2 when none does."""
+    """Report on servers, registry and nodes: exit 0 if all is well, 2 if no server answers, 1 otherwise."""
     from enfilade.actors.cli.mesh import show_status
 
     raise typer.Exit(show_status(identity, as_json=as_json))
@@ -160,6 +160,30 @@ def kinds(identity: IdentityOption = None, as_json: AsJson = False) -> None:
     from enfilade.actors.cli.mesh import show_kinds
 
     raise typer.Exit(show_kinds(identity, as_json=as_json))
+
+
+@mesh.command()
+def names(identity: IdentityOption = None, as_json: AsJson = False) -> None:
+    """List the global names that are claimed, and the node that claims each."""
+    from enfilade.actors.cli.mesh import show_names
+
+    raise typer.Exit(show_names(identity, as_json=as_json))
+
+
+@mesh.command()
+def drain(
+    node: NodeName,
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds for others to take over.")] = 10.0,
+    identity: IdentityOption = None,
+    mesh: Annotated[
+        str | None, typer.Option(help='A mesh of this machine instead: "embedded", "embedded:NAME".')
+    ] = None,
+) -> None:
+    """Have other nodes take over what they can of NODE, and shut it down in order; wait until it has."""
+    from enfilade.actors.cli.mesh_place import reached
+    from enfilade.actors.cli.operator import drain_node
+
+    raise typer.Exit(drain_node(reached(Path(node), identity, mesh), timeout, None))
 
 
 @mesh.command()

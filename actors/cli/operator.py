@@ -3,7 +3,8 @@
 The command is a node of its own for the length of the visit, with a name and the kernel's word for who runs
 it, so that the visited node's policy decides about it as about any other peer. It exports nothing itself.
 
-`door` is the path of the node's door throughout, `secret` the file of the secret that it asks for, or None.
+`door` is the path of the node's door throughout, or the node's place in a mesh; `secret` is the file of the
+secret that it asks for, or None.
 """
 
 import logging
@@ -12,7 +13,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 import trio
@@ -36,10 +37,13 @@ from enfilade.transport.rendezvous import HandshakeFailed
 if TYPE_CHECKING:
     from rich.tree import Tree
 
+    from enfilade.actors.cli.mesh_place import MeshPlace
+
 __all__ = [
     "NoAnswer",
     "call_process",
     "connected",
+    "drain_node",
     "draw_tree",
     "list_processes",
     "one_line",
@@ -51,13 +55,15 @@ __all__ = [
 
 R = TypeVar("R")
 Visit = Callable[[Node, str], Awaitable[R]]
+Door: TypeAlias = "Path | MeshPlace"
 
 ANSWER_SECONDS: Final = 5.0
 COMPILATION_SECONDS: Final = 60.0
+STOPPING_SECONDS: Final = 60.0
 HEADINGS: Final = ("SERIAL", "NAME", "LABEL", "KIND", "ACTOR", "CHILD", "PARENT", "QUEUED")
 
 
-def list_processes(door: Path, secret: Path | None) -> int:
+def list_processes(door: Door, secret: Path | None) -> int:
     """Print a table of the node's processes.
 
     Returns:
@@ -77,7 +83,7 @@ def list_processes(door: Path, secret: Path | None) -> int:
     return 0
 
 
-def draw_tree(door: Path, secret: Path | None) -> int:
+def draw_tree(door: Door, secret: Path | None) -> int:
     """Print the node's supervision tree: drawn on a terminal, else as indented lines.
 
     Returns:
@@ -100,7 +106,7 @@ def draw_tree(door: Path, secret: Path | None) -> int:
 
 
 def call_process(
-    door: Path,
+    door: Door,
     name: str,
     method: str,
     arguments: Sequence[str],
@@ -142,7 +148,7 @@ def call_process(
     return 0
 
 
-def send_message(door: Path, name: str, message: str, secret: Path | None) -> int:
+def send_message(door: Door, name: str, message: str, secret: Path | None) -> int:
     """Send a message, given as JSON, to the process of that name; it has been taken in when this returns.
 
     Returns:
@@ -165,7 +171,7 @@ def send_message(door: Path, name: str, message: str, secret: Path | None) -> in
     return 0
 
 
-def stop_node(door: Path, timeout: float, secret: Path | None) -> int:
+def stop_node(door: Door, timeout: float, secret: Path | None) -> int:
     """Have the node shut down in order, and wait until it has.
 
     The wait ends with the node's process where that can be seen (a Linux with process file descriptors, a
@@ -182,24 +188,43 @@ def stop_node(door: Path, timeout: float, secret: Path | None) -> int:
         Refusal: the node cannot be reached, does not let us, or has not stopped in time.
     """
 
-    async def visit(node: Node, peer: str) -> None:
-        process = _watch_process(node.distribution.rendezvous.peers[peer].identity.credentials.pid)
-        try:
-            async with node.mailbox() as me:
-                node.distribution.monitor_nodes(me.ref)
-                await _ask(node, peer, Control.stop)
-                with trio.move_on_after(timeout):
-                    await me.receive(NodeDown)
-                    if process is not None:
-                        await trio.lowlevel.wait_readable(process)
-                    return
-            raise Refusal(f"node {peer} did not stop within {timeout:g} s after the request to stop")
-        finally:
-            if process is not None:
-                os.close(process)
-
-    visit_node(door, secret, visit)
+    visit_node(door, secret, lambda node, peer: _end(node, peer, timeout, Control.stop))
     return 0
+
+
+def drain_node(door: Door, timeout: float, secret: Path | None) -> int:
+    """Have other nodes take over what they can, and the node shut down in order; wait until it has.
+
+    Args:
+        timeout: seconds for the handing over.
+
+    Returns:
+        0.
+
+    Raises:
+        Refusal: the node cannot be reached, does not let us, is in no mesh, or has not stopped in time.
+    """
+    limit = timeout + STOPPING_SECONDS
+    visit_node(door, secret, lambda node, peer: _end(node, peer, limit, Control.drain, timeout))
+    return 0
+
+
+async def _end(node: Node, peer: str, timeout: float, method: Callable[..., Any], *args: Any) -> None:
+    """Call a method of the control process that stops the node, and wait until it has stopped."""
+    process = _watch_process(node.distribution.rendezvous.peers[peer].identity.credentials.pid)
+    try:
+        async with node.mailbox() as me:
+            node.distribution.monitor_nodes(me.ref)
+            await _ask(node, peer, method, *args)
+            with trio.move_on_after(timeout):
+                await me.receive(NodeDown)
+                if process is not None:
+                    await trio.lowlevel.wait_readable(process)
+                return
+        raise Refusal(f"node {peer} did not stop within {timeout:g} s after the request to stop")
+    finally:
+        if process is not None:
+            os.close(process)
 
 
 def upgrade_guest(door: Path, name: str, module: Path, timeout: float, secret: Path | None) -> int:
@@ -241,7 +266,7 @@ class NoAnswer(Refusal):
     """The node has not answered in time: its loop may be held."""
 
 
-def visit_node(door: Path, secret: Path | None, visit: Visit[R], *, patience: float = math.inf) -> R:
+def visit_node(door: Door, secret: Path | None, visit: Visit[R], *, patience: float = math.inf) -> R:
     """Connect to the node behind the door, do something there, and leave.
 
     Args:
@@ -263,25 +288,27 @@ def visit_node(door: Path, secret: Path | None, visit: Visit[R], *, patience: fl
         raise Refusal(f"the node at {door} did not answer within {ANSWER_SECONDS:g} s") from error
     except Refusal:
         raise
+    except OSError as error:
+        raise Refusal(one_line(error)) from error
     except (NotAdmitted, RuntimeFault, PayloadError) as error:
         raise Refusal(one_line(error)) from error
     except Exception as error:  # what the callee answered in the place of a reply
         raise Refusal(f"{type(error).__name__}: {one_line(error)}") from error
 
 
-async def _connected(door: Path, secret: bytes | None, visit: Visit[R], patience: float) -> R:
+async def _connected(door: Door, secret: bytes | None, visit: Visit[R], patience: float) -> R:
     async with connected(door, secret, patience=patience) as (node, peer):
         return await visit(node, peer)
 
 
 @async_block
 async def connected(
-    door: Path, secret: bytes | None, number: int = 1, *, patience: float = math.inf
+    door: Door, secret: bytes | None, number: int = 1, *, patience: float = math.inf
 ) -> AsyncIterator[tuple[Node, str]]:
     """Be a node that is connected to the one behind the door, for the length of a block.
 
     Args:
-        door: the path of the node's door.
+        door: the path of the node's door, or its place in a mesh.
         secret: what it asks for; None.
         number: tells the nodes of this OS process apart, if there are several.
         patience: seconds to wait for the connection.
@@ -295,8 +322,13 @@ async def connected(
     """
     # Whose door it is, its path says; we let the node that serves it do nothing here.
     anybody = Policy(rules=[Rule(rights=Rights())], secret=secret)
-    name = f"operator-{os.getpid()}" + (f"-{number}" if number > 1 else "")
-    async with open_node(name, zone=zones.own().name, policy=anybody, observe=False) as node:
+    name, zone, mesh = f"operator-{os.getpid()}", zones.own().name, None
+    if not isinstance(door, Path):
+        anybody = Policy(rules=[Rule(over="mesh", rights=Rights())], secret=secret)
+        mesh = door.mesh
+        name, _, zone = door.own.partition("@")
+    name += f"-{number}" if number > 1 else ""
+    async with open_node(name, zone=zone, policy=anybody, observe=False, mesh=mesh) as node:
         with trio.move_on_after(patience) as waiting:
             peer = await node.connect(str(door))
         if waiting.cancelled_caught:

@@ -167,6 +167,8 @@ async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
                 nursery.cancel_scope.cancel()
             if failure is not None:
                 raise failure
+            if mesh is not None and not gave_up:
+                await node.mesh.drain()
     return int(gave_up)
 
 

@@ -82,6 +82,7 @@ class MeshTable(_Table):
     lease: float = 6.0
     registry: bool = True
     labels: list[str] = []
+    groups: list[str] = []
     program: str | None = None
 
 

@@ -15,6 +15,7 @@ from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault, Up
 from enfilade.actors.messages.reasons import KILL, Custom, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.observing.listing import Listing
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.actors.supervision.supervisor_body import SupervisorBody
@@ -98,6 +99,28 @@ class Control(Listing):
         except (UpgradeFailed, TypeError) as error:
             return safe_str(error)
         return None
+
+    def drain(self, timeout: float) -> None:
+        """Have other nodes of the mesh take over what they can, and then order the node's shutdown.
+
+        The answer says that it has begun.
+
+        Args:
+            timeout: seconds for the handing over.
+
+        Raises:
+            NotConnected: the node is in no mesh.
+        """
+        check_seconds(timeout, "a time limit")
+        node = self.process.node
+        mesh = node.mesh
+        self._note("drain", None)
+
+        async def drain() -> None:
+            await mesh.drain(timeout)
+            node.stop_for(SystemExit(0))
+
+        node.distribution.start_soon(drain)
 
     def stop(self) -> None:
         """Order the node's shutdown. The answer says that it was ordered, not that it is done."""

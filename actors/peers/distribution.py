@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
+from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
-from enfilade.actors.messages.errors import NotConnected, RuntimeFault
+from enfilade.actors.messages.errors import NodeStopped, NotConnected, RuntimeFault
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import call
-from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
-from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, SHUTDOWN, Reason
+from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
@@ -44,6 +46,9 @@ MOST_MEMBERS: Final = 10_000
 
 MOST_REFUSALS: Final = 256
 """Number of refusal reasons to remember, so that each is logged as a warning only once."""
+
+DRAINING_PAUSE: Final = 0.02
+"""Seconds between two looks for what has yet to end before a node leaves."""
 
 Given = tuple[Sequence[Any], Mapping[str, Any]]
 """Positional and keyword arguments."""
@@ -157,6 +162,7 @@ class Distribution:
         self._refusals: set[str] = set()
         self._notices = Notices()
         self._is_running = False
+        self._is_draining = False
         self._on_kill: Callable[[str], None] | None = None
 
     @async_block
@@ -167,6 +173,9 @@ class Distribution:
         async with self.rendezvous.open(self.address or None, self.node.nursery):
             self._is_running = True
             self.node.groups.listen(self._group_changed)
+            for scope in self.node.groups.scopes():
+                for group in scope.local() if self._publishes(scope.name) else ():
+                    self._group_changed(Joined(scope.name, group, ()))
             error: BaseException | None = None
             try:
                 yield
@@ -379,6 +388,21 @@ class Distribution:
             raise answer
         return answer
 
+    async def drain(self) -> None:
+        """Start nothing more for peers, end what their supervisors have here, and wait until the calls of
+        peers that are being carried out are answered. A checkpoint.
+        """
+        self._is_draining = True
+        node = self.node
+        away = [each for each in node.processes.values() if is_a(each.parent, RemoteRef)]
+        for process in away:
+            process.deliver(signals.Exit(node.ref, SHUTDOWN, linked=False))
+        while any(process.ended is None for process in away) or self._is_answering():  # noqa: ASYNC110 - once
+            await trio.sleep(DRAINING_PAUSE)
+
+    def _is_answering(self) -> bool:
+        return any(remote.pending()["answering"] for remote in self._current.values())
+
     # What remote nodes ask for.
 
     def start_soon(self, run: Callable[..., Any], *args: Any) -> None:
@@ -400,6 +424,8 @@ class Distribution:
         lets this program decide.
         """
         answer: start.Started[LocalRef[Any]] | Exception | None = None
+        if self._is_draining:
+            return NodeStopped(self.node.full_name)
         with scope:
             try:
                 process = start.create(self.node)
@@ -446,8 +472,15 @@ class Distribution:
 
     def _group_changed(self, event: Joined | Left) -> None:
         members = self.node.groups.scope(event.scope).local_members(event.group)
+        if self._publishes(event.scope):
+            self._mesh.groups.tell(event.scope, event.group, members)
+            return
         for name in self.peers:
             self._current[name].tell_members(event.scope, event.group, members)
+
+    def _publishes(self, scope: str) -> bool:
+        """Tell whether the members of a scope's groups are told to the mesh, and not over each node link."""
+        return self._mesh is not None and self._mesh.groups is not None and bool(self._mesh.groups.has(scope))
 
     def members_told(
         self, node_name: str, scope: str, group: Hashable, refs: Iterable[Any], most: int
@@ -489,6 +522,8 @@ class Distribution:
         self._rising = peer
         remote.connected(peer)
         for scope in self.node.groups.scopes():
+            if self._publishes(scope.name):
+                continue
             for group, members in scope.local().items():
                 remote.tell_members(scope.name, group, members)
         self._rising = None

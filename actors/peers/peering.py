@@ -82,7 +82,8 @@ async def distributed(
     if membership is not None:
         from enfilade.actors.peers.mesh.view import MeshView
 
-        view = MeshView(distribution, membership, kinds)
+        assert policy is not None, "a node in a mesh has one"
+        view = MeshView(distribution, membership, policy, kinds)
         distribution.enter(view)
     distribution.rendezvous = Rendezvous(
         carrier,

@@ -45,6 +45,7 @@ class _Announcement(msgspec.Struct, array_like=True):
     labels: list[str] = []
     lateness: float = 0.0
     processes: int = 0
+    versions: list[tuple[str, int]] = []
 
 
 def _ignore(_: DirectoryEvent) -> None:
@@ -65,6 +66,8 @@ class Announcer:
     Attributes:
         directory: the nodes of the mesh.
         listener: is told of who comes and goes. It must not raise.
+        versions: returns the versions of this node's published tables.
+        versions_heard: is told those of another node: its name and incarnation. It must not raise.
         ignored: announcements that were nonsense.
     """
 
@@ -89,13 +92,17 @@ class Announcer:
         )
         self.directory = Directory(own)
         self.listener: Callable[[DirectoryEvent], None] = _ignore
+        self.versions: Callable[[], list[tuple[str, int]]] = list
+        self.versions_heard: Callable[[str, int, list[tuple[str, int]]], None] = lambda *_: None
         self.ignored = 0
         self._connection = connection
         self._random = random
         self._subject = subjects.announcement
         self._due = trio.Event()
         self._has_left = False
+        self._question = subjects.question
         connection.subscribe(subjects.all_of("d"), self._heard)
+        connection.subscribe(subjects.all_of("q"), self._asked)
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Announce this node again and again, and find out who is not heard of any more."""
@@ -114,6 +121,7 @@ class Announcer:
                     list(own.labels),
                     load.lateness,
                     load.processes,
+                    self.versions(),
                 )
             )
             self._due = trio.Event()
@@ -129,6 +137,14 @@ class Announcer:
         if changed != self.directory.own:
             self.directory.own = changed
             self._due.set()
+
+    def ask(self) -> None:
+        """Have all nodes announce themselves soon, this one included: lost ones can be heard again."""
+        self._connection.publish(self._question, b"")
+        self._due.set()
+
+    def _asked(self, _: Message) -> None:
+        self._due.set()
 
     def leave(self, reason: str) -> None:
         """Say that this node leaves."""
@@ -186,6 +202,7 @@ class Announcer:
         if any(isinstance(event, NodeJoined) for event in events):
             self._due.set()  # a newcomer does not know this node either
         self._tell(events)
+        self.versions_heard(name, said.incarnation, said.versions)
 
     def _tell(self, events: Sequence[DirectoryEvent]) -> None:
         for event in events:

@@ -100,6 +100,7 @@ class MeshCarrier(Carrier):
         meter: measures the load of the node.
         meeting: the inlet that takes Hellos; None without any.
         lost: set when there is no server; another one after that.
+        subjects: of the node.
         ignored: messages that were passed over, because they were nonsense or not for this node.
     """
 
@@ -119,7 +120,7 @@ class MeshCarrier(Carrier):
         self._is_certified = identity is not None
         self._mesh = mesh
         self._entropy = entropy
-        self._subjects = subjects
+        self.subjects = subjects
         self._presence = Presence(mesh.dead_after)
         self._inlets: dict[int, MeshInlet] = {}
         self._outlets: set[MeshOutlet] = set()
@@ -155,6 +156,7 @@ class MeshCarrier(Carrier):
         )
         self.announcer = Announcer(self.connection, subjects, entries, mesh.labels, self.meter, random=random)
         self.heartbeats.load_heard = self.announcer.directory.loaded
+        self.heartbeats.returned = self.announcer.ask
 
     @property
     def traits(self) -> Traits:
@@ -198,18 +200,18 @@ class MeshCarrier(Carrier):
 
     def subject_of(self, place: Place) -> str:
         """Return the subject of batches for an inlet of another node."""
-        return self._subjects.inlet(place.node, place.incarnation, place.number)
+        return self.subjects.inlet(place.node, place.incarnation, place.number)
 
     def meeting_of(self, node: str) -> str:
         """Return the subject of a Hello to another node."""
-        return self._subjects.meeting_of(node)
+        return self.subjects.meeting_of(node)
 
     # Messages.
 
     def encode(self, data: bytes, handles: Sequence[Handle]) -> bytes:
         """Encode a batch with the handles beside it, which must be those of this node's inlets."""
         numbers = [self._own(handle).number for handle in handles]
-        head = _HEAD.pack(BATCH, self._subjects.incarnation, len(numbers))
+        head = _HEAD.pack(BATCH, self.subjects.incarnation, len(numbers))
         return b"".join((head, *map(_NUMBER.pack, numbers), data))
 
     def _own(self, handle: Handle) -> "MeshInlet":
@@ -257,7 +259,7 @@ class MeshCarrier(Carrier):
     def _link_message(self, message: Message) -> None:
         """Put a batch into the inlet that it is for, or answer that there is none."""
         try:
-            token, text = message.subject.removeprefix(f"{self._subjects.links}.").split(".")
+            token, text = message.subject.removeprefix(f"{self.subjects.links}.").split(".")
             node, number = from_token(token), int(text, 16)
             kind, incarnation, arrival = self.decode(node, message.payload)
         except ValueError:
@@ -276,8 +278,8 @@ class MeshCarrier(Carrier):
             # It may wait for the answer to a batch that nobody took.
             for handle in arrival.handles:
                 self.discard(handle)
-            head = _HEAD.pack(GONE, self._subjects.incarnation, 0)
-            self.connection.publish(self._subjects.inlet(node, incarnation, number), head)
+            head = _HEAD.pack(GONE, self.subjects.incarnation, 0)
+            self.connection.publish(self.subjects.inlet(node, incarnation, number), head)
         else:
             inlet.put(node, incarnation, arrival)
 
@@ -305,9 +307,9 @@ class MeshCarrier(Carrier):
             CarrierError: it has a meeting place.
         """
         if self.meeting is not None:
-            raise CarrierError(f"{self._subjects.node} has a meeting place already")
+            raise CarrierError(f"{self.subjects.node} has a meeting place already")
         self.meeting = inlet
-        self.connection.subscribe(f"{self._subjects.meeting}.*", self._meeting_message)
+        self.connection.subscribe(f"{self.subjects.meeting}.*", self._meeting_message)
         await self.connection.settled()  # from here on, whoever calls finds it
 
     async def check_name(self) -> None:
@@ -316,12 +318,10 @@ class MeshCarrier(Carrier):
         Raises:
             MeshError: one is.
         """
-        question = _HEAD.pack(QUESTION, self._subjects.incarnation, 0)
+        question = _HEAD.pack(QUESTION, self.subjects.incarnation, 0)
         with trio.move_on_after(ASKING_SECONDS):
             try:
-                answer = await self.connection.request(
-                    self._subjects.meeting_of(self._subjects.node), question
-                )
+                answer = await self.connection.request(self.subjects.meeting_of(self.subjects.node), question)
             except NoResponders:
                 return
             try:
@@ -329,7 +329,7 @@ class MeshCarrier(Carrier):
             except msgspec.DecodeError:
                 host, pid = "an unknown host", 0
             raise MeshError(
-                f"{self._subjects.node} runs already in mesh {self._mesh.name!r}: process {pid} on {host}"
+                f"{self.subjects.node} runs already in mesh {self._mesh.name!r}: process {pid} on {host}"
             )
 
     # Life.
@@ -374,7 +374,7 @@ class MeshCarrier(Carrier):
         links = sum(inlet.interrupt() for inlet in self._inlets.values())
         logger.info(
             "%s is at server %s after %.2f s: %d node links resumed",
-            self._subjects.node,
+            self.subjects.node,
             server,
             seconds,
             links,

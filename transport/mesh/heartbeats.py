@@ -26,6 +26,7 @@ class _Beat(msgspec.Struct, array_like=True):
     number: int
     lateness: float = 0.0
     processes: int = 0
+    versions: list[tuple[str, int]] = []
 
 
 class Heartbeats:
@@ -42,6 +43,9 @@ class Heartbeats:
     Attributes:
         ignored: beats that make no sense.
         load_heard: is told the load of a node that is watched: its name and incarnation. It must not raise.
+        versions: returns the versions of this node's published tables.
+        versions_heard: is told those of a node that is watched, in the same way.
+        returned: is called when a node is heard again that was dead because it was silent.
     """
 
     def __init__(
@@ -55,6 +59,10 @@ class Heartbeats:
     ) -> None:
         self.ignored = 0
         self.load_heard: Callable[[str, int, Load], None] = lambda *_: None
+        self.versions: Callable[[], list[tuple[str, int]]] = list
+        self.versions_heard: Callable[[str, int, list[tuple[str, int]]], None] = lambda *_: None
+        self.returned: Callable[[], None] = lambda: None
+        self._silent: set[str] = set()
         self._meter = meter
         self._connection = connection
         self._subjects = subjects
@@ -71,9 +79,12 @@ class Heartbeats:
         while True:
             number += 1
             load = self._meter.load
-            beat = _Beat(self._subjects.incarnation, number, load.lateness, load.processes)
+            incarnation, versions = self._subjects.incarnation, self.versions()
+            beat = _Beat(incarnation, number, load.lateness, load.processes, versions)
             self._connection.publish(self._subjects.beat, msgspec.msgpack.encode(beat))
-            self._carry_out(self._presence.pass_time(trio.current_time()))
+            deaths = self._presence.pass_time(trio.current_time())
+            self._silent.update(death.node for death in deaths)
+            self._carry_out(deaths)
             due = trio.current_time() + self._seconds
             await trio.sleep_until(due)
             self._meter.woken(trio.current_time() - due)
@@ -97,7 +108,7 @@ class Heartbeats:
             return
         del self._wanted[node, incarnation]
         self._presence.forget(node, incarnation)
-        if not any(name == node for name, _ in self._wanted):
+        if node not in self._silent and not any(name == node for name, _ in self._wanted):
             self._connection.unsubscribe(self._subscribed.pop(node))
 
     def _heard(self, message: Message) -> None:
@@ -107,5 +118,11 @@ class Heartbeats:
         except (ValueError, msgspec.DecodeError):
             self.ignored += 1
             return
+        if node in self._silent:
+            self._silent.remove(node)
+            if not any(name == node for name, _ in self._wanted):
+                self._connection.unsubscribe(self._subscribed.pop(node))
+            self.returned()
         self._carry_out(self._presence.heard(node, beat.incarnation, trio.current_time()))
         self.load_heard(node, beat.incarnation, Load(beat.lateness, beat.processes))
+        self.versions_heard(node, beat.incarnation, beat.versions)

@@ -9,6 +9,7 @@ import trio
 from enfilade.transport.mesh.carrier import MeshCarrier
 from enfilade.transport.mesh.claims import Claims
 from enfilade.transport.mesh.identity import WARNING_DAYS, Identity, read_identity
+from enfilade.transport.mesh.published import Published, Reader
 from enfilade.transport.mesh.registry import Registry
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
 from enfilade.transport.mesh.shared_server import SharedServer
@@ -27,6 +28,7 @@ class Membership:
     """A node's membership of a mesh. Made by `join`, and ended by `leave`.
 
     Attributes:
+        mesh: which, and how.
         carrier: carries its node links.
         shared: the server that the user's programs share; None with others.
         claims: the names and shards that the node holds; None if it is to have nothing to do with a registry.
@@ -34,7 +36,8 @@ class Membership:
 
     carrier: MeshCarrier
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, mesh: Mesh) -> None:
+        self.mesh = mesh
         self._nursery = nursery
         self._tasks: list[tuple[trio.CancelScope, trio.Event]] = []
         self.shared: SharedServer | None = None
@@ -60,6 +63,14 @@ class Membership:
     async def announce(self) -> None:
         """Tell the mesh of the node, which can be reached from now on."""
         await self.run(self.carrier.announcer.run)
+
+    def publish(self, reader: Reader) -> Published:
+        """Have tables of this node published, and a reader told of those of others."""
+        heartbeats, announcer = self.carrier.heartbeats, self.carrier.announcer
+        published = Published(self.carrier.connection, self.carrier.subjects, heartbeats, reader)
+        heartbeats.versions = announcer.versions = published.versions
+        heartbeats.versions_heard = announcer.versions_heard = published.told
+        return published
 
     async def leave(self) -> None:
         """Leave the mesh, when all node links are over. Harmless when repeated."""
@@ -113,7 +124,7 @@ async def join(
     identity = None if mesh.identity is None else _identity(mesh, node)
     if identity is None:
         _check_addresses(servers)
-    membership = Membership(nursery)
+    membership = Membership(nursery, mesh)
     try:
         if mesh.is_embedded:
             membership.shared = SharedServer(mesh)

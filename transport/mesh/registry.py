@@ -20,7 +20,7 @@ from enfilade.transport.mesh.lease import VERSION
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.subjects import to_token
 
-__all__ = ["Entry", "Epoch", "NoAnswer", "Registry", "WrongRevision", "make_bucket"]
+__all__ = ["Entry", "Epoch", "NoAnswer", "Registry", "Survey", "WrongRevision", "make_bucket"]
 
 ANSWER_SECONDS: Final = 2.0
 """Time for the registry to answer."""
@@ -86,12 +86,38 @@ class _Stored(msgspec.Struct):
     data: str = ""
 
 
+class _Replica(msgspec.Struct):
+    name: str = ""
+    current: bool = False
+    offline: bool = False
+
+
+class _Cluster(msgspec.Struct):
+    leader: str = ""
+    replicas: list[_Replica] = []
+
+
 class _Answer(msgspec.Struct):
     """The answer to a question about the bucket: the fields of all of them."""
 
     error: _Failure | None = None
     seq: int = 0
     message: _Stored | None = None
+    cluster: _Cluster = msgspec.field(default_factory=_Cluster)
+
+
+class Survey(NamedTuple):
+    """The servers that keep the registry.
+
+    Attributes:
+        leader: the name of the one that decides.
+        replicas: how many servers keep it.
+        current: how many of them have all of it.
+    """
+
+    leader: str
+    replicas: int
+    current: int
 
 
 class Registry:
@@ -154,6 +180,40 @@ class Registry:
             return epoch, msgspec.msgpack.decode(settled.value, type=int) if settled.value else 0
         except msgspec.DecodeError as error:
             raise NoAnswer(f"the registry's epoch cannot be read: {error}") from error
+
+    async def survey(self) -> Survey:
+        """Ask which servers keep the registry, which operators may. A checkpoint.
+
+        Raises:
+            NoAnswer: nobody answers, as without a majority, or this client may not ask.
+        """
+        answer = await self._ask(f"$JS.API.STREAM.INFO.KV_{self._bucket}", b"")
+        if answer.error is not None or not answer.cluster.leader:
+            raise NoAnswer(_description(answer) if answer.error else "it has no leader")
+        behind = sum(each.offline or not each.current for each in answer.cluster.replicas)
+        replicas = 1 + len(answer.cluster.replicas)
+        return Survey(answer.cluster.leader, replicas, replicas - behind)
+
+    async def entries(self, prefix: str) -> list[tuple[str, Entry]]:
+        """Read the keys that begin with a word and have a value; what is returned may be old. A checkpoint.
+
+        Raises:
+            NoAnswer: nobody answers.
+        """
+        found: list[tuple[str, Entry]] = []
+        revision = 0
+        while True:
+            question = {"seq": revision + 1, "next_by_subj": self._subject(f"{prefix}.>")}
+            get = f"$JS.API.STREAM.MSG.GET.KV_{self._bucket}"
+            answer = await self._ask(get, msgspec.json.encode(question))
+            if answer.message is None:
+                if answer.error is not None and answer.error.err_code == NO_MESSAGE:
+                    return found
+                raise NoAnswer(_description(answer))
+            revision = answer.message.seq
+            if value := base64.b64decode(answer.message.data):
+                key = answer.message.subject.removeprefix(self._subject(""))
+                found.append((key, Entry(value, revision)))
 
     async def settle(self, began: int) -> None:
         """Tell others that an epoch is settled: see `lease.Era`. A checkpoint.

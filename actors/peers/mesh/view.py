@@ -14,6 +14,7 @@ from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.peers.events import SiteFound
 from enfilade.actors.peers.mesh.global_names import GlobalNames
 from enfilade.actors.peers.mesh.keyed import KeyedActors
+from enfilade.actors.peers.mesh.published_groups import PublishedGroups
 from enfilade.actors.peers.site import Site
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.transport.mesh import NodeLeft
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from enfilade.transport.mesh.claims import Fence
     from enfilade.transport.mesh.directory import DirectoryEvent
     from enfilade.transport.mesh.membership import Membership
+    from enfilade.transport.policy import Policy
 
 __all__ = ["MeshView"]
 
@@ -43,10 +45,15 @@ class MeshView:
 
     Attributes:
         seekers: what the runtime itself uses: those who are told of nodes that may be of use to them.
+        groups: what the runtime itself uses: the process groups that are published; None without any.
     """
 
     def __init__(
-        self, distribution: Distribution, membership: Membership, kinds: Mapping[str, Kind] | None = None
+        self,
+        distribution: Distribution,
+        membership: Membership,
+        policy: Policy,
+        kinds: Mapping[str, Kind] | None = None,
     ) -> None:
         self._distribution = distribution
         self._membership = membership
@@ -54,6 +61,9 @@ class MeshView:
         membership.carrier.meter.processes = lambda: len(distribution.node.processes)
         self._watchers = Watchers()
         self.seekers = Watchers()
+        self.groups: PublishedGroups | None = None
+        if membership.mesh.groups:
+            self.groups = PublishedGroups(distribution, membership, membership.mesh.groups, policy)
         self._fellows: dict[str, int] = {}
         self.names_or_none: GlobalNames | None = None
         self.kinds_or_none: KeyedActors | None = None
@@ -72,17 +82,19 @@ class MeshView:
             await self._membership.run(self.kinds_or_none.run)
 
     async def drain(self, timeout: float = LEAVING_SECONDS) -> bool:
-        """Have other nodes take over the keyed actors of this one, which is about to leave. A checkpoint.
+        """Have other nodes take over what they can of this one, which is about to leave. A checkpoint.
 
-        From here on the node claims no part of a kind, and other nodes see that it drains. Its actors handle
-        what they have, and end in order; their keys are free for others then. Leaving the block of
-        `open_node` does the same first. Names and other processes stay until then.
+        From here on other nodes see that it drains: they start nothing on it, and it claims no part of a
+        kind. Its keyed actors handle what they have, and end in order; their keys are free for others then.
+        The children that supervisors of other nodes have here are shut down, so that these start them
+        elsewhere. Last, calls of other nodes that are being carried out may finish. Names and other
+        processes stay until the node stops. Leaving the block of `open_node` hands over keyed actors first.
 
         Args:
-            timeout: seconds to wait for that.
+            timeout: seconds to wait for all that.
 
         Returns:
-            Whether all was handed over in time.
+            Whether all was done in time.
 
         Raises:
             TypeError, ValueError: `timeout` is not a number of seconds.
@@ -92,13 +104,15 @@ class MeshView:
         with trio.move_on_after(timeout) as scope:
             if self.kinds_or_none is not None:
                 await self.kinds_or_none.drain()
+            await self._distribution.drain()
         return not scope.cancelled_caught
 
     async def hand_over(self) -> None:
-        """As `drain`, because the node stops; cancellation does not hasten it."""
+        """Hand over keyed actors, because the node stops; cancellation does not hasten it."""
         if self.kinds_or_none is not None:
-            with trio.CancelScope(shield=True):
-                await self.drain()
+            self._announcer.change(kinds=(), is_draining=True)
+            with trio.move_on_after(LEAVING_SECONDS, shield=True):
+                await self.kinds_or_none.drain()
 
     def _announce(self) -> None:
         """Tell the mesh which kinds this node runs now."""
@@ -116,6 +130,8 @@ class MeshView:
     def _heard(self, event: DirectoryEvent) -> None:
         node = event.node
         if isinstance(event, NodeLeft):
+            if self.groups is not None:
+                self.groups.gone(node.name)
             if self.names_or_none is not None:
                 self.names_or_none.node_left(node.name)
             if self.kinds_or_none is not None:

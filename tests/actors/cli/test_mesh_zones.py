@@ -223,6 +223,7 @@ VALUES = {
     "lease": "0.5",
     "registry": '"yes"',
     "labels": '[""]',
+    "groups": "[5]",
     "program": "5",
 }
 

@@ -1,0 +1,265 @@
+"""Commands about nodes of a mesh, as their operator gives them: a server, two nodes, and who may do what."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from typer.testing import CliRunner
+
+from enfilade.actors import Child, Ref, RemoteEntry, Supervisor, open_node
+from enfilade.actors.cli.app import app
+from enfilade.actors.cli.mesh_place import reached
+from enfilade.actors.cli.refusal import Refusal
+from enfilade.transport import Policy
+from tests.transport.mesh.members import PATIENCE, until
+from tests.transport.mesh.servers import needs_server
+from tests.transport.mesh.sites import Site
+
+pytestmark = [pytest.mark.real, needs_server]
+
+COMMAND = [sys.executable, "-c", "from enfilade.actors.cli import main; main()"]
+
+ACTORS = """
+import trio
+from enfilade import Actor
+
+class Till(Actor):
+    def __init__(self, total=0):
+        self.total = total
+
+    async def add(self, amount):
+        self.total += amount
+        return self.total
+
+    async def add_slowly(self, amount):
+        await trio.sleep(0.5)
+        return await self.add(amount)
+
+    def on_message(self, message):
+        self.total = message
+
+    async def where(self):
+        return self.process.node.full_name
+"""
+
+ZONE = """
+[node]
+name = "{name}"
+zone = "east"
+
+[mesh]
+servers = ["{url}"]
+identity = "{name}@east"
+
+[entries]
+Till = "till_actors:Till"
+
+[[child]]
+id = "till"
+actor = "till_actors:Till"
+{key} = "till"
+
+[[peer]]
+over = "mesh"
+nodes = ["op@*"]
+control = true
+exports = ["till"]
+
+[[peer]]
+over = "mesh"
+entries = ["*"]
+exports = ["till"]
+"""
+
+
+class Town:
+    """A server, and nodes that run from zone files."""
+
+    def __init__(self, directory: Path) -> None:
+        self.site = Site(directory)
+        self.site.admit("bank@east", "shop@east", "guest@west")
+        self.site.admit("op@desk", is_operator=True)
+        (directory / "till_actors.py").write_text(ACTORS)
+        self.processes: list[subprocess.Popen[str]] = []
+        self.start("mesh", "up", str(self.site.files[0]))
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a command, and wait until it says that it is ready."""
+        process = subprocess.Popen(
+            [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline(), process.communicate()[1]
+        return process
+
+    def open(self, name: str, key: str = "name") -> "subprocess.Popen[str]":
+        zone = self.site.directory / f"{name}.toml"
+        zone.write_text(ZONE.format(url=self.site.urls[0], name=name, key=key))
+        zone.chmod(0o600)
+        return self.start("zone", "run", str(zone))
+
+    def run(self, *words: str, who: str = "op@desk") -> tuple[int, str]:
+        """Give a command as somebody: its status, and what it says."""
+        result = CliRunner().invoke(app, [*words, "--identity", str(self.site.directory / who)])
+        if isinstance(result.exception, Refusal):
+            return 1, str(result.exception)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.exit_code, result.output
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    made = Town(tmp_path)
+    yield made
+    for process in reversed(made.processes):
+        process.kill()
+        process.communicate()
+
+
+REPORT: dict[str, Any] = {
+    "mesh": str,
+    "days_left": float,
+    "servers": [{"address": str, "seconds": float, "problem": str}],
+    "registry": {"lease": float, "began": int, "leader": str, "replicas": int, "problem": str},
+    "nodes": [
+        {
+            "name": str,
+            "incarnation": int,
+            "host": str,
+            "process": int,
+            "entries": [str],
+            "kinds": [],
+            "is_draining": bool,
+            "labels": [],
+            "load": {"lateness": float, "processes": int},
+            "is_connected": bool,
+        }
+    ],
+}
+
+
+def check(schema: Any, value: Any, place: str = "") -> None:
+    """Check that a value has the form of a schema: the same keys, and values of these types."""
+    if isinstance(schema, dict):
+        assert schema.keys() == value.keys(), place
+        for key, inner in schema.items():
+            check(inner, value[key], f"{place}.{key}")
+    elif isinstance(schema, list):
+        assert isinstance(value, list), place
+        for each in value:
+            check(schema[0] if schema else None, each, f"{place}[]")
+    else:
+        assert isinstance(value, (int, float) if schema is float else schema), (place, value)
+
+
+def test_mesh_128_status_says_what_is_wrong(town: Town) -> None:
+    """And lists: of nodes and of names."""
+    town.open("bank", key="global_name")
+    status, said = town.run("mesh", "status", "--json")
+    assert status == 0, said
+    report = json.loads(said)
+    check(REPORT, report)
+    assert [each["name"] for each in report["nodes"]] == ["bank@east"]
+    assert (report["registry"]["replicas"], report["registry"]["lease"]) == (1, 6.0)
+    status, said = town.run("mesh", "status", who="guest@west")
+    assert status == 0
+    assert "1 nodes in mesh default" in said
+    assert "registry: kept by its servers" in said, "a node is not told more"
+    while (listed := town.run("mesh", "names")) == (0, ""):  # a young registry gives nothing away yet
+        time.sleep(0.05)
+    assert listed == (0, "till: bank@east\n")
+    assert json.loads(town.run("mesh", "names", "--json")[1]) == {"till": "bank@east"}
+    assert "bank@east at" in town.run("mesh", "nodes")[1]
+    town.processes[0].terminate()
+    town.processes[0].communicate(timeout=PATIENCE)
+    status, said = town.run("mesh", "status", "--json")
+    assert status == 2
+    assert json.loads(said)["registry"]["problem"] == "no server answers"
+
+
+def test_mesh_129_operators_reach_a_node_by_its_name(town: Town) -> None:
+    """As at its door; who has no `control` is refused."""
+    bank = town.open("bank")
+    status, said = town.run("zone", "ps", "bank@east")
+    assert status == 0
+    assert "Till" in said
+    assert "till: actor" in town.run("zone", "tree", "bank@east")[1]
+    assert town.run("zone", "call", "bank@east", "till", "add", "5") == (0, "5\n")
+    assert town.run("zone", "send", "bank@east", "till", "7")[0] == 0
+    assert town.run("zone", "call", "bank@east", "till", "add", "1") == (0, "8\n")
+    assert town.run("zone", "call", "bank@east", "till", "add", "1", who="guest@west") == (0, "9\n")
+    for words in (("zone", "stop", "bank@east"), ("zone", "ps", "bank@east"), ("mesh", "drain", "bank@east")):
+        assert town.run(*words, who="guest@west") == (1, "node bank@east does not let us control it")
+    assert "no node ghost@x is in the mesh" in town.run("zone", "ps", "ghost@x")[1]
+    assert town.run("zone", "stop", "bank@east")[0] == 0
+    assert bank.wait(PATIENCE) == 0
+
+
+def test_a_node_of_a_mesh_is_named_with_its_mesh(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="bank@east is not a door; for the node of that name in a mesh give"):
+        reached(Path("bank@east"), None, None)
+    with pytest.raises(Refusal, match="expected --identity or --mesh, got both"):
+        reached(Path("bank@east"), tmp_path, "embedded")
+    with pytest.raises(Refusal, match="--mesh: expected the address of a server"):
+        reached(Path("bank@east"), None, "one")
+    place = reached(Path("bank@east"), None, "embedded:tests")
+    assert not isinstance(place, Path)
+    assert (str(place), place.mesh.servers, place.mesh.name) == ("bank@east", ("embedded",), "tests")
+    assert reached(tmp_path / "bank.door", None, None) == tmp_path / "bank.door"
+
+
+async def test_mesh_107_a_node_that_is_drained_hands_over(town: Town) -> None:
+    """Calls finish, children live elsewhere, names are free, peers hear an orderly end; and it exits."""
+    sys.path.insert(0, str(town.site.directory))
+    try:
+        from till_actors import Till  # type: ignore[import-not-found]
+    finally:
+        sys.path.pop(0)
+    bank = town.open("bank", key="global_name")
+    mesh = town.site.mesh("guest@west")
+    with trio.fail_after(2 * PATIENCE):
+        async with open_node("guest", zone="west", mesh=mesh, policy=Policy.same_mesh()) as guest:
+            target = RemoteEntry("Till", "bank@east", "shop@east")
+            await until(lambda: len(guest.mesh.nodes()) == 2)
+            tree = await guest.spawn(Supervisor, [Child(target, id="till")], intensity=3)
+
+            async def child() -> Ref[Any]:
+                while True:
+                    (info,) = await tree.call(Supervisor.children)
+                    if isinstance(info.ref, Ref):
+                        return info.ref
+                    await trio.sleep(0.01)
+
+            assert (await child()).node_name == "bank@east"
+            await trio.to_thread.run_sync(town.open, "shop", "name")
+            await until(lambda: len(guest.mesh.nodes()) == 3)
+            while (held := await guest.mesh.whereis("till")) is None:  # noqa: ASYNC110 - of a young registry
+                await trio.sleep(0.05)
+            answers: list[int] = []
+            ended: list[str] = []
+
+            async def call() -> None:
+                answers.append(await held.within(PATIENCE).call(Till.add_slowly, 3))
+
+            async with guest.mailbox() as me, trio.open_nursery() as nursery:
+                guest.mesh.monitor(me.ref)
+                nursery.start_soon(call)
+                await until(lambda: guest.distribution._current["bank@east"].pending()["calls"] == 1)
+                words = ("mesh", "drain", "bank@east", "--timeout", "5")
+                status, said = await trio.to_thread.run_sync(lambda: town.run(*words))
+                assert (status, said) == (0, "")
+                while not ended:
+                    event = await me.receive()
+                    ended += [event.reason] if hasattr(event, "reason") else []
+            assert answers == [3]
+            assert ended == ["the node stops"]
+            assert bank.wait(PATIENCE) == 0
+            assert (await child()).node_name == "shop@east"
+            assert await guest.mesh.whereis("till") is None
