@@ -163,6 +163,7 @@ class Distribution:
         self._notices = Notices()
         self._is_running = False
         self._is_draining = False
+        self._troubles: dict[str, str] = {}
         self._on_kill: Callable[[str], None] | None = None
 
     @async_block
@@ -305,12 +306,14 @@ class Distribution:
             with scope:
                 try:
                     remote = await self._reached(peer)
+                    self._troubles.pop(peer, None)
                     if not scope.cancel_called:
                         number = remote.ask_spawn(entry, given, then, parent)
                         ways_out.append(lambda: remote.abandon(number))
                         return
                 except NotConnected as error:
-                    self.attempt_failed(peer, error, is_known=False)
+                    is_known, self._troubles[peer] = self._troubles.get(peer) == str(error), str(error)
+                    self.attempt_failed(peer, error, is_known=is_known)
                 except Exception as error:  # an argument that cannot travel
                     answer = error
             if not scope.cancel_called:

@@ -24,6 +24,9 @@ ARCHITECTURE = (
     DOOR_CROWD := "door_call, 64 bytes, four and sixteen callers, C to C on Linux",
     NODE_CALL := "call and reply between two nodes",
     NODE_SEND := "one-way between two nodes, batched",
+    MESH_CALL := "call and reply between two nodes of a mesh",
+    MESH_CROWD := "64 callers of a node of a mesh",
+    MESH_SEND := "one-way between two nodes of a mesh",
 )
 """The goals of docs/benchmarks.md, "What must be reached"."""
 

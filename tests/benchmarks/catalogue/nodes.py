@@ -1,7 +1,18 @@
 """Nodes on one machine: calls, one-way messages, payloads, many peers, spawns, loss and reconnection."""
 
 from tests.benchmarks.benchmark import Benchmark, Entry
-from tests.benchmarks.goals import ANCHOR_NODE_CALL, NODE_CALL, NODE_SEND, Goal
+from tests.benchmarks.goals import (
+    ANCHOR_NODE_CALL,
+    MESH_CALL,
+    MESH_CROWD,
+    MESH_SEND,
+    NODE_CALL,
+    NODE_SEND,
+    Goal,
+)
+
+LONGEST_REQUEST = 2**16
+"""Bytes that one message to a NATS server may surely have."""
 
 SECONDS_EACH = 2**24
 """Bytes at which one call takes thespian and tractor seconds."""
@@ -12,6 +23,7 @@ def _calls(name: str, operation: str, calls: int, size: int, goals: tuple[Goal, 
         Entry("thespian/processes", {"calls": max(3, calls // 10)}),
         Entry("tractor", {"calls": max(3, calls // 10)}),
     )
+    nats = (Entry("nats"),) if size <= LONGEST_REQUEST else ()
     return Benchmark(
         name=name,
         group="nodes",
@@ -20,6 +32,8 @@ def _calls(name: str, operation: str, calls: int, size: int, goals: tuple[Goal, 
         quick={"calls": 3, "size": size},
         entries=(
             Entry("enfilade/node"),
+            Entry("enfilade/mesh"),
+            *nats,
             Entry("stream/socket"),
             Entry("trio"),
             Entry("multiprocessing"),
@@ -43,6 +57,8 @@ def _sends(name: str, operation: str, messages: int, size: int, goals: tuple[Goa
         quick={"messages": 128, "size": size},
         entries=(
             Entry("enfilade/node"),
+            Entry("enfilade/mesh"),
+            Entry("nats"),
             Entry("stream/socket"),
             Entry("multiprocessing"),
             Entry("zmq"),
@@ -102,6 +118,10 @@ NODES: tuple[Benchmark, ...] = (
             Goal(NODE_CALL, "enfilade/node", 2.5, against="stream/socket"),
             Goal(NODE_CALL, "enfilade/node", 1 / 3, against="tractor"),
             Goal(ANCHOR_NODE_CALL, "enfilade/node", 100e-6),
+            Goal(MESH_CALL, "enfilade/mesh", 1.6, against="nats"),
+            Goal(MESH_CALL, "enfilade/mesh", 1.6, against="enfilade/node"),
+            Goal(MESH_CALL, "enfilade/mesh", 0.4, against="xoscar"),
+            Goal(MESH_CALL, "enfilade/mesh", 10.0, against="erlang"),
         ),
     ),
     _calls("node-call-1k", "call and reply with 1 KiB", 2_000, 2**10),
@@ -129,6 +149,8 @@ NODES: tuple[Benchmark, ...] = (
         (
             Goal(NODE_SEND, "enfilade/node", 1 / 300_000),
             Goal(NODE_SEND, "enfilade/node", 0.6, against="erlang"),
+            Goal(MESH_SEND, "enfilade/mesh", 1.25, against="nats"),
+            Goal(MESH_SEND, "enfilade/mesh", 1.11, against="erlang"),
         ),
     ),
     _sends(
@@ -139,6 +161,16 @@ NODES: tuple[Benchmark, ...] = (
         (Goal(NODE_SEND, "enfilade/node", 2.0, against="erlang"),),
     ),
     Benchmark(
+        name="node-callers",
+        group="nodes",
+        operation="call and reply with 64 bytes, 64 callers of one node at a time",
+        parameters={"calls": 100, "size": 64, "callers": 64},
+        quick={"calls": 2, "size": 64, "callers": 4},
+        entries=(Entry("enfilade/node"), Entry("enfilade/mesh")),
+        goals=(Goal(MESH_CROWD, "enfilade/mesh", 1.0, against="enfilade/node"),),
+        cpus=2,
+    ),
+    Benchmark(
         name="node-spawn",
         group="nodes",
         operation="process started on another node, and its first answer (thespian, tractor: an OS process)",
@@ -146,6 +178,7 @@ NODES: tuple[Benchmark, ...] = (
         quick={"processes": 2},
         entries=(
             Entry("enfilade/node"),
+            Entry("enfilade/mesh"),
             Entry("erlang/2 cpus"),
             Entry("xoscar/processes", {"processes": 200}),
             Entry("thespian/processes", {"processes": 20}),
@@ -161,6 +194,7 @@ NODES: tuple[Benchmark, ...] = (
         quick={"count": 1},
         entries=(
             Entry("enfilade/node"),
+            Entry("enfilade/mesh"),
             Entry("stream/socket"),
             Entry("erlang/2 cpus"),
             Entry("xoscar/processes"),
@@ -173,7 +207,12 @@ NODES: tuple[Benchmark, ...] = (
         operation="node link cut, until a call has made a new one and is answered",
         parameters={"count": 30},
         quick={"count": 2},
-        entries=(Entry("enfilade/node"), Entry("stream/socket"), Entry("erlang/2 cpus")),
+        entries=(
+            Entry("enfilade/node"),
+            Entry("enfilade/mesh"),
+            Entry("stream/socket"),
+            Entry("erlang/2 cpus"),
+        ),
         cpus=2,
     ),
 )
