@@ -137,6 +137,10 @@ class Outward:
             raise FrameTooLarge(
                 f"a frame must have at most {FRAME_LIMIT} bytes, got {len(data)} in a {type(frame).__name__}"
             )
+        self.send_encoded(data, handles)
+
+    def send_encoded(self, data: bytes, handles: Sequence[Handle] = ()) -> None:
+        """Send a frame that is encoded, of at most `FRAME_LIMIT` bytes. Otherwise as `send`."""
         handover = self.handover
         if handover is OVER:
             self._discard(handles)

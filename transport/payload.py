@@ -44,7 +44,7 @@ from enfilade.transport.records import (
 )
 from enfilade.transport.remote_trace import places
 
-__all__ = ["INLINE_LIMIT", "Codec", "External", "RemoteError"]
+__all__ = ["INLINE_LIMIT", "Codec", "External", "RemoteError", "is_plain"]
 
 _TUPLE: Final = 1
 _SET: Final = 2
@@ -80,6 +80,9 @@ quicker than the memory file, its descriptor, and the thread that hands descript
 LONGEST_INLINE: Final = INLINE_LIMIT - 64
 """The longest bytes object in it without a memory file of its own. With what describes it, it still fits."""
 
+_SHORT: Final = LONGEST_INLINE // 4
+"""Characters of a string, or bytes, that fit in a frame however they are encoded."""
+
 PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of a payload, however it travels, all memory files taken together; a receiver may allow less."""
 
@@ -94,6 +97,12 @@ def _is_atom(value: Any) -> bool:
     """Whether MessagePack carries a value as it is, and it is not long."""
     kind = type(value)
     return kind in _ATOMS and (kind is not bytes or len(value) <= LONGEST_INLINE)
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value travels as it is, and is short; some numbers and strings turn out not to."""
+    kind = type(value)
+    return len(value) <= _SHORT if kind is bytes or kind is str else kind in _ATOMS
 
 
 def _are_atoms(values: Collection[Any]) -> bool:

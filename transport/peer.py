@@ -116,7 +116,7 @@ class Peer:
         ended: set when the node link is over.
         reason: why it is over; empty before.
         since: when it came up, on `trio.current_time()`.
-        send: sends a frame; see `Outward.send`.
+        send, send_encoded: send a frame; see `Outward.send`.
         poll: takes in what has arrived; see `Inward.poll`.
     """
 
@@ -169,6 +169,7 @@ class Peer:
         )
         # Methods of this class would cost every frame one call more.
         self.send = self._outward.send
+        self.send_encoded = self._outward.send_encoded
         self.poll = self._inward.poll
         # Cancelling what is around a node does not end its node links: the node says goodbye over them.
         self._scope = trio.CancelScope(shield=True)

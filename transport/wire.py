@@ -18,7 +18,7 @@ frames.
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Annotated, Final, TypeAlias, Union, get_args
+from typing import Annotated, Any, Final, TypeAlias, Union, get_args
 
 import msgspec
 from msgspec import Meta
@@ -73,6 +73,7 @@ __all__ = [
     "decode_batch",
     "encode_batch",
     "encode_frame",
+    "encode_send",
 ]
 
 PREFIX: Final = b"ENF\x01"
@@ -476,8 +477,23 @@ _decode = msgspec.msgpack.Decoder(Batch).decode
 _pack_head = struct.Struct(f">{len(_HEAD)}sQcQcI").pack
 
 
-encode_frame: Final[Callable[[Frame], bytes]] = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
+_SEND: Final = Send.__struct_config__.tag
+
+encode_frame: Final[Callable[[Frame], bytes]] = _encode
 """Encode one frame."""
+
+
+def encode_send(to: Target, message: Any) -> bytes:
+    """Encode a Send with a message that MessagePack carries as it is: the frame and its payload in one go.
+
+    Returns:
+        What `encode_frame` makes of the same; nothing when MessagePack has no such number or string.
+    """
+    try:
+        return _encode((_SEND, to, message, 0))
+    except (OverflowError, UnicodeEncodeError):
+        return b""
 
 
 def encode_batch(sequence: int, consumed: int, frames: Sequence[bytes]) -> bytes:

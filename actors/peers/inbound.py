@@ -130,13 +130,13 @@ class Inbound:
             MalformedBatch: the frame has no place here.
         """
         try:
-            if isinstance(frame, wire.Cast):
+            if type(frame) is wire.Send:
+                self._receive(frame.to, frame.payload, files, None)
+            elif isinstance(frame, wire.Cast):
                 if frame.method == signals.FILL:
                     self._receive_filling(frame.to, frame.payload, files)
                 else:
                     self._receive(frame.to, frame.payload, files, frame.method)
-            elif isinstance(frame, wire.Send):
-                self._receive(frame.to, frame.payload, files, None)
             elif isinstance(frame, wire.Call):
                 self._receive_call(frame, files)
             elif isinstance(frame, wire.Reply):

@@ -58,7 +58,7 @@ from enfilade.transport.chunks import length
 from enfilade.transport.file_descriptor import close_all
 from enfilade.transport.memory_file import Unwritten
 from enfilade.transport.outward import FrameTooLarge
-from enfilade.transport.payload import Codec, External
+from enfilade.transport.payload import INLINE_LIMIT, Codec, External, is_plain
 from enfilade.transport.peer import Peer
 from enfilade.transport.records import PayloadError
 
@@ -164,8 +164,7 @@ class RemoteNode:
             payload, files = self._encoded_soon(self._codec.encode_arguments, signal.args, signal.kwargs)
             send(wire.Cast(target, signal.method, payload, len(files)), files)
         elif isinstance(signal, signals.Send):
-            payload, files = self._encoded_soon(self._codec.encode, signal.message)
-            send(wire.Send(target, payload, len(files)), files)
+            self._send(peer, target, signal.message)
         elif isinstance(signal, signals.Call):
             payload, files = self._encoded_soon(self._codec.encode_arguments, signal.args, signal.kwargs)
             number = self._node.new_number()
@@ -181,6 +180,15 @@ class RemoteNode:
                 raise
         else:
             self._forward(peer, ref, target, signal)
+
+    def _send(self, peer: Peer, target: wire.Target, message: Any) -> None:
+        """Send a message. One that is plain is encoded together with its frame."""
+        frame = wire.encode_send(target, message) if is_plain(message) else b""
+        if 0 < len(frame) <= INLINE_LIMIT:
+            peer.send_encoded(frame)
+            return
+        payload, files = self._encoded_soon(self._codec.encode, message)
+        peer.send(wire.Send(target, payload, len(files)), files)
 
     def _forward(self, peer: Peer, ref: RemoteRef[Any], target: wire.Target, signal: signals.Signal) -> None:
         match signal:
@@ -252,6 +260,16 @@ class RemoteNode:
 
     async def send_wait(self, ref: RemoteRef[Any], message: Any) -> None:
         """Wait until what was sent before has nearly left, and the mailbox has room; see `ref.Carrier`."""
+        peer = self.peer
+        if (
+            type(ref) is HeldRef
+            and peer is not None
+            and ref.boundless_for is ref.shown_to is peer
+            and not peer.is_crowded
+            and not self._departures.size
+        ):
+            self._send(peer, ref.target, message)
+            return
         await self._departures.wait_for_room()
         await self._link_has_room()
         number = await self._place(ref)

@@ -13,10 +13,13 @@ from enfilade.transport.wire import (
     PREFIX,
     Cancel,
     Down,
+    Keyed,
     MalformedBatch,
+    Send,
     decode_batch,
     encode_batch,
     encode_frame,
+    encode_send,
 )
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/wire.md").read_text()
@@ -34,6 +37,19 @@ def test_every_frame_is_documented(kind: type[msgspec.Struct]) -> None:
     assert kind.__struct_config__.array_like
     pattern = r"\b.*\b".join(kind.__struct_fields__)
     assert re.search(pattern, text), f"{kind.__struct_fields__} in {text}"
+
+
+PLAIN = (None, True, 0, -(2**63), 2**64 - 1, 1.5, "", "text\u00e9", b"", bytes(70_000))
+
+
+@pytest.mark.parametrize("to", [7, "name", Keyed("kind", "key")], ids=["serial", "name", "key"])
+def test_a_plain_message_is_encoded_as_any(to: int | str | Keyed) -> None:
+    """In one go with its frame, or not at all."""
+    for message in PLAIN:
+        payload = msgspec.Raw(msgspec.msgpack.encode(message))
+        assert encode_send(to, message) == encode_frame(Send(to, payload)), message
+    for message in (2**64, "\ud800"):
+        assert encode_send(to, message) == b""
 
 
 def test_nothing_else_is_documented() -> None:
