@@ -144,10 +144,10 @@ TRANSPORT = House(
             "terms",
             "wire",
         ),
-        "simulated": ("carrier", "closing", "memory_file", "wire"),
+        "simulated": ("carrier", "closing", "memory_file", "mesh", "wire"),
         "door_carrier": ("carrier", "closing", "doors", "wire", "zones"),
         "memory_carrier": ("carrier", "closing", "memory_file", "wire"),
-        # Nothing but what opens a node with a mesh knows this.
+        # Nothing but what opens a node with a mesh, or simulates one, knows this.
         "mesh": ("carrier", "process_start", "wire"),
         "process_start": (),
         "records": (),

@@ -19,7 +19,9 @@ __all__ = [
     "DiskTrouble",
     "Flaky",
     "Freeze",
+    "LostRegistry",
     "Partition",
+    "ServerTrouble",
     "Skew",
     "Slow",
     "Strike",
@@ -183,6 +185,49 @@ class DiskTrouble:
         if self.room is not None:
             changed["capacity"] = disk.used + self.room
         world.call_at(world.now() + self.seconds, disk.disturb(**changed))
+
+
+@attrs.frozen
+class ServerTrouble:
+    """Let a server of the mesh be in trouble for so many seconds.
+
+    Attributes:
+        server: its name.
+        what: "killed" ends it, and its clients hear of that; with "power" they hear nothing; "frozen" lets it
+            stand still; "retiring" sends its clients to others before it ends; "full" lets all servers
+            refuse what is written to the registry.
+        seconds: how long; a server that has ended is started again then.
+    """
+
+    server: str
+    what: Literal["killed", "power", "frozen", "retiring", "full"] = "killed"
+    seconds: float = 1.0
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        match self.what:
+            case "killed":
+                world.end_server(self.server, back=self.seconds)
+            case "power":
+                world.end_server(self.server, "machine", back=self.seconds)
+            case "frozen":
+                world.freeze_server(self.server, self.seconds)
+            case "retiring":
+                world.retire_server(self.server, self.seconds / 2)
+                world.call_at(world.now() + self.seconds, lambda: world.start_server(self.server))
+            case "full":
+                world.fill_registry(self.seconds)
+
+
+@attrs.frozen
+class LostRegistry:
+    """End all servers of the mesh, and start them again with empty disks after so many seconds."""
+
+    seconds: float = 1.0
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        world.lose_registry(self.seconds)
 
 
 @attrs.frozen

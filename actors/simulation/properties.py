@@ -41,6 +41,7 @@ class Properties:
     fail: Callable[[BaseException], None]
 
     def __init__(self) -> None:
+        super().__init__()
         self.seen: dict[str, bool] = {}
         self._always: list[_Always] = []
         self._eventually: list[_Eventually] = []

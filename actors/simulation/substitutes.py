@@ -25,6 +25,8 @@ from trio._core import _run as trio_run
 from enfilade.actors.simulation.custody import LIFE, Life
 from enfilade.actors.simulation.entropy import Entropy
 from enfilade.transport import closing
+from enfilade.transport.mesh import witness
+from enfilade.transport.mesh.lease import Place
 
 __all__ = ["Nondeterministic", "Source", "ordered", "replaced"]
 
@@ -48,6 +50,14 @@ class Source(Protocol):
 
     def chance_of(self, life: Life) -> Any:
         """Return the stream of draws that belongs to a life."""
+        ...
+
+    def process_of(self, life: Life) -> int:
+        """Return the number of a life's process."""
+        ...
+
+    def started(self, process: int) -> int | None:
+        """Return when a process has started; None if there is none."""
         ...
 
     async def run_blocking(self, life: Life, function: Callable[..., Any], *args: Any, **how: Any) -> Any:
@@ -218,6 +228,20 @@ def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     def refuse(what: str) -> Callable[..., Any]:
         return lambda life, *args, **kwargs: _refuse(what)
 
+    def clock(life: Life, number: int) -> float:
+        return (source.unix_time if number == time.CLOCK_REALTIME else source.monotonic)(life)
+
+    def machine(life: Life) -> os.uname_result:
+        return os.uname_result(("Linux", life.name, "", "", ""))
+
+    def place(life: Life) -> Place:
+        return Place(f"{life.name}/{life.name}/1", source.process_of(life), life.number)
+
+    yield os, "getpid", by_life(os.getpid, source.process_of)
+    yield os, "uname", by_life(os.uname, machine)
+    yield witness, "own_place", by_life(witness.own_place, place)
+    yield witness, "started", by_life(witness.started, lambda life, process: source.started(process))
+    yield time, "clock_gettime", by_life(time.clock_gettime, clock)
     yield os, "urandom", by_life(os.urandom, entropy)
     yield random, "_urandom", by_life(random._urandom, entropy)  # type: ignore[attr-defined]
     for name, simulated in (("time", source.unix_time), ("monotonic", source.monotonic)):

@@ -20,7 +20,9 @@ from enfilade.actors.simulation.faults import (
     DiskTrouble,
     Flaky,
     Freeze,
+    LostRegistry,
     Partition,
+    ServerTrouble,
     Skew,
     Slow,
 )
@@ -92,7 +94,23 @@ TOGETHER: Final[dict[str, Make]] = {
 }
 """The kinds of faults between hosts."""
 
-KINDS: Final[dict[str, Make]] = {**ALONE, **DISKS, **TOGETHER}
+SERVERS: Final[dict[str, Make]] = {
+    "server killed": lambda draws, hosts, span: ServerTrouble(hosts[0], "killed", span),
+    "server power": lambda draws, hosts, span: ServerTrouble(hosts[0], "power", span),
+    "server frozen": lambda draws, hosts, span: ServerTrouble(hosts[0], "frozen", span),
+    "server retires": lambda draws, hosts, span: ServerTrouble(hosts[0], "retiring", span),
+    "server apart": lambda draws, hosts, span: Partition(hosts[0], hosts[1], span),
+    "server reset": lambda draws, hosts, span: Partition(hosts[0], hosts[1], span, how="reset"),
+    "host apart": lambda draws, hosts, span: Partition(hosts[-1], tuple(hosts[:-1]), span),
+    "server unheard": lambda draws, hosts, span: Partition(hosts[0], hosts[-1], span, one_way=True),
+    "registry full": lambda draws, hosts, span: ServerTrouble(hosts[0], "full", span),
+    "registry lost": lambda draws, hosts, span: LostRegistry(span / 4),
+}
+"""The kinds of faults of the servers of a mesh, in worlds that have several: each makes one for servers, in a
+drawn order, and a host after them.
+"""
+
+KINDS: Final[dict[str, Make]] = {**ALONE, **DISKS, **TOGETHER, **SERVERS}
 """All kinds of faults, by name: each makes one for hosts, in a drawn order, and a number of seconds."""
 
 
@@ -122,10 +140,9 @@ class Swarm:
             if draws.chance(share) and _can_strike(name, world, hosts):
                 rates[name] = draws.log_between(*self.rates)
         distance = world.entropy.stream("swarm").choice(self.latencies)
-        for one in hosts:
-            for other in hosts:
-                if one != other:
-                    world.way(one, other).set(latency=LATENCIES[distance])
+        ends = (*hosts, *world.servers)
+        for one, other in itertools.permutations(ends, 2):
+            world.way(one, other).set(latency=LATENCIES[distance])
         shown = ", ".join(f"{name} {rate:.3g}/s" for name, rate in rates.items()) or "no faults"
         world.tell_options(f"{len(hosts)} hosts, latency {distance}, {shown}")
         for name, rate in rates.items():
@@ -139,6 +156,8 @@ class Swarm:
                 return
             hosts = self.hosts or tuple(world.hosts)
             drawn = draws.sample(hosts, len(hosts))
+            if name in SERVERS:
+                drawn = [*draws.sample(tuple(world.servers), len(world.servers)), drawn[0]]
             world.strike(KINDS[name](draws, drawn, draws.log_between(*SPAN)))
             self._follow(world, name, rate, draws)
 
@@ -148,6 +167,8 @@ class Swarm:
 def _can_strike(name: str, world: World, hosts: Sequence[str]) -> bool:
     if name in DISKS:
         return any(world.hosts[host].disk is not None for host in hosts)
+    if name in SERVERS:
+        return len(world.servers) > 1
     return name in ALONE or len(hosts) > 1
 
 

@@ -30,6 +30,7 @@ from enfilade.actors.simulation.log import Log
 from enfilade.actors.simulation.partitions import Partitions
 from enfilade.actors.simulation.properties import Properties
 from enfilade.actors.simulation.schedule import Fault, Release, Schedule
+from enfilade.actors.simulation.servers import Servers
 from enfilade.actors.simulation.substitutes import Nondeterministic
 from enfilade.actors.simulation.verdicts import Verdicts
 from enfilade.transport.carrier import Credentials
@@ -57,7 +58,7 @@ class Stuck(RuntimeError):
     """Nothing in the world can ever run again: each task waits for another."""
 
 
-class World(Partitions, Properties, Verdicts):
+class World(Partitions, Properties, Servers, Verdicts):
     """One simulated system. Made by `simulate` and `run_simulation`.
 
     Attributes:
@@ -141,7 +142,8 @@ class World(Partitions, Properties, Verdicts):
             name: of the host and its node.
             zone: of both; the name by default.
             boot: the first code of each life: a coroutine function that is given the node.
-            options: as of `enfilade.open_node`; `listen` is `/name` by default.
+            options: as of `enfilade.open_node`; `listen` is `/name` by default. With `mesh`, which
+                `open_servers` returns, the node is found by its name there.
 
         Raises:
             ValueError: the name is taken, or an option means nothing in a world.
@@ -155,8 +157,8 @@ class World(Partitions, Properties, Verdicts):
         if self._draws_options and draws.chance(0.5):
             options, drawn = draw_options(draws, options)
             self.tell_options(f"{name}: {drawn}")
-        address = options.setdefault("listen", f"/{name}")
         zone = zone or name
+        address = f"{name}@{zone}" if "mesh" in options else options.setdefault("listen", f"/{name}")
         port = self.network.port(name, zone)
         host = Host(name, zone, address, boot or _nothing, options, port)
         self.hosts[name] = host
@@ -208,8 +210,9 @@ class World(Partitions, Properties, Verdicts):
         config = options.pop("config", None) or NodeConfig()
         config = attrs.evolve(config, runtime=self._runtime(host, life), handle_interrupt=False)
         try:
-            opening = open_node(host.name, zone=host.zone, config=config, carrier=host.carrier, **options)
-            async with opening as node:
+            if "mesh" not in options:
+                options["carrier"] = host.carrier
+            async with open_node(host.name, zone=host.zone, config=config, **options) as node:
                 host.latest = node
                 self.history.follow(node, life)
                 for address in host.calls:
@@ -234,6 +237,7 @@ class World(Partitions, Properties, Verdicts):
             random=self.chance_of(life).random,
             spawn=self._holder.start_soon,
             run_blocking=partial(self.run_blocking, life),
+            dial=self.dial_of(host),
             charge=life.spend,
             is_deterministic=True,
         )
@@ -443,7 +447,7 @@ class World(Partitions, Properties, Verdicts):
         """
         self.is_calm = core is None
         healthy = list(self.hosts.values()) if core is None else core
-        names = [host.name for host in healthy]
+        names = [*(host.name for host in healthy), *self.recover_servers()]
         self._note("calm", *names)
         for way in self.network.ways(names, names):
             self.network.heal(way)
@@ -514,6 +518,18 @@ class World(Partitions, Properties, Verdicts):
         disk = self.hosts[life.name].disk
         await trio.sleep(disk.latency if disk is not None else 0.0)
         return function(*args)
+
+    def process_of(self, life: Life) -> int:
+        """The number of a life's process: no other life of the world has it."""
+        carrier = self.hosts[life.name].carrier
+        return carrier.credentials.pid if carrier is not None else 0
+
+    def started(self, process: int) -> int | None:
+        """When the process of a number has started, in lives of its host before; None if there is none."""
+        for host in self.hosts.values():
+            if host.is_alive and host.life is not None and self.process_of(host.life) == process:
+                return host.life.number
+        return None
 
     def chance_of(self, life: Life) -> Stream:
         """The stream of draws that belongs to a life."""

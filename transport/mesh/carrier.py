@@ -123,7 +123,7 @@ class MeshCarrier(Carrier):
         self.subjects = subjects
         self._presence = Presence(mesh.dead_after)
         self._inlets: dict[int, MeshInlet] = {}
-        self._outlets: set[MeshOutlet] = set()
+        self._outlets: dict[MeshOutlet, None] = {}  # in order, for whoever has lost the server
         self._places: dict[Handle, Place] = {}
         self._aliases = -1
         self.meeting: MeshInlet | None = None
@@ -177,7 +177,7 @@ class MeshCarrier(Carrier):
 
     def _outlet_to(self, place: Place) -> "MeshOutlet":
         outlet = MeshOutlet(self, place)
-        self._outlets.add(outlet)
+        self._outlets[outlet] = None
         self.heartbeats.watch(place.node, place.incarnation)
         return outlet
 
@@ -345,7 +345,7 @@ class MeshCarrier(Carrier):
     def closed(self, outlet: "MeshOutlet") -> None:
         """Forget an outlet. Harmless when repeated."""
         if outlet in self._outlets:
-            self._outlets.remove(outlet)
+            del self._outlets[outlet]
             self.heartbeats.unwatch(outlet.place.node, outlet.place.incarnation)
 
     def forget(self, inlet: "MeshInlet") -> None:

@@ -15,6 +15,7 @@ import attrs
 import msgspec
 import trio
 
+from enfilade.transport.mesh import witness
 from enfilade.transport.mesh.lease import (
     VERSION,
     Claim,
@@ -29,7 +30,6 @@ from enfilade.transport.mesh.lease import (
 )
 from enfilade.transport.mesh.registry import ANSWER_SECONDS, Entry, NoAnswer, Registry, WrongRevision
 from enfilade.transport.mesh.subjects import to_token
-from enfilade.transport.mesh.witness import is_gone, own_place
 
 __all__ = ["Claims", "Fence", "Held", "Taken", "count_key", "name_key", "shard_key"]
 
@@ -149,7 +149,7 @@ class Claims:
         self._incarnation = incarnation
         self._clock = clock
         self._entropy = entropy
-        self._place = own_place()
+        self._place = witness.own_place()
         self._times = Times(0.0)
         self._owner: Owner | None = None
         self._era = Era()
@@ -344,7 +344,7 @@ class Claims:
         return (claim.node, claim.incarnation) == (self._node, self._incarnation)
 
     def _is_witness(self, lease: Lease | None) -> bool:
-        return lease is not None and not lease.is_broken and is_gone(lease.place, self._place)
+        return lease is not None and not lease.is_broken and witness.is_gone(lease.place, self._place)
 
     async def _good_term(self) -> int:
         """Return the present term, which is waited for."""

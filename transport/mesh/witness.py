@@ -7,7 +7,7 @@ from pathlib import Path
 from enfilade.transport.mesh.lease import Place
 from enfilade.transport.process_start import started
 
-__all__ = ["is_gone", "own_place"]
+__all__ = ["is_gone", "own_place", "started"]
 
 BOOT: str = "/proc/sys/kernel/random/boot_id"
 

@@ -17,6 +17,9 @@ Member: TypeAlias = Any
 Receiver: TypeAlias = Any
 """A `SimulatedInlet`."""
 
+Stream: TypeAlias = Any
+"""A `SimulatedStream` of the file of that name, which stands above this one, too."""
+
 
 class Time(Protocol):
     """The time of the simulation."""
@@ -50,6 +53,9 @@ class Network:
         inlets: those that are open, by their handles.
         addresses: inlets by the addresses they are attached to.
         homes: where an address was attached last.
+        streams: the ends of connections that are open.
+        listeners: for each port at which connections are taken, the process, and what takes one. A port is
+            the name of its host and a number.
     """
 
     def __init__(self, time: Time, draws: Draws, note: Callable[..., None]) -> None:
@@ -62,6 +68,8 @@ class Network:
         self.inlets: dict[Handle, Receiver] = {}
         self.addresses: dict[str, Receiver] = {}
         self.homes: dict[str, Port] = {}
+        self.streams: dict[Stream, None] = {}
+        self.listeners: dict[tuple[str, int], tuple[Any, Callable[[Stream], None]]] = {}
         self._ports: dict[str, Port] = {}
         self._ways: dict[tuple[str, str], Way] = {}
         self._handles = itertools.count(-2, -1)
@@ -120,6 +128,12 @@ class Network:
         lane.last = max(now + way.delay(now, size, self.draws), lane.last)
         self.time.call_at(lane.last, partial(self._arrive, Parcel(way, deliver, drop)))
 
+    def call_later(self, port: Port, seconds: float, run: Callable[[], None]) -> None:
+        """Call a function of a host's process in so many seconds; if the host is frozen then, afterwards."""
+        way = self.way(port.name, port.name)
+        when = self.time.current_time() + seconds
+        self.time.call_at(when, partial(self._arrive, Parcel(way, run, _nothing)))
+
     def _arrive(self, parcel: Parcel) -> None:
         way = parcel.way
         if way.is_silent:
@@ -161,6 +175,9 @@ class Network:
                 ends = {outlet.carrier.port, inlet.carrier.port}
                 if ends == {one, other}:
                     outlet.break_off("the connection was reset")
+        for stream in list(self.streams):
+            if {stream.program.port, stream.other.program.port} == {one, other}:
+                stream.break_off("the connection was reset")
 
     def freeze(self, port: Port) -> None:
         """Let a host's server procedures stand still."""
@@ -179,12 +196,8 @@ class Network:
         The kernel closes what the process held, and its peers hear of that. From a dead machine they hear
         nothing.
         """
-        carrier.is_dead = True
+        self.end_program(carrier, silently=silently)
         port = carrier.port
-        port.is_off = silently
-        stalled, port.stalled = port.stalled, []
-        for parcel in stalled:
-            parcel.drop()
         own = [inlet for inlet in self.inlets.values() if inlet.carrier is carrier]
         for inlet in own:
             del self.inlets[inlet.handle]
@@ -195,6 +208,20 @@ class Network:
                     self.send(port, outlet.carrier.port, outlet.back, 0, broken)
         if not silently:
             carrier.release_all()
+
+    def end_program(self, program: Stream, *, silently: bool) -> None:
+        """End a process, as far as its connections of bytes go; see `end`."""
+        program.is_dead = True
+        port = program.port
+        port.is_off = silently
+        stalled, port.stalled = port.stalled, []
+        for parcel in stalled:
+            parcel.drop()
+        for stream in [each for each in self.streams if each.program is program]:
+            if silently:
+                stream.break_off("the machine is dead")
+            else:
+                stream.abandon()
 
     def fingerprint(self, data: bytes) -> str:
         """A short digest of a batch, for the log."""

@@ -207,6 +207,7 @@ class GlobalNames:
         for name, (process, _) in list(self._holders.items()):
             if process.ended is not None:
                 del self._holders[name]
+                self.forget(name)
                 self._claims.release(name_key(name))
 
     def lost(self, keys: Sequence[str]) -> None:
@@ -215,6 +216,7 @@ class GlobalNames:
         for name, (process, must_hold) in list(self._holders.items()):
             if name_key(name) in lost:
                 del self._holders[name]
+                self.forget(name)
                 if must_hold:
                     process.interrupt(LeaseLost(name))
                 else:

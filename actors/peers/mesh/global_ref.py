@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallTimeout, NoProcess, NotConnected
+from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, NotConnected, Restarting
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import NameRef, Ref
@@ -116,19 +116,23 @@ class GlobalRef(NameRef[Any]):
             first = await self._found()
         if scope.cancelled_caught:
             raise CallTimeout(self, limit)
+        absent: CallError
         try:
             return await ask(first, _left(deadline))
         except NotConnected:
             self._holders.forget(self.name)
             raise
-        except NoProcess:
+        except (NoProcess, Restarting) as error:  # a child that waits for a name that another one has got
             self._holders.forget(self.name)
+            absent = error
         with trio.move_on_at(deadline) as scope:
             second = await self._holders.whereis(self.name)
         if scope.cancelled_caught:
             raise CallTimeout(self, limit)
-        if second is None or second == first:
+        if second is None:
             raise NoProcess(self.name)
+        if second == first:
+            raise absent
         return await ask(second, _left(deadline))
 
     async def _found(self) -> Ref[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.supervision.children import ChildInfo
 
@@ -72,8 +73,14 @@ def _supervisors(nodes: Iterable[Node]) -> Iterator[tuple[Process, tuple[ChildIn
             yield process, strategy.children.infos()
 
 
+def _waiting_for_names(supervisor: Process) -> set[object]:
+    specs = [record.spec for record in supervisor.body.strategy.children]
+    return {spec.id for spec in specs if isinstance(spec.name, Global) and spec.name.taken == "wait"}
+
+
 def check_supervision(nodes: list[Node]) -> None:
-    """Check that every child that a supervisor takes for running lives, and that every permanent one runs.
+    """Check that every child that a supervisor takes for running lives, and that every permanent one runs,
+    unless it waits for a name that another process has.
 
     Raises:
         AssertionError: which child.
@@ -81,12 +88,13 @@ def check_supervision(nodes: list[Node]) -> None:
     places = _places(nodes)
     names = {node.full_name for node in nodes}
     for supervisor, infos in _supervisors(nodes):
+        waiting = _waiting_for_names(supervisor)
         for info in infos:
             shown = f"child {info.id!r} of {supervisor.ref}"
             if isinstance(info.ref, Ref):
                 if info.ref.node_name in names and _place(info.ref) not in places:
                     raise AssertionError(f"supervision: {shown} has ended as {info.ref}, unnoticed")
-            elif info.ref == "restarting" and info.restart == "permanent":
+            elif info.ref == "restarting" and info.restart == "permanent" and info.id not in waiting:
                 raise AssertionError(f"supervision: {shown} is permanent, and still not started again")
 
 

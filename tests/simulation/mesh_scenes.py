@@ -1,0 +1,168 @@
+"""Scenes of nodes in a mesh, with simulated servers: global names and keyed actors, under faults of both.
+
+What an actor does for its name or key is written to something outside of all nodes, which takes in no fence
+below one that it has seen. So whoever still acts for what another one has got is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import trio
+
+from enfilade.actors import (
+    Actor,
+    CallError,
+    Child,
+    Global,
+    Kind,
+    MailboxFull,
+    Node,
+    NoQuorum,
+    NotConnected,
+    Process,
+    Supervisor,
+)
+from enfilade.actors.simulation import Host, World, swarm
+from enfilade.actors.simulation.swarm import SERVERS
+from enfilade.transport import Policy
+
+OPEN = Policy.same_mesh(exports="*", entries="*", ends="*", groups="*", kinds="*")
+
+NAMES = ("east", "west", "south")
+KEYS = ("ann", "bob", "cy")
+FAULTS = ("crash", "power", "freeze", "slow", "block", *SERVERS)
+
+LEASE = 2.0
+RECOVERY = 30.0
+"""Seconds in which everything must be there again: elections, a registry that is new, leases."""
+
+
+@attrs.define
+class Outside:
+    """What several actors act on, one after another; and the numbers that were carried out."""
+
+    fences: dict[str, Any] = attrs.field(factory=dict)
+    done: dict[str, None] = attrs.field(factory=dict)
+
+    def act(self, key: str, fence: Any) -> None:
+        """Take in what somebody does who has that fence."""
+        if fence is None:
+            raise AssertionError(f"somebody acts for {key} without a fence")
+        if fence < self.fences.get(key, fence):
+            raise AssertionError(f"{key}: fence {fence} after {self.fences[key]}")
+        self.fences[key] = fence
+
+    def carry_out(self, number: str) -> None:
+        """Take in a call, which must not come twice."""
+        if number in self.done:
+            raise AssertionError(f"call {number} was carried out twice")
+        self.done[number] = None
+
+
+class Holder(Actor):
+    """Acts for a name or a key, and must not be there twice."""
+
+    def __init__(self, world: World, outside: Outside, key: str) -> None:
+        self.world = world
+        self.outside = outside
+        self.key = key
+
+    async def act(self, number: str, seconds: float) -> str:
+        """Act, take some time, and act again."""
+        self.check()
+        self.outside.carry_out(number)
+        await trio.sleep(seconds)
+        self.check()
+        return number
+
+    def check(self) -> None:
+        """Act once."""
+        try:
+            self.outside.act(self.key, self.process.fence)
+        except AssertionError as error:
+            self.world.fail(error)
+
+
+async def talk(world: World, node: Node, name: str, ref: Callable[[Any], Any]) -> None:
+    """Call holders now and then, for as long as the life lasts."""
+    draws = world.random(f"talk of {name}.{world.hosts[name].lives}")
+    count = 0
+    while True:
+        await trio.sleep(draws.exponential(0.2))
+        count += 1
+        number = f"{node.incarnation:x}.{count}"
+        with suppress(CallError, NotConnected, NoQuorum, MailboxFull):
+            answer = await ref(draws).within(3.0).call(Holder.act, number, draws.exponential(0.1))
+            assert answer == number
+
+
+async def answered(world: World, hosts: list[Host], ask: Callable[[Node], Awaitable[Any]]) -> None:
+    """Every host gets an answer."""
+    for host in hosts:
+        await world.on(host, ask, host.node)
+
+
+async def opened(world: World, boot: Callable[[Node], Awaitable[Any]], **options: Any) -> list[Host]:
+    """Hosts of a mesh with three servers."""
+    mesh = world.open_servers(lease=LEASE)
+    await world.run(3.0)
+    return [await world.open_node(name, mesh=mesh, boot=boot, policy=OPEN, **options) for name in NAMES]
+
+
+async def global_names(world: World) -> None:
+    """A child of which there is one in the mesh."""
+    outside = Outside()
+
+    async def boot(node: Node) -> None:
+        child = Child(Holder, world, outside, "bank", name=Global("bank", taken="wait"), id="bank")
+        await node.spawn(Supervisor, [child], intensity=1000, period=1.0)
+
+        async def talking(me: Process) -> None:
+            await talk(world, node, node.name, lambda draws: node.mesh.named("bank"))
+
+        await node.spawn(talking)
+
+    async def ask(node: Node) -> None:
+        number = f"at last, {node.name}"
+        assert await node.mesh.named("bank").within(5.0).call(Holder.act, number, 0.0) == number
+        assert await node.mesh.whereis("bank") is not None
+
+    hosts = await opened(world, boot)
+    world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
+    await world.run(40)
+    await world.calm(RECOVERY)
+    await answered(world, hosts, ask)
+    assert len(outside.done) > 3
+    world.check()
+
+
+async def keyed_actors(world: World) -> None:
+    """Keyed actors that move when nodes die, and are nowhere twice."""
+    outside = Outside()
+
+    async def boot(node: Node) -> None:
+        async def talking(me: Process) -> None:
+            await talk(world, node, node.name, lambda draws: node.mesh.keyed("Account", draws.choice(KEYS)))
+
+        await node.spawn(talking)
+
+    async def ask(node: Node) -> None:
+        for key in KEYS:
+            number = f"at last, {node.name}, {key}"
+            assert await node.mesh.keyed("Account", key).within(5.0).call(Holder.act, number, 0.0) == number
+
+    class Account(Holder):
+        def __init__(self, key: str) -> None:
+            super().__init__(world, outside, key)
+
+    hosts = await opened(world, boot, kinds={"Account": Kind(Account, idle=1.5, shards=3)})
+    world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
+    await world.run(40)
+    await world.calm(RECOVERY)
+    await answered(world, hosts, ask)
+    assert len(outside.done) > 9
+    world.check()

@@ -1,0 +1,1 @@
+"""Simulated NATS servers, no better than real ones: below `transport.mesh.connection` in a simulation."""
