@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from enfilade.actors.messages.errors import NoProcess
 from enfilade.actors.peers.ledger import Ledger
+from enfilade.actors.peers.mesh import global_ref
 from enfilade.actors.peers.remote_node import RemoteNode
 from enfilade.transport import node_link, wire
+from enfilade.transport.mesh.lease import Owner, Watch
 from enfilade.transport.node_link import NodeLink
 
 __all__ = ["SABOTAGE"]
@@ -65,9 +68,28 @@ def no_sequence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node_link, "decode_batch", renumbered)
 
 
+def leases_without_end(patch: pytest.MonkeyPatch) -> None:
+    """Go on as a holder though nobody has confirmed the lease for too long."""
+    patch.setattr(Owner, "pass_time", lambda self, now: False)
+    patch.setattr(Owner, "is_good", lambda self, term, now: 0 < term == self.term)
+
+
+def leases_are_broken_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Take what a node holds without waiting until it knows that it does not."""
+    patch.setattr(Watch, "is_over", lambda self, now: self._seen is not None)
+
+
+def holders_are_remembered(patch: pytest.MonkeyPatch) -> None:
+    """Go on calling the child that had a name, and waits for it now, when another one has got it."""
+    patch.setattr(global_ref, "Restarting", NoProcess)
+
+
 SABOTAGE: dict[str, tuple[str, Patch, int]] = {
     "link after the news": ("emigrants", link_after_the_news, 3),
     "children outlive the node link": ("emigrants", children_outlive_the_node_link, 0),
     "no sequence": ("messages", no_sequence, 34),
+    "leases without end": ("keyed actors", leases_without_end, 0),
+    "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 0),
+    "holders are remembered": ("global names", holders_are_remembered, 4),
 }
 """For each fault: the scene that finds it, the patch, and the first seed that found it when last looked."""

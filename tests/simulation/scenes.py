@@ -32,6 +32,7 @@ from enfilade.actors.simulation.entropy import Stream
 from enfilade.actors.simulation.history import Fired
 from enfilade.transport import Policy, Settings
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
+from tests.simulation.mesh_scenes import global_names, keyed_actors
 
 Scene = Callable[[World], Awaitable[None]]
 
@@ -436,5 +437,7 @@ SCENES: dict[str, Scene] = {
     "groups": groups,
     "pools": pools,
     "guests": guests,
+    "global names": global_names,
+    "keyed actors": keyed_actors,
     "quiet": quiet,
 }

@@ -47,9 +47,10 @@ class _Stored:
     until: float
 
 
-def failure(code: int, number: int, text: str) -> bytes:
+def failure(code: int, number: int, text: str, **fields: Any) -> bytes:
     """Encode the answer to what cannot be done."""
-    return msgspec.json.encode({"error": {"code": code, "err_code": number, "description": text}})
+    error = {"code": code, "err_code": number, "description": text}
+    return msgspec.json.encode({"error": error, **fields})
 
 
 class Bucket:
@@ -81,7 +82,7 @@ class Bucket:
         revision = 0 if stored is None else stored.revision
         if write.expected is not None and write.expected != revision:
             code, number, text = WRONG_REVISION
-            return failure(code, number, text.format(revision))
+            return failure(code, number, text.format(revision), stream=self._name, seq=0)
         self._revision += 1
         until = write.at + write.lasts if write.lasts else float("inf")
         self._keys[write.subject] = _Stored(write.value, self._revision, until)

@@ -98,8 +98,6 @@ class Client:
         server = self._server
         match command:
             case Publish():
-                if len(command.payload) + len(command.headers) > server.information()["max_payload"]:
-                    raise Nonsense("Maximum Payload Violation")
                 server.publish(command, self)
             case Subscribe(pattern, number):
                 self._wanted[number] = pattern

@@ -18,13 +18,12 @@ from enfilade.transport.simulated.servers.bucket import FULL, NO_STREAM, Bucket,
 from enfilade.transport.simulated.servers.client import Client
 from enfilade.transport.simulated.servers.consensus import TICK, Memory, Replica
 from enfilade.transport.simulated.servers.route import Route
-from enfilade.transport.simulated.servers.speech import NO_RESPONDERS, Publish, header, matches
+from enfilade.transport.simulated.servers.speech import MAX_PAYLOAD, NO_RESPONDERS, Publish, header, matches
 from enfilade.transport.simulated.stream import SimulatedStream, begin_to_connect
 
 __all__ = ["SimulatedServer"]
 
 VERSION: Final = "2.12.0"
-MAX_PAYLOAD: Final = 1024 * 1024
 
 SERVICE: Final = 2e-4
 """Mean of the seconds for which what a client has written lies in a buffer."""

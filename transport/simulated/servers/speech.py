@@ -7,6 +7,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 __all__ = [
+    "MAX_PAYLOAD",
+    "NO_RESPONDERS",
     "Command",
     "Connect",
     "Nonsense",
@@ -18,10 +20,14 @@ __all__ = [
     "Unsubscribe",
     "encode_info",
     "encode_message",
+    "header",
     "matches",
 ]
 
 END: Final = b"\r\n"
+
+MAX_PAYLOAD: Final = 1024 * 1024
+"""Bytes of a message, headers included."""
 
 NO_RESPONDERS: Final = b"NATS/1.0 503\r\n\r\n"
 """The headers of the answer to a request that nobody has subscribed to."""
@@ -96,6 +102,8 @@ class Reader:
             size = 0
             if verb in ("PUB", "HPUB"):
                 size = int(words[-1])
+                if size > MAX_PAYLOAD:
+                    raise Nonsense("Maximum Payload Violation")
                 if len(rest) < size + len(END):
                     return
                 if rest[size : size + len(END)] != END:
