@@ -68,10 +68,16 @@ def no_sequence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node_link, "decode_batch", renumbered)
 
 
-def leases_without_end(patch: pytest.MonkeyPatch) -> None:
-    """Go on as a holder though nobody has confirmed the lease for too long."""
-    patch.setattr(Owner, "pass_time", lambda self, now: False)
-    patch.setattr(Owner, "is_good", lambda self, term, now: 0 < term == self.term)
+def leases_that_last_too_long(patch: pytest.MonkeyPatch) -> None:
+    """Go on as a holder when others may know already that the lease is over."""
+    confirm = Owner._confirm
+
+    def confirmed(self: Any, lease: Any, now: float) -> None:
+        confirm(self, lease, now)
+        if self.term:
+            self._deadline = now + 4 * self._times.seconds
+
+    patch.setattr(Owner, "_confirm", confirmed)
 
 
 def leases_are_broken_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -88,7 +94,7 @@ SABOTAGE: dict[str, tuple[str, Patch, int]] = {
     "link after the news": ("emigrants", link_after_the_news, 3),
     "children outlive the node link": ("emigrants", children_outlive_the_node_link, 0),
     "no sequence": ("messages", no_sequence, 34),
-    "leases without end": ("keyed actors", leases_without_end, 0),
+    "leases that last too long": ("keyed actors", leases_that_last_too_long, 0),
     "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 0),
     "holders are remembered": ("global names", holders_are_remembered, 4),
 }

@@ -26,6 +26,8 @@ PLANNED = {
     "groups": (10, 20),
     "pools": (5, 20),
     "guests": (5, 20),
+    "global names": (5, 40),
+    "keyed actors": (5, 40),
 }
 """How many seeds of each scene are played always, and how many in the soak."""
 
@@ -120,7 +122,7 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
     drawn |= {"DiskFailure", "DiskTrouble"}
     drawn |= {"Partition", "Flap", "Swizzle", "Flaky"}
     assert all(struck[kind] >= 20 for kind in drawn)
-    assert len(KINDS) == 22
+    assert len(KINDS) == 32
 
 
 @pytest.mark.parametrize("name", SABOTAGE)
