@@ -46,7 +46,7 @@ def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
 
 @asynccontextmanager
 async def clients(
-    servers: list[Server], dials: list[Dial], *, chance: random.Random
+    servers: list[Server], dials: list[Dial], *, chance: random.Random, silence: float = 2.0
 ) -> AsyncIterator[list[Connection]]:
     """Clients, each connected, for the length of a block."""
     async with trio.open_nursery() as nursery:
@@ -60,6 +60,7 @@ async def clients(
                 entropy=chance.randbytes,
                 random=chance.random,
                 dial=each,
+                silence=silence,
             )
             await nursery.start(connection.run)
             made.append(connection)
@@ -137,7 +138,7 @@ async def simulated(world: World, seed: int) -> list[Any]:
 async def real(directory: Path, seed: int) -> list[Any]:
     async with (
         running(directory, 1, "-js", "-sd", str(directory / f"{seed}")) as (server,),
-        clients([server.server], [dial] * 3, chance=random.Random(seed)) as made,
+        clients([server.server], [dial] * 3, chance=random.Random(seed), silence=60.0) as made,
     ):
         await make_bucket(made[0], MESH, began=1, lease=6.0, is_first=True)
         return await script(seed, made)

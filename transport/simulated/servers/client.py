@@ -1,7 +1,8 @@
 """One client of a simulated server, as the server has it."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
 
 from enfilade.transport.simulated.servers.speech import (
     Command,
@@ -19,9 +20,6 @@ from enfilade.transport.simulated.servers.speech import (
 )
 from enfilade.transport.simulated.stream import SimulatedStream
 
-if TYPE_CHECKING:
-    from enfilade.transport.simulated.servers.server import SimulatedServer
-
 __all__ = ["Client"]
 
 MOST_PENDING: Final = 64 * 1024 * 1024
@@ -29,6 +27,22 @@ MOST_PENDING: Final = 64 * 1024 * 1024
 
 PING: Final = b"PING\r\n"
 PONG: Final = b"PONG\r\n"
+
+
+class Host(Protocol):
+    """A server, as its clients see it: `server.SimulatedServer`."""
+
+    def information(self) -> dict[str, Any]: ...
+
+    def buffer(self, run: Callable[[], None]) -> None: ...
+
+    def publish(self, message: Publish, sender: "Client | None" = None) -> None: ...
+
+    def heard_more(self, pattern: str) -> None: ...
+
+    def heard_less(self, pattern: str) -> None: ...
+
+    def left(self, client: "Client") -> None: ...
 
 
 class Client:
@@ -39,7 +53,7 @@ class Client:
         stream: to it.
     """
 
-    def __init__(self, server: "SimulatedServer", stream: SimulatedStream) -> None:
+    def __init__(self, server: Host, stream: SimulatedStream) -> None:
         self._server = server
         self._stream = stream
         self._reader = Reader()

@@ -1,16 +1,14 @@
 """A route between two simulated servers: who listens to what at the other one, and what is said there."""
 
 import struct
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from enfilade.transport.simulated.servers.speech import Publish, matches
 from enfilade.transport.simulated.stream import SimulatedStream
-
-if TYPE_CHECKING:
-    from enfilade.transport.simulated.servers.server import SimulatedServer
 
 __all__ = ["Route"]
 
@@ -18,6 +16,22 @@ SILENCE: Final = 20
 """Ticks without a word after which a route is given up."""
 
 _SIZE: Final = struct.Struct(">I")
+
+
+class Host(Protocol):
+    """A server, as its routes see it: `server.SimulatedServer`."""
+
+    name: str
+
+    def buffer(self, run: Callable[[], None]) -> None: ...
+
+    def routed(self, route: "Route") -> None: ...
+
+    def unrouted(self, route: "Route") -> None: ...
+
+    def deliver(self, message: Publish) -> bool: ...
+
+    def agree(self, other: str, word: list[Any]) -> None: ...
 
 
 class Route:
@@ -31,7 +45,7 @@ class Route:
         name: of the other server; empty until it has said it.
     """
 
-    def __init__(self, server: "SimulatedServer", stream: SimulatedStream, name: str) -> None:
+    def __init__(self, server: Host, stream: SimulatedStream, name: str) -> None:
         self.name = name
         self._server = server
         self._stream = stream
@@ -91,7 +105,7 @@ class Route:
             case ["message", *fields]:
                 self._server.deliver(Publish(*fields))
             case ["agree", said]:
-                self._server.replica.heard(self.name, said)
+                self._server.agree(self.name, said)
 
     def _heard(self) -> None:
         self._send(b"")

@@ -260,6 +260,10 @@ class SimulatedServer:
             route.tick()
         self.after(TICK, self._tick)
 
+    def agree(self, other: str, word: list[Any]) -> None:
+        """Another server says something about the agreement."""
+        self.replica.heard(other, word)
+
     def _say(self, other: str, word: list[Any]) -> None:
         route = self.routes.get(other)
         if route is not None:
