@@ -136,6 +136,8 @@ class Rights:
             `exports` includes that.
         trace: whether it may trace processes: what messages contain; no pattern in `exports` includes that.
         control: whether it may control the node, and stop it; no pattern in `exports` includes that.
+        trace_context: whether what it sends goes on in the traces that it names. Otherwise traces begin here,
+            and are linked to those.
         limits: how much it may ask.
     """
 
@@ -148,6 +150,7 @@ class Rights:
     inspect: bool = False
     trace: bool = False
     control: bool = False
+    trace_context: bool = False
     limits: Limits = Limits()
 
     def sees(self, name: str) -> bool:
@@ -261,7 +264,7 @@ class Policy:
         groups: Iterable[str] | str = (),
         limits: Limits | None = None,
     ) -> "Policy":
-        """Admit the processes of this user, in any zone, and nobody else.
+        """Admit the processes of this user, in any zone, and nobody else. Their trace contexts are taken.
 
         In a user namespace where this user has no number, which the kernel does not tell from others, that is
         nobody.
@@ -273,7 +276,14 @@ class Policy:
             groups: shell patterns of the group scopes that are shared with them; none by default.
             limits: how much each may ask.
         """
-        rights = Rights(exports=exports, ends=ends, entries=entries, groups=groups, limits=limits or Limits())
+        rights = Rights(
+            exports=exports,
+            ends=ends,
+            entries=entries,
+            groups=groups,
+            trace_context=True,
+            limits=limits or Limits(),
+        )
         return cls(rules=(Rule(uids=(os.geteuid(),), rights=rights),))
 
     @classmethod

@@ -18,7 +18,7 @@ frames.
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, TypeAlias, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, Union, get_args
 
 import msgspec
 from msgspec import Meta
@@ -224,6 +224,12 @@ class Send(_Frame, tag=16):
     files: Count = 0
 
 
+class TracedSend(Send, tag=16):
+    """A Send that belongs to a trace."""
+
+    trace: msgspec.Raw = NIL
+
+
 class Cast(_Frame, tag=17):
     """A request without a reply. The payload is the pair (positional, keyword) of arguments."""
 
@@ -231,6 +237,12 @@ class Cast(_Frame, tag=17):
     method: str
     payload: msgspec.Raw
     files: Count = 0
+
+
+class TracedCast(Cast, tag=17):
+    """A Cast that belongs to a trace."""
+
+    trace: msgspec.Raw = NIL
 
 
 class Call(_Frame, tag=18):
@@ -245,6 +257,12 @@ class Call(_Frame, tag=18):
     payload: msgspec.Raw
     files: Count = 0
     caller: Number = 0
+
+
+class TracedCall(Call, tag=18):
+    """A Call that belongs to a trace."""
+
+    trace: msgspec.Raw = NIL
 
 
 class Reply(_Frame, tag=19):
@@ -354,6 +372,12 @@ class Spawn(_Frame, tag=32):
     parent: Number = 0
 
 
+class TracedSpawn(Spawn, tag=32):
+    """A Spawn that belongs to a trace."""
+
+    trace: msgspec.Raw = NIL
+
+
 class Spawned(_Frame, tag=33):
     """The process that a Spawn started; the payload is its ref.
 
@@ -452,6 +476,20 @@ Frame = Union[  # noqa: UP007 - get_args() below reads it, and msgspec decodes b
 
 FRAMES: Final[tuple[type[_Frame], ...]] = get_args(Frame)
 
+TRACED: Final[dict[type[_Frame], type[_Frame]]] = {
+    Send: TracedSend,
+    Cast: TracedCast,
+    Call: TracedCall,
+    Spawn: TracedSpawn,
+}
+"""Frames that may carry the context of a trace, and the same with one, of the same tag. What arrives is read
+as the latter; what leaves without a context is made as the former, which has no bytes for it."""
+
+if TYPE_CHECKING:
+    Received: TypeAlias = Frame
+else:
+    Received = Union[tuple(TRACED.get(kind, kind) for kind in FRAMES)]  # noqa: UP007
+
 
 class Batch(msgspec.Struct, array_like=True, gc=False):
     """A decoded batch.
@@ -464,7 +502,7 @@ class Batch(msgspec.Struct, array_like=True, gc=False):
 
     sequence: Bits
     consumed: Bits
-    frames: list[Frame]
+    frames: list[Received]
 
 
 _HEAD: Final = PREFIX + b"\x93\xcf"

@@ -216,6 +216,7 @@ class PeerTable(_Table):
     inspect: bool = False
     trace: bool = False
     control: bool = False
+    trace_context: bool = False
     limits: LimitsTable = msgspec.field(default_factory=LimitsTable)
     refuse: bool = False
 
@@ -231,6 +232,7 @@ class PeerTable(_Table):
             inspect=self.inspect,
             trace=self.trace,
             control=self.control,
+            trace_context=self.trace_context,
             limits=self.limits.limits(),
         )
         return Rule(
@@ -276,7 +278,7 @@ class ZoneFile(_Table):
         """
         secret = None if self.node.secret is None else read_secret(directory / self.node.secret)
         if not self.peer:
-            rights = Rights(observe=True, inspect=True, trace=True, control=True)
+            rights = Rights(observe=True, inspect=True, trace=True, control=True, trace_context=True)
             return Policy(rules=[Rule(uids=[os.geteuid()], rights=rights)], secret=secret)
         try:
             return Policy(rules=[peer.rule() for peer in self.peer], secret=secret)

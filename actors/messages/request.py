@@ -28,6 +28,7 @@ from enfilade.actors.messages.wake import TaskTurn, resume
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.messages.trace_context import TraceContext
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
@@ -46,12 +47,14 @@ class Request(signals.Call, Generic[R]):
     Attributes:
         target: the ref that was called.
         number: under which the callee's node knows the call, if that is another one; not set otherwise.
+        trace: the context that it was made in, if that is to be carried (`traced.py`); not set otherwise.
         waiter: the task that waits; None when there is none, or when it is being resumed.
     """
 
-    __slots__ = ("error", "node", "number", "observer", "target", "value", "waiter")
+    __slots__ = ("error", "node", "number", "observer", "target", "trace", "value", "waiter")
 
     number: int
+    trace: TraceContext
 
     def __init__(
         self,

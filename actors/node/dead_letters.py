@@ -22,6 +22,7 @@ from enfilade.actors.messages.reasons import NO_PROCESS, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.messages.signals import Call, Exit, Notice
+from enfilade.actors.messages.traced import bare
 
 if TYPE_CHECKING:
     from enfilade.actors.node.reports import Reports
@@ -93,6 +94,7 @@ class DeadLetters:
 
     def publish(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """Publish `message`, which did not reach `ref`. A call fails instead. Not a checkpoint."""
+        message = bare(message)
         if issubclass(type(message), Call):
             message.abandon(reason)
             return

@@ -42,6 +42,7 @@ from enfilade.actors.node.services import Observation, Peers, Workers
 from enfilade.actors.node.sharing import CheckedRef, CheckedRequest, Sharing
 from enfilade.actors.node.statistics import NodeStatistics, statistics_of
 from enfilade.actors.processes import end, start
+from enfilade.actors.processes.carrying import NodeTraces
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef, process_of
@@ -83,6 +84,7 @@ class Node(ObservedNode):
         groups: the process groups.
         sharing: what processes have passed to one another, in debug mode; None.
         timers: the node's timers.
+        traces: the traces that pass through it.
         dispatcher: what runs the processes that have no task.
         stopping: whether the shutdown has begun: only processes may spawn now, to end well.
         stopped: whether the time for an ordered end is over: nothing is spawned any more.
@@ -103,6 +105,7 @@ class Node(ObservedNode):
         self.reports = Reports(config, self.hooks, self.full_name, zone)
         self.dead_letters = DeadLetters(self.reports)
         self.timers = Timers(self.dead_letters)
+        self.traces = NodeTraces(self.timers)
         self.sharing = Sharing() if config.debug else None
         self.ref_type: type[LocalRef[Any]] = CheckedRef if config.debug else LocalRef
         self.request_type: type[Request[Any]] = CheckedRequest if config.debug else Request

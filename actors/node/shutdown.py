@@ -70,6 +70,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
                 if node.sharing is not None:
                     node.sharing.close()
                 thaw(node)
+                node.traces.close()
                 node.timers.clear()
                 node.dispatcher.clear()
                 DISPATCHERS.set(tuple(each for each in DISPATCHERS.get() if each is not node.dispatcher))

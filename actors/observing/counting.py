@@ -3,7 +3,7 @@
 The dispatcher adds the messages of each turn to a dict, if it is given one; that is all that counting costs a
 sync actor. Once a second the dict is taken and an empty one put in its place, so that its keys are the
 processes that were active, and rates are those of the last second. Calls that their callers run themselves go
-through a function that stands in the place of `DispatchedBody.hand_off` while any node of the program counts.
+through a layer over `DispatchedBody.hand_off` while any node of the program counts.
 
 How long handlers run is sampled, because to read the clock at each turn would cost half a message: see
 `sampling`. A process is busy for the share of all samples that have found it running.
@@ -20,6 +20,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.messages.layers import put_on, take_off
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.observing.sampling.sampler import Sampler, Samples, new_sampler
@@ -270,30 +271,31 @@ VALUES: Final[dict[str, Callable[[Counts, Process], Any]]] = {
 """What makes the value of each column that is counted, or sampled."""
 
 
+def _counting(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def hand_off(self: DispatchedBody, handler: Any, args: Any, kwargs: Any) -> Any:
+        self.process.dispatcher.count(self.process, 1)
+        return plain.__get__(self)(handler, args, kwargs)
+
+    return hand_off
+
+
 class _HandOff:
-    """The function that counts hand-offs, and stands in the class while any node of the program counts."""
+    """The layer that counts hand-offs, while any node of the program counts."""
 
     def __init__(self) -> None:
         self._users = 0
-        self._plain: Any = None
 
     def begin(self) -> None:
-        """Put it into the class, for the first user. Not a checkpoint."""
+        """Put it on, for the first user. Not a checkpoint."""
         self._users += 1
         if self._users == 1:
-            self._plain = plain = DispatchedBody.__dict__["hand_off"]
-
-            def hand_off(self: DispatchedBody, handler: Any, args: Any, kwargs: Any) -> Any:
-                self.process.dispatcher.count(self.process, 1)
-                return plain.__get__(self)(handler, args, kwargs)
-
-            DispatchedBody.hand_off = hand_off  # type: ignore[method-assign]
+            put_on(DispatchedBody, "hand_off", _counting)
 
     def end(self) -> None:
-        """Take it out again, for the last user. Not a checkpoint."""
+        """Take it off again, for the last user. Not a checkpoint."""
         self._users -= 1
         if not self._users:
-            DispatchedBody.hand_off, self._plain = self._plain, None  # type: ignore[method-assign]
+            take_off(DispatchedBody, "hand_off", _counting)
 
 
 _HAND_OFF: Final = _HandOff()

@@ -13,6 +13,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.messages.traced import bare
 from enfilade.actors.observing.columns import PROCESS_COLUMNS
 from enfilade.actors.observing.crashes import state_shown
 from enfilade.actors.observing.events import why
@@ -204,6 +205,7 @@ def detail_of(process: Process, *, inspects: bool) -> dict[str, Any]:
 
 def described(message: Any) -> str:
     """The kind of a message: the method of a call or cast, the type of another."""
+    message = bare(message)
     kind = type(message)
     if kind is signals.Cast:
         return f"cast {safe_str(message.method)}"

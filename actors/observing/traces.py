@@ -1,20 +1,21 @@
 """Traces: the messages of some processes, as entries, until the trace ends by itself.
 
 A traced process has an observer, which sees each message before and after it is handled. Other processes
-pay nothing. What traced processes send is seen by functions that stand in the place of `LocalRef.send`,
-`cast` and `call` while a trace asks for it.
+pay nothing. What traced processes send is seen by layers over `LocalRef.send`, `cast` and `call`, while a
+trace asks for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.layers import put_on, take_off
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
@@ -281,37 +282,20 @@ class _Sends:
 
     def __init__(self) -> None:
         self.traces: tuple[TracePicture, ...] = ()
-        self._plain: tuple[Any, Any, Any] | None = None
 
     def begin(self, trace: TracePicture) -> None:
         """Tell a trace of what is sent. Not a checkpoint."""
+        if not self.traces:
+            for name, layer in _TELLING.items():
+                put_on(LocalRef, name, layer)
         self.traces = (*self.traces, trace)
-        if self._plain is None:
-            self._plain = send, cast, call = LocalRef.send, LocalRef.cast, LocalRef.call
-            told = self.told
-
-            def traced_send(self: LocalRef[Any], message: Any) -> None:
-                told(self, "message", None, message)
-                send(self, message)
-
-            def traced_cast(self: LocalRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> None:
-                told(self, "cast", method, None)
-                cast(self, method, *args, **kwargs)
-
-            async def traced_call(self: LocalRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> Any:
-                told(self, "call", method, None)
-                return await call(self, method, *args, **kwargs)
-
-            LocalRef.send = traced_send  # type: ignore[method-assign]
-            LocalRef.cast = traced_cast  # type: ignore[method-assign]
-            LocalRef.call = traced_call  # type: ignore[method-assign]
 
     def end(self, trace: TracePicture) -> None:
         """Tell a trace nothing more; after the last one the plain functions are back. Not a checkpoint."""
-        self.traces = tuple(other for other in self.traces if other is not trace)
-        if not self.traces and self._plain is not None:
-            LocalRef.send, LocalRef.cast, LocalRef.call = self._plain  # type: ignore[method-assign]
-            self._plain = None
+        had, self.traces = self.traces, tuple(other for other in self.traces if other is not trace)
+        if had and not self.traces:
+            for name, layer in _TELLING.items():
+                take_off(LocalRef, name, layer)
 
     def told(self, ref: LocalRef[Any], kind: str, method: Any, message: Any) -> None:
         """Tell the traces of the running process's node that it sends something."""
@@ -323,3 +307,30 @@ class _Sends:
 
 
 _SENDS: Final = _Sends()
+
+
+def _telling_send(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def send(self: LocalRef[Any], message: Any) -> None:
+        _SENDS.told(self, "message", None, message)
+        plain(self, message)
+
+    return send
+
+
+def _telling_cast(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def cast(self: LocalRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> None:
+        _SENDS.told(self, "cast", method, None)
+        plain(self, method, *args, **kwargs)
+
+    return cast
+
+
+def _telling_call(plain: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(self: LocalRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        _SENDS.told(self, "call", method, None)
+        return await plain(self, method, *args, **kwargs)
+
+    return call
+
+
+_TELLING: Final = {"send": _telling_send, "cast": _telling_cast, "call": _telling_call}

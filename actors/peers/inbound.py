@@ -28,6 +28,8 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.trace_context import TraceContext
+from enfilade.actors.messages.traced import Traced, using
 from enfilade.actors.peers.absence import Undecoded, absence, is_gone, is_lost
 from enfilade.actors.peers.answering import Outward
 from enfilade.actors.peers.authority import Authority
@@ -40,6 +42,7 @@ from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_call import ENDINGS, RemoteCall, arguments, check_order
 from enfilade.actors.peers.rooms import Rooms
 from enfilade.actors.peers.tokens import Giving
+from enfilade.actors.peers.trace_field import received
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.links import canonical
 from enfilade.actors.processes.local_ref import LocalRef, process_of
@@ -130,13 +133,13 @@ class Inbound:
             MalformedBatch: the frame has no place here.
         """
         try:
-            if type(frame) is wire.Send:
-                self._receive(frame.to, frame.payload, files, None)
+            if isinstance(frame, wire.Send):
+                self._receive(frame, files, None)
             elif isinstance(frame, wire.Cast):
                 if frame.method == signals.FILL:
-                    self._receive_filling(frame.to, frame.payload, files)
+                    self._receive_filling(frame, files)
                 else:
-                    self._receive(frame.to, frame.payload, files, frame.method)
+                    self._receive(frame, files, frame.method)
             elif isinstance(frame, wire.Call):
                 self._receive_call(frame, files)
             elif isinstance(frame, wire.Reply):
@@ -198,7 +201,8 @@ class Inbound:
                 raise
             raise PayloadError(f"failed to make an object of the payload: {safe_repr(error)}") from error
 
-    def _receive(self, to: wire.Target, payload: Any, files: Sequence[Handle], method: str | None) -> None:
+    def _receive(self, frame: wire.Send | wire.Cast, files: Sequence[Handle], method: str | None) -> None:
+        to, payload = frame.to, frame.payload
         try:
             ref = self._authority.target(to)
             if ref is not None and method is not None:
@@ -220,9 +224,9 @@ class Inbound:
         except (PayloadError, ValueError) as error:
             self._dropped(ref or to, error)
             return
-        self._hand_in(to, ref, value)
+        self._hand_in(to, ref, value, received(self._node, frame, self._authority))
 
-    def _hand_in(self, to: wire.Target, ref: Ref[Any] | None, value: Any) -> None:
+    def _hand_in(self, to: wire.Target, ref: Ref[Any] | None, value: Any, trace: TraceContext | None) -> None:
         """Send a message, or a cast, to a process of this node; return it to its sender for want of room."""
         try:
             if ref is None:
@@ -231,7 +235,7 @@ class Inbound:
                 ref = self._node.named(to)  # whose mailbox may be kept
                 if isinstance(value, signals.Cast):
                     check_method(ref, value.method)
-            ref.send(value)
+            ref.send(value if trace is None else Traced(value, trace))
         except (NoProcess, Restarting):
             self._node.dead_letters.publish(value, self._node.ref, NO_PROCESS)
         except UnknownMethod as error:
@@ -261,8 +265,9 @@ class Inbound:
                 value = error
         self._node.dead_letters.publish(value, ref, Crashed(MailboxFull(ref, frame.capacity)))
 
-    def _receive_filling(self, to: wire.Target, payload: Any, files: Sequence[Handle]) -> None:
+    def _receive_filling(self, frame: wire.Cast, files: Sequence[Handle]) -> None:
         """Put a message in the place that is kept for it; if that is gone, it is a message like any other."""
+        to, payload = frame.to, frame.payload
         try:
             ref = self._authority.target(to)
         except Refused:
@@ -275,8 +280,10 @@ class Inbound:
         except (PayloadError, ValueError) as error:
             self._dropped(ref or to, error)
             return
-        if not (type(number) is int and self.rooms.fill(number, message)):
-            self._hand_in(to, ref, message)
+        trace = received(self._node, frame, self._authority)
+        traced = message if trace is None else Traced(message, trace)
+        if not (type(number) is int and self.rooms.fill(number, traced)):
+            self._hand_in(to, ref, message, trace)
 
     def _dropped(self, target: Any, error: Exception) -> None:
         self.notices.warn("dropped a message from node %s to %s: %s", self._peer_name, target, error)
@@ -312,6 +319,7 @@ class Inbound:
             call = RemoteCall(
                 self._outward.reply, number, frame.method, *values, caller, size, self._peer_name
             )
+            call.trace = received(self._node, frame, self._authority)
             if frame.method in ENDINGS:
                 check_order(values[0])
                 call.caller = caller or self._outward.ref(0)  # who asks is told: plain code, by its node
@@ -534,7 +542,8 @@ class Inbound:
     async def _spawn(self, scope: trio.CancelScope, frame: wire.Spawn, target: Any, given: Given) -> None:
         number = frame.id
         parent = self._outward.ref(frame.parent) if frame.parent else None
-        answer = await self._distribution.spawn_for(scope, target, given, parent)
+        with using(received(self._node, frame, self._authority)):
+            answer = await self._distribution.spawn_for(scope, target, given, parent)
         wanted = self._ledger.spawning.pop(number, None) is scope
         if isinstance(answer, Exception):
             if wanted:

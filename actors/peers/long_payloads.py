@@ -240,7 +240,7 @@ class Arrivals:
         if queue is None and not must_wait:
             return False
         if isinstance(frame, NUMBERED):
-            self._numbers[type(frame), frame.id] = key
+            self._numbers[_kind_of(frame), frame.id] = key
         held = _Held(frame, files, number)
         self._size += held.size
         if self._size > self._most_bytes()[1]:
@@ -347,7 +347,7 @@ class Arrivals:
         frame = held.frame
         self._size -= held.size
         if isinstance(frame, NUMBERED):
-            self._numbers.pop((type(frame), frame.id), None)
+            self._numbers.pop((_kind_of(frame), frame.id), None)
         self._carry_out(frame, held.files, fetched)
 
     def _fetch(self, held: _Held, fetched: dict[int, bytes]) -> Iterator[None]:
@@ -381,3 +381,8 @@ class Arrivals:
             for held in queue:
                 close_all(held.files)
             queue.clear()
+
+
+def _kind_of(frame: wire.Frame) -> type:
+    """The kind of a frame in `NUMBERED`, whether it carries the context of a trace or not."""
+    return next(kind for kind in NUMBERED if isinstance(frame, kind))

@@ -9,6 +9,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.trace_context import TraceContext
 
 __all__ = ["ENDINGS", "RemoteCall", "arguments", "check_order"]
 
@@ -22,11 +23,12 @@ class RemoteCall(signals.Call):
     Attributes:
         number: the caller's.
         size: bytes of its arguments as they came.
+        trace: the context of the trace that it belongs to; None.
         peer: the name of the caller's node.
         given_up_by: the caller, when it waits no longer.
     """
 
-    __slots__ = ("_answer", "given_up_by", "number", "peer", "size")
+    __slots__ = ("_answer", "given_up_by", "number", "peer", "size", "trace")
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class RemoteCall(signals.Call):
         self._answer = answer
         self.number = number
         self.size = size
+        self.trace: TraceContext | None = None
         self.peer: str | None = peer
 
     def give_up(self, caller: Ref[Any]) -> None:

@@ -29,6 +29,8 @@ from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, REASONS, Reaso
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
+from enfilade.actors.messages.traced import Traced, trace_of
 from enfilade.actors.messages.travelling import FAULTS
 from enfilade.actors.node.sharing import CheckedRef
 from enfilade.actors.peers.distribution import Distribution, Given
@@ -48,7 +50,9 @@ from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
 from enfilade.actors.peers.ref_passing import Named, RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
+from enfilade.actors.peers.trace_field import carrying, field_of
 from enfilade.actors.peers.travelling_types import types
+from enfilade.actors.processes.carrying import add_layer
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.start import Started
@@ -164,6 +168,9 @@ class RemoteNode:
             payload, files = self._encoded_soon(self._codec.encode_arguments, signal.args, signal.kwargs)
             send(wire.Cast(target, signal.method, payload, len(files)), files)
         elif isinstance(signal, signals.Send):
+            if type(signal.message) is Traced:
+                self._send_traced(peer, target, signal.message)
+                return
             self._send(peer, target, signal.message)
         elif isinstance(signal, signals.Call):
             payload, files = self._encoded_soon(self._codec.encode_arguments, signal.args, signal.kwargs)
@@ -173,8 +180,11 @@ class RemoteNode:
             calls[number] = signal
             if isinstance(signal, Request):
                 signal.number = number
+            frame = wire.Call(number, target, signal.method, payload, len(files), caller)
+            if type(signal) is not Request:
+                frame = _traced(frame, trace_of(signal))
             try:
-                send(wire.Call(number, target, signal.method, payload, len(files), caller), files)
+                send(frame, files)
             except FrameTooLarge:
                 calls.pop(number, None)
                 raise
@@ -189,6 +199,18 @@ class RemoteNode:
             return
         payload, files = self._encoded_soon(self._codec.encode, message)
         peer.send(wire.Send(target, payload, len(files)), files)
+
+    def _send_traced(self, peer: Peer, target: wire.Target, traced: Traced) -> None:
+        """Send a message, or a cast, with the context of the trace that it belongs to."""
+        message = traced.message
+        frame: wire.Frame
+        if type(message) is signals.Cast:
+            payload, files = self._encoded_soon(self._codec.encode_arguments, message.args, message.kwargs)
+            frame = wire.Cast(target, message.method, payload, len(files))
+        else:
+            payload, files = self._encoded_soon(self._codec.encode, message)
+            frame = wire.Send(target, payload, len(files))
+        peer.send(_traced(frame, traced.trace), files)
 
     def _forward(self, peer: Peer, ref: RemoteRef[Any], target: wire.Target, signal: signals.Signal) -> None:
         match signal:
@@ -413,7 +435,8 @@ class RemoteNode:
         if parent is not None:
             self._passing.grant(parent)
         child_of = 0 if parent is None else parent.serial
-        return self._ask(number, wire.Spawn(number, entry, payload, len(files), child_of), files, then)
+        frame = wire.Spawn(number, entry, payload, len(files), child_of)
+        return self._ask(number, _traced(frame, TRACE.get()), files, then)
 
     def _ask(
         self, number: int, frame: wire.Frame, files: Sequence[Handle], then: Callable[[Any], None]
@@ -536,3 +559,13 @@ class RemoteNode:
         self._open.lose(self.ref(0))
         self._passing.forget()
         self._notices.close(self.node_name)
+
+
+def _traced(frame: wire.Frame, trace: TraceContext | None) -> Any:
+    """The frame with the context of a trace, if there is one."""
+    if trace is None or trace is ROOT:
+        return frame
+    return wire.TRACED[type(frame)](*msgspec.structs.astuple(frame), field_of(trace))
+
+
+add_layer(RemoteNode, "deliver", carrying)

@@ -24,6 +24,7 @@ from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, 
 from enfilade.actors.messages.safe_text import add_note, safe_repr
 from enfilade.actors.messages.signals import described
 from enfilade.actors.messages.tracebacks import outline
+from enfilade.actors.messages.traced import bare
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor, formatted_status
 from enfilade.actors.processes.body import AbsentBody, Body, EmptyingBody
@@ -269,7 +270,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
     if process.mailbox.inherit:
         process.extras().heir = deque(message for message in queue if type(message) is not StopRequest)
         return
-    for message in queue:
+    for message in map(bare, queue):
         if is_a(message, signals.Call):
             guarded(message.not_begun, reason)
         elif type(message) is signals.Cast or signals.is_plain(message):

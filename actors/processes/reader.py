@@ -25,13 +25,15 @@ from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import ReceiveTimeout
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, step, trap_for
 from enfilade.actors.messages.seconds import check_seconds
-from enfilade.actors.messages.signals import Call
+from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.messages.traced import Handling, Traced, bare, trace_of
 from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
+    from enfilade.actors.messages.trace_context import TraceContext
     from enfilade.actors.processes.process import Process
     from enfilade.actors.processes.timers import Timer
 
@@ -59,7 +61,9 @@ class Reader:
         "_budget",
         "_cancelled",
         "_expired",
+        "_handling",
         "_is_disturbed",
+        "_kept",
         "_process",
         "_trap",
         "_wanted",
@@ -75,6 +79,8 @@ class Reader:
         self._wanted: MailboxSearch | None = None
         self._budget = BUDGET
         self._expired = False
+        self._handling: Handling | None = None
+        self._kept = BUDGET
         self._aside: deque[Any] | None = None
         self._is_disturbed = False
         self._cancelled: BaseException | None = None
@@ -97,7 +103,7 @@ class Reader:
                 self.restore()
         process = self._process
         queue = process.queue
-        find = self._find_with_ticks if _may_have_ticks(process) else self._find
+        find = self._find_in_wraps if _may_have_wraps(process) else self._find
         while (position := find(queue)) >= 0:
             if min(position, len(queue) - position) > DEEP:
                 self._put_aside(queue, position)
@@ -108,8 +114,7 @@ class Reader:
                 counts, message = message.unwrap()
                 if not counts:
                     continue
-            self._taken(message)
-            return True, message
+            return True, self._taken(message)
         return False, None
 
     def _take_first(self) -> tuple[bool, Any]:
@@ -123,17 +128,37 @@ class Reader:
                 counts, message = message.unwrap()
                 if not counts:
                     continue
-            self._taken(message)
-            return True, message
+            return True, self._taken(message)
         return False, None
 
-    def _taken(self, message: Any) -> None:
+    def _taken(self, message: Any) -> Any:
+        """The message that was taken out of the mailbox, as the process gets it."""
         process = self._process
+        trace = trace_of(message)
+        if trace is not None:
+            message = self._begin_handling(trace, message)
         if process.attention:
             process.observe(message)
             process.settle()
         if issubclass(type(message), Call):
             process.take_over(message)
+        return message
+
+    def _begin_handling(self, trace: TraceContext, message: Any) -> Any:
+        """Do what follows, until the process asks for another message, in the context of this one."""
+        self.end_handling()
+        self._kept, self._budget = self._budget, 0  # so that `receive` has a closer look the next time
+        is_call, message = issubclass(type(message), Call), bare(message)
+        method = message.method if is_call or type(message) is Cast else None
+        self._handling = Handling(self._process, trace, method, is_call)
+        return message
+
+    def end_handling(self, error: BaseException | None = None) -> None:
+        """The process is done with the message that it took last."""
+        handling, self._handling = self._handling, None
+        if handling is not None:
+            self._budget = self._kept
+            handling.end(error)
 
     def _find(self, queue: deque[Any]) -> int:
         """The position in the queue of the oldest message that matches, -1 if there is none; those before it
@@ -152,8 +177,8 @@ class Reader:
             if not self._is_disturbed:
                 return wanted.position if found else -1
 
-    def _find_with_ticks(self, queue: deque[Any]) -> int:
-        """As `_find`, of a queue in which there may be messages of timers by key."""
+    def _find_in_wraps(self, queue: deque[Any]) -> int:
+        """As `_find`, of a queue in which there may be messages of timers by key, and traced ones."""
         wanted = self._wanted
         assert wanted is not None
         while (position := self.skipped - len(self.aside)) < len(queue):
@@ -162,6 +187,8 @@ class Reader:
                 if not message.current:
                     del queue[position]
                     continue
+                message = message.message
+            elif type(message) is Traced:
                 message = message.message
             self._is_disturbed = False
             matches = wanted.test(message)
@@ -216,13 +243,15 @@ class Reader:
             while not (process.attention or self.skipped):
                 queue = process.queue
                 if not queue:
+                    if self._handling is not None:
+                        self.end_handling()
                     await self.park()
                     continue
                 if self._budget <= 0:
                     break
                 message = queue.popleft()
                 kind = type(message)
-                if kind is Tick or issubclass(kind, Call):
+                if kind is Tick or kind is Traced or issubclass(kind, Call):
                     queue.appendleft(message)
                     break
                 self._budget -= 1
@@ -231,6 +260,8 @@ class Reader:
         if timeout != math.inf:
             check_seconds(timeout, "a timeout")
         self._expired = False
+        if self._handling is not None:
+            self.end_handling()
         if self._budget <= 0:
             self._budget = BUDGET
             await trio.lowlevel.checkpoint()
@@ -328,7 +359,7 @@ class Reader:
 
     def _wakes(self, message: Any) -> bool:
         """Tell whether `message`, which has just come, is worth waking up for: what is not stays queued."""
-        if type(message) is Tick:
+        if type(message) is Tick or type(message) is Traced:
             message = message.message
         wanted = self._wanted
         try:
@@ -358,7 +389,8 @@ class Reader:
         return Abort.FAILED
 
 
-def _may_have_ticks(process: Process) -> bool:
+def _may_have_wraps(process: Process) -> bool:
     extras = process.extras_or_none
-    has_timers = extras is not None and (extras.keyed is not None or extras.idle is not None)
-    return has_timers or process.mailbox.inherit
+    if extras is None:
+        return process.mailbox.inherit
+    return extras.is_traced or extras.keyed is not None or extras.idle is not None or process.mailbox.inherit

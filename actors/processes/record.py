@@ -35,6 +35,7 @@ from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
 from enfilade.actors.messages.reasons import KILLED, NORMAL, Kill, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.traced import bare
 from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.body import UNSTARTED
 from enfilade.actors.processes.control_lane import Control, StopRequest
@@ -84,6 +85,7 @@ class Extras:
         "guard",
         "heir",
         "idle",
+        "is_traced",
         "keyed",
         "observers",
         "places",
@@ -107,6 +109,7 @@ class Extras:
         self.guard: Callable[[], Reason | None] | None = None
         self.heir: deque[Any] | None = None
         self.idle: IdleTimer | None = None
+        self.is_traced = False  # a message with the context of a trace may have come
         self.keyed: KeyedTimers | None = None
         self.observers: list[Observer] = []
         self.places = 0
@@ -418,6 +421,7 @@ class Record(Handle):
             self.dispatcher.count(self, 1)  # type: ignore[arg-type]
         extras = self.extras_or_none
         if extras is not None:
+            message = bare(message)
             if extras.idle:
                 extras.idle.taken(message)
             for observer in extras.observers:
@@ -426,6 +430,7 @@ class Record(Handle):
     def observed(self, message: Any) -> None:
         """Tell the observers that `message` was handled."""
         if self.extras_or_none is not None:
+            message = bare(message)
             for observer in self.extras_or_none.observers:
                 observer.handled(self, message)  # type: ignore[arg-type]
 

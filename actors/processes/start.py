@@ -37,6 +37,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.messages.traced import end_with
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
@@ -268,23 +269,30 @@ def begin(
     process.target = target
     if node.hooks.process_started:
         call(node.hooks.process_started, process)
+    tracer = node.traces.tracer
+    span = None if tracer is None else tracer.starting(process, target)
     try:
         if node.sharing is not None:
             _pass_arguments(process, target, args, kwargs)
         body = make_body(process, target, args, kwargs)
+        request: Request[Any] | None = None
         if not isinstance(body, TaskBody):
             # A body that has not finished starting has left the request that its acknowledgement settles.
-            return node.starting.get(process) if node.starting else None
-        request: Request[Any] | None = None
-        if body.owes_start:
-            request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
-        run(process, body, target)
+            request = node.starting.get(process) if node.starting else None
+        else:
+            if body.owes_start:
+                request = node.starting[process] = Request(node, process.ref, "start", (), {}, None)
+            run(process, body, target)
     except RecursionError as error:
         refusal = with_headroom(_refused, process, error)
     except BaseException as error:
         refusal = _refused(process, error)
     else:
+        if span is not None:
+            end_with(span, request)
         return request
+    if span is not None:
+        span.end(refusal)
     try:
         raise refusal from refusal.__cause__
     finally:

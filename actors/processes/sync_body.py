@@ -17,6 +17,7 @@ from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.messages.signals import Cast
+from enfilade.actors.messages.traced import Traced, Within, bare, trace_of
 from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.control_lane import StopRequest
@@ -27,6 +28,7 @@ from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
 from enfilade.actors.processes.resumption import resumed
 
 if TYPE_CHECKING:
+    from enfilade.actors.messages.trace_context import TraceContext
     from enfilade.actors.processes.process import Process
 
 __all__ = ["SyncBody"]
@@ -120,6 +122,9 @@ class SyncBody(DispatchedBody):
         elif issubclass(kind, signals.Call):
             self.process.at_hand = message
             handler = self.protocol.handlers[message.method]
+            trace = trace_of(message)
+            if trace is not None:
+                handler = Within(self.process, trace, handler, message.method, is_call=True)
             self.answer(message, handler(self.actor, *message.args, **message.kwargs))
         elif kind in signals.envelopes:
             self._other(message)
@@ -149,6 +154,8 @@ class SyncBody(DispatchedBody):
             counts, message = message.unwrap()
             if counts:
                 self.handle(message)
+        elif type(message) is Traced:
+            self._handle_traced(message.trace, message.message)
         elif type(message) is Down:
             run_sync(self.protocol.on_down, self.actor, message)
         elif type(message) is StopRequest:
@@ -157,6 +164,14 @@ class SyncBody(DispatchedBody):
             self.stop(message.reason)
         else:
             run_sync(self.protocol.on_exit, self.actor, message)
+
+    def _handle_traced(self, trace: TraceContext, message: Any) -> None:
+        if type(message) is Cast:
+            handler = self.protocol.handlers[message.method]
+            within = Within(self.process, trace, handler, message.method)
+            run_sync(within, self.actor, *message.args, **message.kwargs)
+        else:
+            run_sync(Within(self.process, trace, self.protocol.on_message), self.actor, message)
 
     def stop(self, reason: Reason, before_links: Callable[[], None] | None = None) -> bool:
         """Run `on_stop` and end; false. `before_links` is called in between."""
@@ -184,6 +199,7 @@ class SyncBody(DispatchedBody):
         process = self.process
         if process.ended is not None:
             return
+        message = bare(message)
         if not has_hashable_class(message):  # looking it up has failed: the handler has yet to run
             try:
                 run_sync(self.protocol.on_message, self.actor, message)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,8 +24,9 @@ from enfilade.actors.messages.errors import Ignore, NurseryLeft, StartError, Ste
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.loop_bypass import pause
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
-from enfilade.actors.messages.request import Deferred
+from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.messages.traced import Traced, Within, bare, trace_of
 from enfilade.actors.processes import end
 from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import Body
@@ -42,6 +43,7 @@ from enfilade.actors.processes.scopes import scope_of
 from enfilade.actors.processes.steps import is_deep, is_from_outside, own_fault
 
 if TYPE_CHECKING:
+    from enfilade.actors.messages.trace_context import TraceContext
     from enfilade.actors.processes.process import Process
 
 __all__ = ["AsyncBody", "EphemeralBody", "FunctionBody", "TaskBody"]
@@ -122,6 +124,8 @@ class TaskBody(Body):
         except BaseException as raised:
             refused = is_a(raised, Ignore, StartError) and process in node.starting
             reason, error = NORMAL if refused else self._reason_of(raised), raised
+        if process.reader is not None:
+            process.reader.end_handling(error)
         if process.exit_signal is None and not self.is_plain and process not in node.starting:
             try:
                 with trio.CancelScope() as self.scope:
@@ -293,6 +297,8 @@ class AsyncBody(TaskBody):
                 handler = handlers.get(message.method)
                 if kind is not Cast:
                     process.at_hand = message
+                    if kind is not Request and handler is not None:
+                        handler = self._within(message, handler)
                 result = None
                 try:
                     if handler is None:
@@ -325,7 +331,7 @@ class AsyncBody(TaskBody):
                 try:
                     await self._handle_other(kind, message)
                 except Exception as error:
-                    if not resumed(process, self.actor, message, error):
+                    if not resumed(process, self.actor, bare(message), error):
                         raise
             if task._child_nurseries:
                 raise NurseryLeft
@@ -350,8 +356,42 @@ class AsyncBody(TaskBody):
         message.fail(error)
         return True
 
+    def _within(self, call: Call, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """The handler of a call that may carry the context of a trace."""
+        trace = trace_of(call)
+        if trace is None:
+            return handler
+        return Within(self.process, trace, handler, call.method, is_call=True, awaits=True)
+
+    async def _handle_traced(self, trace: TraceContext, message: Any) -> None:
+        """Handle a cast or a plain message that carries the context of a trace."""
+        self._message = message
+        process, protocol = self.process, self.protocol
+        if type(message) is not Cast:
+            within = Within(process, trace, protocol.on_message, awaits=True)
+            result = within(self.actor, message)
+            if type(result) is CoroutineType:
+                await result
+            return
+        handler = protocol.handlers.get(message.method)
+        if handler is None:
+            refuse_unknown(process, message, protocol)
+            return
+        within = Within(process, trace, handler, message.method, awaits=True)
+        try:
+            result = within(self.actor, *message.args, **message.kwargs)
+            if inspect.isawaitable(result):
+                result = await result
+            check_result(handler, result)
+        except Exception as error:
+            if not refused(process, message, handler, error):
+                raise
+
     async def _handle_other(self, kind: type, message: Any) -> None:
         protocol = self.protocol
+        if kind is Traced:
+            await self._handle_traced(message.trace, message.message)
+            return
         if kind is Tick:
             counts, message = message.unwrap()
             if not counts:
@@ -400,6 +440,8 @@ class EphemeralBody(TaskBody):
 
     def result(self, error: BaseException | None) -> Reason:
         """The exit reason of a block that was left with `error`."""
+        if self.process.reader is not None:
+            self.process.reader.end_handling(error)
         if self.process.exit_signal is not None:
             return self.process.exit_signal
         if error is None:

@@ -337,6 +337,7 @@ class World(Partitions, Properties, Servers, Verdicts):
     def _bury(self, host: Host, life: Life, *, silently: bool) -> None:
         life.crash()
         if host.latest is not None:
+            host.latest.traces.close()
             host.latest.dispatcher.clear()  # which resumes its tasks no more, so that they can be buried
             abandon_guests(host.latest)
         if host.carrier is not None:

@@ -34,6 +34,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.messages.traced import Traced
 from enfilade.actors.peers.events import NodeDown, NodeUp, SiteFound
 from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import DispatchedBody
@@ -227,6 +228,9 @@ class SupervisorBody(DispatchedBody):
         elif is_a(message, Call):
             # Nothing is postponed any more: it is too late for this request.
             message.abandon(SHUTDOWN)
+
+    def _take_traced(self, message: Traced) -> None:
+        self._take(message.message)
 
     def _request(self, message: Any) -> None:
         process = self.process
@@ -584,6 +588,7 @@ EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
     SiteFound: SupervisorBody._node_up,
     NodeDown: SupervisorBody._node_down,
     TimeUp: SupervisorBody._time_up,
+    Traced: SupervisorBody._take_traced,
 }
 
 PERFORMERS: dict[type, Callable[[SupervisorBody, Any], None]] = {

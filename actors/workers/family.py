@@ -25,6 +25,7 @@ FAMILY: Final = Rights(
     ends="*",
     entries="*",
     groups="*",
+    trace_context=True,
     limits=Limits(silence=math.inf, payload=sys.maxsize, decoding=math.inf),
 )
 """Rights within the family: everything, with no limit on silence, because workers compute, or on decoding."""

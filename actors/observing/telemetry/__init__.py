@@ -1,6 +1,11 @@
-"""Metrics for the tools of others: OpenTelemetry and Prometheus. Each needs the extra `telemetry`."""
+"""Metrics and traces for the tools of others: OpenTelemetry and Prometheus.
 
+`instrument` and `exposition` need the extra `telemetry`; `context`, `use` and `carry` need nothing.
+"""
+
+from enfilade.actors.messages.trace_context import TraceContext
+from enfilade.actors.observing.telemetry.contexts import carry, context, use
 from enfilade.actors.observing.telemetry.opentelemetry import Instrumentation, instrument
 from enfilade.actors.observing.telemetry.prometheus import exposition
 
-__all__ = ["Instrumentation", "exposition", "instrument"]
+__all__ = ["Instrumentation", "TraceContext", "carry", "context", "exposition", "instrument", "use"]

@@ -1,4 +1,4 @@
-"""The metrics of a node as instruments of OpenTelemetry.
+"""What a node does as instruments and spans of OpenTelemetry.
 
 All instruments are observable: their callbacks give what has been read last. Nothing is measured until a
 reader has asked for the first time, which only an SDK does; and nothing any more a minute after it has asked
@@ -15,6 +15,7 @@ import trio
 
 from enfilade.actors.observing.metrics import INSTRUMENTS, Instrument, Metrics, Readings
 from enfilade.actors.observing.telemetry.extra import of_the_extra
+from enfilade.actors.observing.telemetry.spans import Propagation, Spans
 from enfilade.actors.observing.walker import Walker
 
 if TYPE_CHECKING:
@@ -32,16 +33,34 @@ BUDGET: Final = 0.05
 """The share of its time that the node spends on readings, at most."""
 
 
-def instrument(node: Node, *, messages: bool = True, meter: Any = None) -> Instrumentation:
-    """Have the metrics of a node read through OpenTelemetry, until the node stops. Not a checkpoint.
+def instrument(
+    node: Node,
+    *,
+    messages: bool = True,
+    spans: float | None = None,
+    record_exceptions: bool = False,
+    propagation: Propagation = "parent",
+    meter: Any = None,
+    tracer: Any = None,
+) -> Instrumentation:
+    """Have the metrics of a node read through OpenTelemetry, and spans made of what it does, until it stops.
+    Not a checkpoint.
 
     Args:
         node: the node.
         messages: whether messages are counted while a reader asks, which costs what `Node.counting` does.
+        spans: the probability, between 0 and 1, that a call, cast or message which belongs to no trace
+            begins one. What belongs to a sampled trace is always made a span of. None: no spans are made,
+            and contexts are passed on as they come.
+        record_exceptions: whether spans have the texts and tracebacks of errors, which may hold data.
+        propagation: "parent": what a handler casts and sends belongs to the trace of its message. "link":
+            each begins a trace of its own, which is linked to that.
         meter: the meter that makes the instruments; None for that of the global provider.
+        tracer: the tracer that makes the spans; None for that of the global provider.
 
     Raises:
         MissingExtra: opentelemetry-api is not installed.
+        ValueError: `spans` is no probability, `propagation` is neither word, or spans are made already.
     """
     api = of_the_extra("opentelemetry.metrics")
     made = Instrumentation(node, api.Observation, messages=messages)
@@ -53,14 +72,26 @@ def instrument(node: Node, *, messages: bool = True, meter: Any = None) -> Instr
     }
     for each in INSTRUMENTS:
         makers[each.kind](each.name, [made.callback_of(each)], unit=each.unit, description=each.description)
+    if spans is not None:
+        if node.traces.tracer is not None:
+            raise ValueError(f"spans of node {node.full_name} are made already: instrument it once")
+        made.spans = Spans(
+            node, spans, record_exceptions=record_exceptions, propagation=propagation, tracer=tracer
+        )
+        made.spans.begin()
     node.start_service(made.run, "telemetry")
     return made
 
 
 class Instrumentation:
-    """The readings of one node, taken while a reader asks for them: see `instrument`."""
+    """What is made of one node: see `instrument`. Readings are taken while a reader asks for them.
+
+    Attributes:
+        spans: makes the spans; None.
+    """
 
     def __init__(self, node: Node, observation: Any, *, messages: bool) -> None:
+        self.spans: Spans | None = None
         self._node = node
         self._observation = observation
         self._messages = messages
@@ -109,6 +140,8 @@ class Instrumentation:
                 await trio.sleep(EVERY)
         finally:
             self._end()
+            if self.spans is not None:
+                self.spans.close()
 
     def _begin(self) -> None:
         if not self._is_on:

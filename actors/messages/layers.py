@@ -1,0 +1,49 @@
+"""Layers: functions that stand in the place of others while somebody wants to see what passes through them.
+
+What every message goes through has no test for whoever watches. Who watches puts a layer over the function of
+a class, a function that calls the one below it, and takes it off afterwards. Layers come and go in any order:
+the function of the class is put together anew each time, and is the very same as before when the last one
+has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+__all__ = ["Layer", "put_on", "take_off"]
+
+Layer = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes the function that stands over the one that it is given."""
+
+Place = tuple[type, str]
+
+_LAYERS: Final[dict[Place, list[Layer]]] = {}
+_PLAIN: Final[dict[Place, Any]] = {}
+
+
+def put_on(owner: type, name: str, layer: Layer) -> None:
+    """Put a layer over the method `name` of a class, above those that are there. Not a checkpoint."""
+    place = owner, name
+    _PLAIN.setdefault(place, vars(owner)[name])
+    _LAYERS.setdefault(place, []).append(layer)
+    _renew(place)
+
+
+def take_off(owner: type, name: str, layer: Layer) -> None:
+    """Take a layer off; without effect if it is not there. Not a checkpoint."""
+    place = owner, name
+    layers = _LAYERS.get(place, [])
+    if layer in layers:
+        layers.remove(layer)
+        _renew(place)
+
+
+def _renew(place: Place) -> None:
+    owner, name = place
+    function = _PLAIN[place]
+    for layer in _LAYERS[place]:
+        function = layer(function)
+    setattr(owner, name, function)
+    if not _LAYERS[place]:
+        del _LAYERS[place], _PLAIN[place]

@@ -1,0 +1,392 @@
+"""Spans: what a node does, as spans of OpenTelemetry.
+
+Sampling is ours and comes first, for even a span that OpenTelemetry drops costs ten times as much as a call:
+with a sampled parent a span is made, with one that is not none is, and what has no parent begins a trace with
+the given probability. What was not chosen costs one comparison.
+
+A call is a SERVER span where it is handled, and a CLIENT span where it leaves for another node. A cast or a
+message is a CONSUMER span where it is handled. Starts, restarts and runs of guests are INTERNAL.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.messages.layers import put_on, take_off
+from enfilade.actors.messages.reasons import Exit, Reason
+from enfilade.actors.messages.ref import Ref, RemoteRef
+from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
+from enfilade.actors.messages.traced import context_of_error
+from enfilade.actors.observing.telemetry.extra import of_the_extra
+from enfilade.actors.processes.carrying import LONGEST, begin_carrying, end_carrying
+from enfilade.actors.processes.identity import actor_name, target_name
+from enfilade.actors.processes.process import Process
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+
+__all__ = ["Propagation", "Spans"]
+
+Propagation = Literal["parent", "link"]
+
+CRASHES: Final = 1_024
+"""How many crashes are remembered until their processes are started again."""
+
+SYSTEM: Final = "enfilade"
+LOCAL: Final = "<locals>."
+
+
+class Spans(Listener):
+    """Makes spans for one node: its `Tracer`.
+
+    Args:
+        node: the node.
+        probability: that what has no parent begins a trace.
+        record_exceptions: whether spans have the texts and tracebacks of errors.
+        propagation: "link": every cast and message begins a trace of its own.
+        tracer: makes the spans; None for that of the global provider.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        probability: float,
+        *,
+        record_exceptions: bool,
+        propagation: Propagation,
+        tracer: Any,
+    ) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(f"spans must be a probability between 0 and 1, got {probability!r}")
+        if propagation not in ("parent", "link"):
+            raise ValueError(f"propagation must be 'parent' or 'link', got {propagation!r}")
+        self.api = of_the_extra("opentelemetry.trace")
+        self.contexts = of_the_extra("opentelemetry.context")
+        self.records = record_exceptions
+        self.tracer = tracer
+        if tracer is None:
+            self.tracer = self.api.get_tracer(SYSTEM, metadata.version("enfilade"))
+        self._node = node
+        self._only_links = propagation == "link"
+        self._probability = probability
+        self._random = random.Random(int.from_bytes(node.runtime.entropy(8), "big"))
+        self._get_context = self.contexts.get_current
+        self._left = self._gap()
+        self._crashes: OrderedDict[int, tuple[TraceContext, int]] = OrderedDict()
+        self._runs: dict[int, Any] = {}
+
+    def begin(self) -> None:
+        """Make spans from now on. Not a checkpoint."""
+        self._node.traces.tracer = self
+        self._node.hooks.add(self)
+        begin_carrying()
+        for owner, name, layer in _NAMING:
+            put_on(owner, name, layer)
+
+    def close(self) -> None:
+        """Make no more spans. Not a checkpoint."""
+        self._node.traces.tracer = None
+        self._node.hooks.remove(self)
+        end_carrying()
+        for owner, name, layer in _NAMING:
+            take_off(owner, name, layer)
+
+    # Sampling, and contexts.
+
+    def _gap(self) -> float:
+        """How many things that have no parent there are up to the next one that begins a trace."""
+        if self._probability <= 0:
+            return math.inf
+        if self._probability >= 1:
+            return 1
+        return 1 + math.floor(math.log(1 - self._random.random()) / math.log(1 - self._probability))
+
+    def _is_chosen(self) -> bool:
+        self._left -= 1
+        if self._left > 0:
+            return False
+        self._left = self._gap()
+        return True
+
+    def current(self) -> TraceContext | None:
+        """See `Tracer.current`."""
+        ours = TRACE.get()
+        if self._get_context():
+            theirs = self.api.get_current_span().get_span_context()
+            if theirs.is_valid:
+                return self.context_of(theirs, ours)
+        if ours is not None:
+            return ours
+        return ROOT if self._is_chosen() else None
+
+    def context_of(self, theirs: Any, ours: TraceContext | None) -> TraceContext:
+        """OpenTelemetry's context as ours, with what ours has besides if it is of the same trace."""
+        trace_id, span_id = theirs.trace_id.to_bytes(16, "big"), theirs.span_id.to_bytes(8, "big")
+        is_same = ours is not None and ours.trace_id == trace_id
+        if ours is not None and is_same and ours.span_id == span_id:
+            return ours
+        hops, began = (ours.hops, ours.began) if ours is not None and is_same else (0, None)
+        state = theirs.trace_state.to_header() if theirs.trace_state else ""
+        return TraceContext(trace_id, span_id, int(theirs.trace_flags), state, hops, began)
+
+    def span_context(self, trace: TraceContext) -> Any:
+        """A context of ours as OpenTelemetry's."""
+        api = self.api
+        return api.SpanContext(
+            int.from_bytes(trace.trace_id, "big"),
+            int.from_bytes(trace.span_id, "big"),
+            is_remote=True,
+            trace_flags=api.TraceFlags(trace.flags),
+            trace_state=api.TraceState.from_header([trace.state] if trace.state else []),
+        )
+
+    def sent(self, trace: TraceContext) -> TraceContext:
+        """See `Tracer.sent`."""
+        return trace.after_hop(self._node.traces.now(), LONGEST, only_links=self._only_links)
+
+    def _start(
+        self,
+        name: str,
+        kind: Any,
+        attributes: dict[str, Any],
+        trace: TraceContext,
+        *,
+        at: int | None = None,
+    ) -> Any:
+        """A span below `trace`, or linked to it, or at the root of a trace."""
+        api = self.api
+        context, links = self.contexts.Context(), []
+        if trace.is_link:
+            links = [api.Link(self.span_context(trace))]
+        elif trace is not ROOT:
+            context = api.set_span_in_context(api.NonRecordingSpan(self.span_context(trace)), context)
+        return self.tracer.start_span(
+            name, context=context, kind=kind, attributes=attributes, links=links, start_time=at
+        )
+
+    def _wants(self, trace: TraceContext) -> bool:
+        """Tell whether a span is made of what belongs to `trace`."""
+        return trace is ROOT or trace.is_sampled or (trace.is_link and self._is_chosen())
+
+    # What spans are made of.
+
+    def handling(
+        self, process: Any, trace: TraceContext, method: str | None, is_call: bool
+    ) -> _Handled | _Unsampled:
+        """See `Tracer.handling`."""
+        if not self._wants(trace):
+            return _Unsampled(None if trace.is_link else trace)
+        title = _short(actor_name(process) or "mailbox")
+        attributes: dict[str, Any] = {"enfilade.process": process.serial}
+        if process.name is not None:
+            attributes["enfilade.process.name"] = process.name
+        if is_call:
+            name, kind = f"{title}/{method}", self.api.SpanKind.SERVER
+            attributes |= {"rpc.system.name": SYSTEM, "rpc.method": name}
+        else:
+            destination = process.name or title
+            name, kind = f"process {destination}", self.api.SpanKind.CONSUMER
+            attributes |= {
+                "messaging.system": SYSTEM,
+                "messaging.operation.type": "process",
+                "messaging.operation.name": "process",
+                "messaging.destination.name": destination,
+            }
+            if trace.size is not None:
+                attributes["messaging.message.envelope.size"] = trace.size
+        span = self._start(name, kind, attributes, trace)
+        return _Handled(self, span, self._within(span, trace))
+
+    def _within(self, span: Any, trace: TraceContext) -> TraceContext | None:
+        """The context of what belongs to a span that was made for `trace`."""
+        theirs = span.get_span_context()
+        if not theirs.is_valid:  # there is no SDK
+            return None
+        made = self.context_of(theirs, None if trace.is_link else trace)
+        return made if made.began is not None else made.begun(self._node.traces.now())
+
+    def calling(self, request: Request[Any]) -> TraceContext | None:
+        """See `Tracer.calling`."""
+        trace = self.current()
+        if trace is None or not self._wants(trace):
+            return trace
+        name = _asked(request.method)
+        attributes = {
+            "rpc.system.name": SYSTEM,
+            "rpc.method": name,
+            "server.address": request.target.node_name,
+        }
+        span = self._start(name, self.api.SpanKind.CLIENT, attributes, trace)
+        request.observe(partial(self._replied, span), also_given_up=True)
+        return self._within(span, trace)
+
+    def _replied(self, span: Any, request: Request[Any]) -> None:
+        self.finish(span, request.error)
+
+    def starting(self, process: Any, target: object) -> _Started | None:
+        """See `Tracer.starting`."""
+        trace = self.current()
+        if trace is None or not self._wants(trace):
+            return None
+        title = _short(target_name(target))
+        attributes = {"enfilade.process": process.serial}
+        span = self._start(f"start {title}", self.api.SpanKind.INTERNAL, attributes, trace)
+        return _Started(self, span, self._within(span, trace), process, title)
+
+    def runs(self, process: Process, trace: TraceContext | None, title: str) -> None:
+        """A guest runs, whose start a span was made of: one is made of its run."""
+        if trace is not None and process.body.kind == "guest" and process.ended is None:
+            attributes = {"enfilade.process": process.serial}
+            span = self._start(f"run {title}", self.api.SpanKind.INTERNAL, attributes, trace)
+            self._runs[process.serial] = span
+
+    def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        trace = context_of_error(error)
+        if trace is not None:
+            self._crashes[process.serial] = trace, time.time_ns()
+            if len(self._crashes) > CRASHES:
+                self._crashes.popitem(last=False)
+
+    def process_ended(self, process: Process, reason: Reason) -> None:
+        span = self._runs.pop(process.serial, None)
+        if span is not None:
+            self.finish(span, None if reason.is_normal else Exit(reason))
+
+    def child_restarted(
+        self,
+        supervisor: Process,
+        child_id: Hashable,
+        old: Ref[Any],
+        ref: Ref[Any],
+        reason: Reason,
+        in_period: int,
+    ) -> None:
+        trace, at = self._crashes.pop(old.serial, (None, None))
+        if trace is None:
+            if not self._is_chosen():
+                return
+            trace = ROOT
+        else:
+            trace = trace.as_link()
+            if not self._wants(trace):
+                return
+        title = (
+            safe_str(child_id) if child_id is not None else f"child of {supervisor.name or supervisor.ref}"
+        )
+        attributes = {"enfilade.process": ref.serial}
+        span = self._start(f"restart {title}", self.api.SpanKind.INTERNAL, attributes, trace, at=at)
+        self.finish(span, None)
+
+    def finish(self, span: Any, error: BaseException | None) -> None:
+        """End a span, with an error or without."""
+        if error is not None and span.is_recording() and not _is_normal(error):
+            span.set_attribute("error.type", _type_of(error))
+            span.set_status(self.api.Status(self.api.StatusCode.ERROR))
+            if self.records:
+                span.record_exception(error)
+        span.end()
+
+
+class _Unsampled:
+    """What no span is made of: the context goes on as it is."""
+
+    def __init__(self, context: TraceContext | None) -> None:
+        self.context = context
+
+    def end(self, error: BaseException | None) -> None:
+        """See `Span.end`."""
+
+
+class _Handled:
+    """The span of one message, which is OpenTelemetry's current one meanwhile."""
+
+    def __init__(self, spans: Spans, span: Any, context: TraceContext | None) -> None:
+        self.context = context
+        self._spans = spans
+        self._span = span
+        self._token = spans.contexts.attach(spans.api.set_span_in_context(span))
+
+    def end(self, error: BaseException | None) -> None:
+        """See `Span.end`."""
+        self._spans.contexts.detach(self._token)
+        self._spans.finish(self._span, error)
+
+
+class _Started:
+    """The span of the start of a process."""
+
+    def __init__(
+        self, spans: Spans, span: Any, context: TraceContext | None, process: Process, title: str
+    ) -> None:
+        self.context = context
+        self._spans = spans
+        self._span = span
+        self._process = process
+        self._title = title
+
+    def end(self, error: BaseException | None) -> None:
+        """See `Span.end`."""
+        self._spans.finish(self._span, error)
+        if error is None:
+            self._spans.runs(self._process, self.context, self._title)
+
+
+def _short(name: str) -> str:
+    """The name of a class without the function that it was made in."""
+    return name.rpartition(LOCAL)[2]
+
+
+def _is_normal(error: BaseException) -> bool:
+    return isinstance(error, Exit) and error.reason.is_normal
+
+
+def _type_of(error: BaseException) -> str:
+    """The qualified name of an error's class; of an exit, that of its reason."""
+    kind: type = type(error.reason) if isinstance(error, Exit) else type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+# A request knows only the name of its method. The class is noted where the method is named, and taken where
+# the request leaves, in the same step.
+_named: Any = None
+
+
+def _asked(method: str) -> str:
+    """The class and the method of a request that leaves now."""
+    global _named
+    named, _named = _named, None
+    if getattr(named, "__name__", None) != method:
+        return method
+    owner = _short(getattr(named, "__qualname__", method)).rpartition(".")[0]
+    return f"{owner}/{method}" if owner else method
+
+
+def _noting_call(plain: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(self: RemoteRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        global _named
+        _named = method
+        return await plain(self, method, *args, **kwargs)
+
+    return call
+
+
+def _noting_request(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def request(self: Process, ref: Ref[Any], method: Any, /, *args: Any, **kwargs: Any) -> Request[Any]:
+        global _named
+        _named = method
+        return plain(self, ref, method, *args, **kwargs)  # type: ignore[no-any-return]
+
+    return request
+
+
+_NAMING: Final = ((RemoteRef, "call", _noting_call), (Process, "request", _noting_request))
