@@ -13,10 +13,9 @@ import typer
 from enfilade.actors.cli.observe.command import nodes_behind
 from enfilade.actors.cli.observe.observed import Look, Observed
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.scrapes import AT_A_TIME, PATH, answer_scrapes, text_of
 from enfilade.actors.observing.client import State
 from enfilade.actors.observing.metrics import Readings
-from enfilade.actors.observing.telemetry.extra import MissingExtra
-from enfilade.actors.observing.telemetry.prometheus import exposition
 from enfilade.actors.observing.views import MetricsView
 
 __all__ = ["print_metrics", "serve_metrics"]
@@ -26,11 +25,6 @@ PATIENCE: Final = 10.0
 
 EVERY: Final = 5.0
 """Seconds between two readings while they are served."""
-
-AT_A_TIME: Final = 4
-"""How many clients are served at a time."""
-
-PATH: Final = "/metrics"
 
 
 class Reader:
@@ -47,6 +41,14 @@ class Reader:
         self._readings: Readings | None = None
         observed.on_change = self._changed
         self._look = observed.look(Look(MetricsView(messages), self._take, interval=EVERY))
+
+    @property
+    def name(self) -> str:
+        """The name of the node."""
+        return self.observed.name
+
+    async def refresh(self) -> None:
+        """Nothing: it reads all the time."""
 
     @property
     def readings(self) -> Readings | None:
@@ -91,7 +93,7 @@ def print_metrics(given: Sequence[Path], secret: Path | None, *, messages: bool 
             with trio.move_on_after(PATIENCE):
                 for reader in readers:
                     await reader.settled.wait()
-            text = _text_of(readers)[1]
+            text = text_of(readers)[1]
             silent = next((reader.problem for reader in readers if reader.readings is None), None)
             nursery.cancel_scope.cancel()
         if silent is not None:
@@ -121,7 +123,7 @@ def serve_metrics(given: Sequence[Path], secret: Path | None, port: int, *, mess
     """
     nodes = nodes_behind(given, secret)
     try:
-        _text_of([])
+        text_of([])
         trio.run(_serve, nodes, port, messages)
     except* KeyboardInterrupt:
         pass
@@ -145,38 +147,3 @@ async def _serve(nodes: Sequence[Observed], port: int, messages: bool) -> None:
         nursery.start_soon(trio.serve_listeners, partial(answer_scrapes, readers, limit), listeners)
         found = listeners[0].socket.getsockname()[1]
         typer.echo(f"metrics at http://127.0.0.1:{found}{PATH}; ctrl-c to end")
-
-
-async def answer_scrapes(
-    readers: Sequence[Reader], limit: trio.CapacityLimiter, stream: trio.abc.Stream
-) -> None:
-    """Answer the requests of one connection: GET and HEAD of `/metrics`, and nothing else."""
-    from enfilade.actors.cli.observe.web.http import Answer, HttpConnection, Malformed
-
-    lost = trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError
-    async with stream:
-        http = HttpConnection(stream)
-        try:
-            while (request := await http.request()) is not None:
-                if request.method not in ("GET", "HEAD"):
-                    answer = Answer(405, headers=(("allow", "GET, HEAD"),))
-                elif request.path != PATH:
-                    answer = Answer(404, f"expected {PATH}\n".encode())
-                else:
-                    async with limit:
-                        kind, text = _text_of(readers, request.header("accept") or "")
-                    answer = Answer(200, text, kind)
-                if not await http.answer(answer):
-                    return
-        except Malformed as error:
-            await http.answer(Answer(error.status))
-        except lost:
-            return
-
-
-def _text_of(readers: Sequence[Reader], accept: str = "") -> tuple[str, bytes]:
-    found = {reader.observed.name: reader.readings for reader in readers}
-    try:
-        return exposition({name: each for name, each in found.items() if each is not None}, accept)
-    except MissingExtra as error:
-        raise Refusal(f"metrics: {error}") from error

@@ -16,7 +16,14 @@ import typer
 
 from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.cli.zonefile import ROOT, LogFormat, LogLevel, LogTable, ZoneFile, read_zone_file
+from enfilade.actors.cli.zonefile import (
+    ROOT,
+    LogFormat,
+    LogLevel,
+    LogTable,
+    ZoneFile,
+    read_zone_file,
+)
 from enfilade.actors.logs import Context, JsonFormatter
 from enfilade.actors.messages.blocks import block
 from enfilade.actors.messages.errors import StartError
@@ -142,6 +149,9 @@ async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
                 )
             except OSError as error:
                 log(logging.WARNING, "observers do not find %s by themselves: %s", node.full_name, error)
+            telemetry = zone_file.telemetry
+            telemetry.instrument(node)
+            serve = await telemetry.open_server(node)
             for address in settings.connect:
                 is_name = mesh is not None and "@" in address and "/" not in address
                 node.distribution.keep_connected(address if is_name else str(directory / address))
@@ -149,6 +159,8 @@ async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
             # From here on the node can be stopped, also while its tree starts.
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
+                if serve is not None:
+                    nursery.start_soon(serve)
                 if until_eof:
                     nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
                 try:

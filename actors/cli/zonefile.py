@@ -19,6 +19,7 @@ import msgspec
 
 from enfilade.actors.cli.files import read_own, read_secret
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.telemetry import TelemetryTable
 from enfilade.actors.messages.global_name import Global, Taking
 from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.peers.mesh.kind import Kind, check_name
@@ -267,6 +268,7 @@ class ZoneFile(_Table):
     network: NetworkTable = msgspec.field(default_factory=NetworkTable)
     entries: dict[str, str] = {}
     log: LogTable = msgspec.field(default_factory=LogTable)
+    telemetry: TelemetryTable = msgspec.field(default_factory=TelemetryTable)
     child: list[ChildTable] = []
     peer: list[PeerTable] = []
 
@@ -539,6 +541,7 @@ _TABLES: Final = (
     MailboxTable,
     PeerTable,
     LimitsTable,
+    TelemetryTable,
 )
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
 

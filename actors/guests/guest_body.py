@@ -216,6 +216,7 @@ class GuestBody(DispatchedBody):
         """Stop the guest where it is, release its resources, and end its children."""
         if self.actors.upgrade is not None:
             self.actors.upgrade.roll_back("the process has ended")
+        self.actors.trace.end(None if reason.is_normal else Exit(reason))
         self.execution.stop()
         if self.parent is not None:
             self.parent.children.pop(self.process, None)

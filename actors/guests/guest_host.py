@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar, cast
 
 from enfilade.actors.guests.guest_reasons import abi_reason, reason_of_guest, why
+from enfilade.actors.guests.guest_trace import GuestTrace
 from enfilade.actors.guests.handover import Handover
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
@@ -34,6 +35,7 @@ from enfilade.actors.messages.reasons import (
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.traced import Traced, bare
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited, Monitor
@@ -88,6 +90,7 @@ class NodeHost:
         reason: the exit reason of a guest that is cut short.
         receives: whether the guest takes messages.
         upgrade: how another module is to take the guest's place; None when none is.
+        trace: the trace that the message at hand belongs to.
         told: whether the guest has received an upgrade, and has not exported its state since.
         undo: what takes back, in reverse order, what a module on trial has done to the process, under what
             it has done that to; None when none is on trial.
@@ -105,6 +108,7 @@ class NodeHost:
         "reason",
         "receives",
         "told",
+        "trace",
         "undo",
         "upgrade",
     )
@@ -132,6 +136,11 @@ class NodeHost:
         self._monitors: dict[int, Monitor] = {}
         self._later_links: dict[Ref[Any], None] = {}  # of a module on trial
         self.inbox = Inbox(process.queue, clock, self)
+        self.trace = GuestTrace()
+
+    @property
+    def traceparent(self) -> str:
+        return self.trace.traceparent
 
     # Processes.
 
@@ -160,6 +169,7 @@ class NodeHost:
         timeout: float | None,
         convert: Callable[[Incoming | None], T],
     ) -> T | Future[T]:
+        self.trace.end()
         if self.upgrade is not None:
             answer = self.upgrade.receive(select, convert)
             if answer is not None:
@@ -177,11 +187,16 @@ class NodeHost:
         return None if self.upgrade is None else self.upgrade.import_state()
 
     def take_bytes(self, limit: int) -> bytes | None:
-        if self.upgrade is not None or not self.receives or self._process.attention:
+        if self.upgrade is not None or not self.receives or self._process.attention or self.trace.is_there:
             return None
         return self.inbox.take_bytes(limit)
 
     def admit(self, message: Any) -> Any:
+        if type(message) is Traced:
+            admitted = self.admit(message.message)
+            if admitted is None or admitted is message.message:
+                return None if admitted is None else message
+            return Traced(admitted, message.trace)
         if self.receives:
             kind = type(message)
             if kind is bytes or (kind is Request and _content(message) is not None):
@@ -216,6 +231,7 @@ class NodeHost:
         self.execution.stop()
 
     def translate(self, message: Any) -> Incoming:
+        message = bare(message)
         if type(message) is bytes:
             return message
         if is_a(message, signals.Call):
@@ -232,6 +248,8 @@ class NodeHost:
 
     def taken(self, message: Any, incoming: Incoming) -> None:
         process = self._process
+        self.trace.taken(process, message)
+        message = bare(message)
         if type(incoming) is _CallToGuest:
             process.extras().deferred[message] = False
         elif isinstance(incoming, Ended) and incoming.monitor is not None:
@@ -289,7 +307,8 @@ class NodeHost:
         _check_place(to, message, "send")
         self._check_backlog(to, message)
         try:
-            to.send(message)
+            with self.trace:
+                to.send(message)
         except RuntimeFault as error:
             raise SubsystemError(f"send failed: {safe_str(error)}") from error
 
@@ -328,7 +347,8 @@ class NodeHost:
                 future.fail(SubsystemError("call failed: timeout"))
 
         request.observer = answered
-        to.deliver(request)
+        with self.trace:
+            to.deliver(request)
         if timeout is not None and not request.settled:
             timer = process.node.timers.call_after(timeout, late)
         return future

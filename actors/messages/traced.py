@@ -89,13 +89,16 @@ def using(trace: TraceContext | None) -> Iterator[None]:
 
 
 class Span(Protocol):
-    """What a tracer makes of something that takes time.
+    """The span that a tracer makes of something that takes time.
 
     Attributes:
         context: what is done meanwhile belongs to.
     """
 
     context: TraceContext | None
+
+    def enter(self) -> None:
+        """The code that it is about begins to run, in the present task and context, and ends there."""
 
     def end(self, error: BaseException | None) -> None:
         """It is over, with an error or without. Called in the context that it began in; never raises."""
@@ -138,6 +141,7 @@ class Handling:
         self._span = None if tracer is None else tracer.handling(process, trace, method, is_call)
         current: TraceContext | None
         if self._span is not None:
+            self._span.enter()
             current = self._span.context
         else:
             current = None if trace is ROOT or trace.is_link else trace

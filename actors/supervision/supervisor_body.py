@@ -229,9 +229,6 @@ class SupervisorBody(DispatchedBody):
             # Nothing is postponed any more: it is too late for this request.
             message.abandon(SHUTDOWN)
 
-    def _take_traced(self, message: Traced) -> None:
-        self._take(message.message)
-
     def _request(self, message: Any) -> None:
         process = self.process
         if is_a(message, Retry):
@@ -588,7 +585,7 @@ EVENTS: dict[type, Callable[[SupervisorBody, Any], None]] = {
     SiteFound: SupervisorBody._node_up,
     NodeDown: SupervisorBody._node_down,
     TimeUp: SupervisorBody._time_up,
-    Traced: SupervisorBody._take_traced,
+    Traced: lambda body, traced: body._take(traced.message),
 }
 
 PERFORMERS: dict[type, Callable[[SupervisorBody, Any], None]] = {

@@ -1,7 +1,7 @@
 """Capabilities: what a process may ask of the host.
 
 A capability is a number from 0 to 255 that is granted to a process when it starts and never changes after.
-Numbers 0 to 19 are fixed by the guest ABI, 64 to 67 belong to Enfilade's own hostcalls, and 128 to 255 are
+Numbers 0 to 19 are fixed by the guest ABI, 64 to 68 belong to Enfilade's own hostcalls, and 128 to 255 are
 for hostcalls that an application adds: `Capability(130)` exists without being declared.
 """
 
@@ -42,6 +42,7 @@ class Capability(enum.IntEnum):
     ACTOR_SPAWN = 65
     ACTOR_LINK = 66
     ACTOR_REGISTRY = 67
+    TRACE_READ = 68
 
     @classmethod
     def _missing_(cls, value: object) -> Capability | None:

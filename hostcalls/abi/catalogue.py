@@ -1,7 +1,7 @@
 """The catalogue: every hostcall that a guest can import, in one list.
 
-The first 41 are the guest ABI's. Those named `enfilade::actor::` are our own and speak of actors: processes
-of the runtime, written in Python or in WebAssembly, here or on another node.
+The first 41 are the guest ABI's. Those named `enfilade::` are our own. Most of them speak of actors:
+processes of the runtime, written in Python or in WebAssembly, here or on another node.
 """
 
 from __future__ import annotations
@@ -166,6 +166,7 @@ ACTOR_EXPORT_STATE: Hostcall[actor_types.ActorExport, None] = hostcall(
 ACTOR_IMPORT_STATE: Hostcall[None, actor_types.ActorImport] = hostcall(
     "enfilade::actor::import_state", C.ACTOR_MESSAGE, None, actor_types.ActorImport
 )
+TRACE_CONTEXT: Hostcall[None, str] = hostcall("enfilade::trace::context", C.TRACE_READ, None, str)
 
 CATALOGUE: tuple[Hostcall[Any, Any], ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Hostcall)

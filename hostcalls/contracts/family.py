@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 from enfilade.hostcalls.abi.errors import HostcallError, PermissionDenied
 from enfilade.hostcalls.contracts.caller import Caller
@@ -61,7 +62,13 @@ class Family:
             caller.log, previous.log = previous.log, None
             caller.log.guest = caller.label
         elif self.policy.forward_logs:
-            caller.log = Forwarder(channel, caller.label, self._clock, rate=caller.budget.log_records)
+            caller.log = Forwarder(
+                channel,
+                caller.label,
+                self._clock,
+                rate=caller.budget.log_records,
+                traceparent=partial(_traceparent, caller),
+            )
 
     def restore_log(self, caller: Caller, channel: Resource | None) -> None:
         """Make `channel` the log channel of a guest again, if it has registered another one since."""
@@ -101,3 +108,9 @@ class Family:
         except HostcallError:
             return None
         return caller
+
+
+def _traceparent(caller: Caller) -> str:
+    """The trace that the message which a guest has at hand belongs to."""
+    actors = caller.host.actors
+    return "" if actors is None else actors.traceparent

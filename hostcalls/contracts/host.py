@@ -89,6 +89,11 @@ Incoming = bytes | Message | Request | Ended | Upgrade
 class ActorHost(Protocol):
     """The embedder's actors, as one guest sees them. An actor is any object that compares equal to itself."""
 
+    @property
+    def traceparent(self) -> str:
+        """The `traceparent` of the trace that the message at hand belongs to; empty if it belongs to none."""
+        ...
+
     def me(self) -> Any:
         """The guest itself."""
         ...

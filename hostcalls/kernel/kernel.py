@@ -24,7 +24,7 @@ from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.operation import Operation
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.contracts.table import DispatchTable
-from enfilade.hostcalls.drivers import channel, session, singleton
+from enfilade.hostcalls.drivers import channel, session, singleton, trace
 from enfilade.hostcalls.drivers.mailbox import MailboxDriver
 from enfilade.hostcalls.drivers.net import NetDriver
 from enfilade.hostcalls.drivers.process import ProcessDriver
@@ -115,6 +115,7 @@ class Kernel:
             *time.operations(),
             *processes.operations(),
             *MailboxDriver(processes).operations(),
+            *trace.operations(),
         ]
         self._operations = [operation for operation in own if operation.hostcall.name not in replaced] + added
         self.catalogue = _extended(added)

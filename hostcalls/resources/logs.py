@@ -65,6 +65,7 @@ class LogRecord:
         fields: keys and values, in order.
         spans: what was under way, in the order of the record.
         timestamp_ms: milliseconds since the Unix epoch, or a count where the guest has no clock.
+        traceparent: the trace that the guest's message at hand belongs to, as the host knows it; or empty.
     """
 
     level: int
@@ -73,6 +74,7 @@ class LogRecord:
     fields: tuple[tuple[str, str], ...] = ()
     spans: tuple[Span, ...] = ()
     timestamp_ms: int = 0
+    traceparent: str = ""
 
 
 class _Bytes:
@@ -183,21 +185,24 @@ def emit(record: LogRecord, guest: str) -> None:
     """Give `record`, of the guest with that label, to the logging tree.
 
     The record's parts are attributes of the `logging.LogRecord`: `guest`, `guest_target`, `guest_spans`
-    (names joined with `::`), `guest_fields` (`key=value` joined with spaces), `guest_timestamp_ms`. In the
-    message itself control characters are written as escapes, and further lines are indented.
+    (names joined with `::`), `guest_fields` (`key=value` joined with spaces), `guest_timestamp_ms`; and
+    `trace_id` and `span_id`, if the record belongs to a trace. In the message itself control characters are
+    written as escapes, and further lines are indented.
     """
     level = _LEVELS[record.level]
     name = _name(record.target)
     receiver = _nearest(name)
     if receiver.isEnabledFor(level):
         fields = " ".join(f"{key}={value}" for key, value in record.fields)
-        extra = {
+        extra: dict[str, object] = {
             "guest": guest,
             "guest_target": record.target,
             "guest_spans": "::".join(span.name for span in record.spans),
             "guest_fields": fields,
             "guest_timestamp_ms": record.timestamp_ms,
         }
+        if record.traceparent:
+            _, extra["trace_id"], extra["span_id"], _ = record.traceparent.split("-")
         message = f"{record.message} {fields}".strip().translate(_CONTROLS)
         receiver.handle(
             receiver.makeRecord(name, level, _NOWHERE, 0, "%s", (message,), exc_info=None, extra=extra)
@@ -237,6 +242,7 @@ class Forwarder:
         guest: the guest's label.
         clock: lets others have their turn.
         receive: what to do with each record.
+        traceparent: tells the trace that what the guest does belongs to.
         rate: how many records are handled a second; what comes faster waits in the channel, and is lost when
             the channel is full. None for any number.
     """
@@ -248,12 +254,14 @@ class Forwarder:
         clock: Clock,
         receive: Callable[[LogRecord, str], None] = emit,
         rate: Rate | None = None,
+        traceparent: Callable[[], str] = str,
     ) -> None:
         self.guest = guest
         self._reader: Reader = channel.reader(strong=False)
         self._clock = clock
         self._rate = rate
         self._receive = receive
+        self._traceparent = traceparent
         self._largest = max(_LARGEST, channel.capacity)
         self._pause: Timer | None = None
         self._forward(_BURST)
@@ -291,7 +299,10 @@ class Forwarder:
             self._rate.left -= 1
         with contextlib.suppress(Exception):  # a log handler may fail, and again when that is logged
             try:
-                self._receive(decode(future.result().payload), self.guest)
+                record, traceparent = decode(future.result().payload), self._traceparent()
+                if traceparent:
+                    record = attrs.evolve(record, traceparent=traceparent)
+                self._receive(record, self.guest)
             except LeftBehind:
                 logger.warning(
                     "some log records of guest %s were lost: they came faster than read", self.guest

@@ -1,4 +1,4 @@
-"""What a node does as instruments and spans of OpenTelemetry.
+"""The metrics of a node as instruments of OpenTelemetry, and the beginning of its spans.
 
 All instruments are observable: their callbacks give what has been read last. Nothing is measured until a
 reader has asked for the first time, which only an SDK does; and nothing any more a minute after it has asked
@@ -84,7 +84,7 @@ def instrument(
 
 
 class Instrumentation:
-    """What is made of one node: see `instrument`. Readings are taken while a reader asks for them.
+    """The telemetry of one node: see `instrument`. Readings are taken while a reader asks for them.
 
     Attributes:
         spans: makes the spans; None.
@@ -123,6 +123,13 @@ class Instrumentation:
         """Read now, whether or not a reader has asked. A checkpoint."""
         self._begin()
         self._readings = await self._metrics.readings(BUDGET, messages=self._messages)
+
+    async def read(self) -> Readings:
+        """Return what was read last, and go on reading; the first to ask waits. A checkpoint."""
+        self._asked.set()
+        if not self._readings:
+            await self.refresh()
+        return self._readings
 
     async def run(self) -> None:
         """Take readings while somebody asks for them, until cancelled."""

@@ -303,6 +303,9 @@ class _Unsampled:
     def __init__(self, context: TraceContext | None) -> None:
         self.context = context
 
+    def enter(self) -> None:
+        """See `Span.enter`."""
+
     def end(self, error: BaseException | None) -> None:
         """See `Span.end`."""
 
@@ -314,11 +317,16 @@ class _Handled:
         self.context = context
         self._spans = spans
         self._span = span
-        self._token = spans.contexts.attach(spans.api.set_span_in_context(span))
+        self._token: Any = None
+
+    def enter(self) -> None:
+        """See `Span.enter`."""
+        self._token = self._spans.contexts.attach(self._spans.api.set_span_in_context(self._span))
 
     def end(self, error: BaseException | None) -> None:
         """See `Span.end`."""
-        self._spans.contexts.detach(self._token)
+        if self._token is not None:
+            self._spans.contexts.detach(self._token)
         self._spans.finish(self._span, error)
 
 
@@ -333,6 +341,9 @@ class _Started:
         self._span = span
         self._process = process
         self._title = title
+
+    def enter(self) -> None:
+        """See `Span.enter`: it spans more than one step."""
 
     def end(self, error: BaseException | None) -> None:
         """See `Span.end`."""

@@ -248,3 +248,18 @@ def test_what_is_no_text(directory: Path) -> None:
     (directory / "bank.toml").write_bytes(b"\xff\xfe" + NODE.encode("utf-16-le"))
     with pytest.raises(Refusal, match="expected text in UTF-8"):
         read_zone_file(directory / "bank.toml")
+
+
+@pytest.mark.parametrize("place", ["0.0.0.0:9464", "192.0.2.1:9464", "[::]:9464", "127.0.0.1", "127.0.0.1:x"])
+def test_obs_58_metrics_are_not_served_to_other_machines(directory: Path, place: str) -> None:
+    with pytest.raises(Refusal, match=r"telemetry\.listen: expected a loopback .* - at `\$\.telemetry`"):
+        read(directory, NODE + f'[telemetry]\nlisten = "{place}"\n')
+
+
+def test_telemetry(directory: Path) -> None:
+    table = read(directory, NODE + '[telemetry]\nlisten = "[::1]:0"\nspans = 0.01\n').telemetry
+    assert (table.place(), table.spans, table.metrics) == (("::1", 0), 0.01, False)
+    with pytest.raises(Refusal, match="probability between 0 and 1, got 2"):
+        read(directory, NODE + "[telemetry]\nspans = 2.0\n")
+    with pytest.raises(Refusal, match=r"unknown field `liste`.*listen"):
+        read(directory, NODE + '[telemetry]\nliste = "[::1]:0"\n')

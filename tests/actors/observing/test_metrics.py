@@ -16,6 +16,7 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 from enfilade.actors import Actor, Child, Node, NodeConfig, Pool, Supervisor, Worker, open_node
 from enfilade.actors.cli.metrics import Reader, answer_scrapes
 from enfilade.actors.cli.observe.observed import Observed
+from enfilade.actors.cli.scrapes import own_answers
 from enfilade.actors.observing.metrics import INSTRUMENTS, Metrics
 from enfilade.actors.observing.telemetry import exposition, instrument
 from enfilade.actors.observing.telemetry.extra import MissingExtra
@@ -221,3 +222,21 @@ def test_the_page_lists_the_instruments() -> None:
     page = (Path(__file__).parents[3] / "docs" / "how-to" / "metrics.md").read_text()
     listed = re.findall(r"^\| `([a-z_.]+)` \| (\w+) \| `([^`]+)` \|", page, re.M)
     assert listed == [(each.name, each.kind, each.unit) for each in INSTRUMENTS]
+
+
+async def test_a_node_serves_its_own_metrics(autojump_clock: MockClock) -> None:
+    """As `[telemetry] listen` has it; nothing is measured before the first scrape."""
+    async with open_node("bank") as node, trio.open_nursery() as nursery:
+        await node.spawn(Till)
+        answer = own_answers(node, messages=True)
+        assert not node.observation.counts.is_on
+        client, server = memory_stream_pair()
+        nursery.start_soon(answer, server)
+        await client.send_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        text = b"".join([part async for part in client]).decode()
+        assert "text/plain; version=0.0.4" in text
+        assert re.search(r'enfilade_process_count\{.*enfilade_actor="Till".*node="bank@local".*\} 1.0', text)
+        assert node.observation.counts.is_on
+        await trio.sleep(100)
+        assert not node.observation.counts.is_on
+        nursery.cancel_scope.cancel()
