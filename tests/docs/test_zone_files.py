@@ -8,6 +8,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 import pytest
 
+from enfilade.actors.cli.telemetry import TelemetryTable
 from enfilade.actors.cli.zonefile import (
     BackoffTable,
     ChildTable,
@@ -32,6 +33,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[kinds]": KindTable,
     "[supervisor]": SupervisorTable,
     "[log]": LogTable,
+    "[telemetry]": TelemetryTable,
     "[[child]]": ChildTable,
     "[child.backoff]": BackoffTable,
     "[child.mailbox]": MailboxTable,
