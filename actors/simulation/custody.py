@@ -235,6 +235,11 @@ class Life:
             # A task that waits for its nursery refuses, and follows when its last child has gone.
             if abort is not None and abort(_crash) is Abort.SUCCEEDED:
                 trio.lowlevel.reschedule(task)
+        for task in list(self.tasks):
+            for nursery in list(task.child_nurseries):
+                if nursery._pending_starts:  # of tasks that will never say that they have started
+                    nursery._pending_starts = 0
+                    nursery._check_nursery_closed()
         for generator in list(self.generators):
             _keep_for_ever(generator)
         for listener in self.at_end:

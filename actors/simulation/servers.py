@@ -92,6 +92,11 @@ class Servers:
         if back is not None:
             self.call_at(self.now() + back, partial(self.start_server, name))
 
+    def end_servers(self) -> None:
+        """End all of them, with the world: nothing is to happen any more."""
+        for server in self.servers.values():
+            server.end(silently=True)
+
     def start_server(self, name: str) -> None:
         """Start a server that has ended; harmless with one that has not."""
         assert self.cluster is not None, "it has servers"

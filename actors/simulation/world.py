@@ -578,6 +578,7 @@ class World(Partitions, Properties, Servers, Verdicts):
         for host in self.hosts.values():
             if host.life is not None and host.is_alive:
                 self._bury(host, host.life, silently=False)
+        self.end_servers()
         self._ended.set()
 
     def raise_trouble(self) -> None:

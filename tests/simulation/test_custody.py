@@ -130,6 +130,39 @@ def test_sim_22_no_cleanup_runs_after_a_crash(how: Any, recwarn: pytest.Warnings
     assert [str(warning.message) for warning in recwarn if "coroutine" in str(warning.message)] == []
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_start_that_is_never_told_holds_up_no_crash(has_begun: bool) -> None:
+    """A nursery waits for tasks that are still starting; after a crash none of them will ever say so."""
+
+    async def starting(*, task_status: trio.TaskStatus[None]) -> None:
+        await trio.sleep_forever()
+
+    async def boot(node: Node) -> None:
+        async def process(me: Process) -> None:
+            async with trio.open_nursery() as outer:
+
+                async def start() -> None:
+                    await outer.start(starting)
+
+                if has_begun:
+                    async with trio.open_nursery() as inner:
+                        inner.start_soon(start)
+                outer.start_soon(start)
+
+        await node.spawn(process)
+
+    async def main(world: World) -> int:
+        host = await world.open_node("a", boot=boot)
+        await world.run(1)
+        life = host.life
+        assert life is not None
+        world.crash(host)
+        await world.run(1)
+        return len(life.tasks)
+
+    assert simulated(main) == 0
+
+
 def test_sim_23_closing_is_not_crashing() -> None:
     async def main(world: World) -> None:
         host = await world.open_node("a", boot=careful)
