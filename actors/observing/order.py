@@ -5,12 +5,14 @@ sorted.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Final
+
+import attrs
 
 from enfilade.actors.messages.safe_text import safe_str
 
-__all__ = ["Key", "SortedKeys", "key_of"]
+__all__ = ["Key", "Order", "SortedKeys"]
 
 Key = tuple[int, Any, int]
 """The kind of a value, the value, and the place of the row among those that are equal."""
@@ -19,34 +21,46 @@ BLOCK: Final = 512
 """How many keys a block has; one with twice as many is divided."""
 
 
-def key_of(value: Any, place: int, sign: int) -> Key:
-    """The key of a row: numbers first, then texts, then nothing. With a `sign` of -1 the largest value comes
-    first; among equals the row of the least `place`, in both directions.
+@attrs.frozen
+class Order:
+    """An order of rows: numbers first, then texts, then nothing; among equals the row of the least place.
+
+    Keys of a descending order are compared the other way round, so that texts can be keys as they are.
+
+    Attributes:
+        descending: whether the largest value comes first.
     """
-    if value is None or isinstance(value, dict | list):
-        return (2, 0, place)
-    if isinstance(value, int | float):
-        return (0, sign * value, place)
-    text = value if isinstance(value, str) else safe_str(value)
-    return (1, _Backwards(text) if sign < 0 else text, place)
 
+    descending: bool
 
-class _Backwards(str):
-    """A text that is sorted in the other direction."""
+    def key(self, value: Any, place: int) -> Key:
+        """The key of a row."""
+        if value is None or isinstance(value, dict | list):
+            kind, value = 2, 0
+        elif isinstance(value, int | float):
+            kind = 0
+        else:
+            kind, value = 1, value if isinstance(value, str) else safe_str(value)
+        return (-kind, value, -place) if self.descending else (kind, value, place)
 
-    __slots__ = ()
+    def place(self, key: Key) -> int:
+        """The place that a key was made of."""
+        return -key[2] if self.descending else key[2]
 
-    def __lt__(self, other: str) -> bool:
-        return str.__gt__(self, other)
+    def is_after(self, key: Key, other: Key) -> bool:
+        """Tell whether the row of `key` comes after that of `other`."""
+        return key < other if self.descending else key > other
 
-    def __gt__(self, other: str) -> bool:
-        return str.__lt__(self, other)
+    def sorted(self, keys: Iterable[Key]) -> list[Key]:
+        """Keys in this order."""
+        return sorted(keys, reverse=self.descending)
 
 
 class SortedKeys:
-    """Keys in order, in blocks, so that one is added or removed without moving all others."""
+    """Keys in an order, in blocks, so that one is added or removed without moving all others."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: Order) -> None:
+        self._is_reversed = order.descending
         self._blocks: list[list[Key]] = []
         self._lasts: list[Key] = []
         self._count = 0
@@ -81,12 +95,20 @@ class SortedKeys:
         else:
             del self._blocks[at], self._lasts[at]
 
-    def between(self, first: int, last: int) -> Iterator[Key]:
+    def between(self, first: int, last: int) -> list[Key]:
         """The keys from place `first` up to place `last`, which is not included."""
+        first, last = max(0, first), min(last, self._count)
+        if self._is_reversed:
+            return self._rising(self._count - last, self._count - first)[::-1]
+        return self._rising(first, last)
+
+    def _rising(self, first: int, last: int) -> list[Key]:
+        keys: list[Key] = []
         for block in self._blocks:
             if last <= 0:
-                return
+                break
             if first < len(block):
-                yield from block[max(0, first) : last]
+                keys += block[max(0, first) : last]
             first -= len(block)
             last -= len(block)
+        return keys

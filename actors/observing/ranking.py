@@ -21,7 +21,7 @@ from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.observing.columns import COUNTED
 from enfilade.actors.observing.matching import Match
-from enfilade.actors.observing.order import Key, SortedKeys, key_of
+from enfilade.actors.observing.order import Key, Order, SortedKeys
 from enfilade.actors.observing.rows import value_of
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Ranking(Listener):
         counts: tells those columns that are counted.
 
     Attributes:
+        order: how they are compared.
         users: how many pictures use it.
         looked: how many processes it has looked at so far.
     """
@@ -62,9 +63,9 @@ class Ranking(Listener):
         self._node = node
         self._match = Match(match)
         self._column = column
-        self._sign = -1 if column is not None and descending else 1
         self._counts = counts
-        self._sorted = SortedKeys()
+        self.order = Order(descending)
+        self._sorted = SortedKeys(self.order)
         self._keys: dict[int, Key] = {}
         self._noted: dict[int, None] = {}
         self._lively: dict[int, None] = {}
@@ -76,10 +77,6 @@ class Ranking(Listener):
 
     def __len__(self) -> int:
         return len(self._keys)
-
-    def key_of(self, value: Any, serial: int) -> Key:
-        """The key of a row with that value in the column of the order."""
-        return key_of(value, serial, self._sign)
 
     # What is noted.
 
@@ -165,7 +162,7 @@ class Ranking(Listener):
         if not self._match.is_open and not self._match(partial(self._value, process)):
             return None
         column = self._column
-        return self.key_of(None if column is None else self._value(process, column), serial)
+        return self.order.key(None if column is None else self._value(process, column), serial)
 
     def _value(self, process: Process, column: str) -> Any:
         return self._counts.value(process, column) if column in COUNTED else value_of(process, column)
@@ -173,23 +170,24 @@ class Ranking(Listener):
     # What is shown.
 
     def keys(self, first: int, last: int) -> list[Key]:
-        """The keys from place `first` up to place `last`, which is not included. Each ends with a serial."""
-        return list(self._sorted.between(first, last))
+        """The keys from place `first` up to place `last`, which is not included. Their places are serials."""
+        return self._sorted.between(first, last)
 
 
 class Roll:
-    """The processes of a node in the order in which they have started. Nothing is kept of them."""
+    """The processes of a node in the order in which they have started. Nothing is kept of them.
+
+    Attributes:
+        order: see `Ranking`.
+    """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._serials: list[int] = []
+        self.order = Order(False)
 
     def __len__(self) -> int:
         return len(self._node.processes)
-
-    def key_of(self, value: Any, serial: int) -> Key:
-        """The key of a row."""
-        return key_of(None, serial, 1)
 
     async def refresh(self, walker: Walker, budget: float, interval: float) -> None:
         """See `Ranking.refresh`."""
@@ -197,7 +195,7 @@ class Roll:
 
     def keys(self, first: int, last: int) -> list[Key]:
         """See `Ranking.keys`."""
-        return [key_of(None, serial, 1) for serial in self._serials[first:last]]
+        return [self.order.key(None, serial) for serial in self._serials[first:last]]
 
 
 class Rankings:

@@ -315,15 +315,15 @@ def check_view(view: object, rights: Collection[str], shown: Container[type]) ->
     if type(view) is TreeView:
         _check(view.root is None or type(view.root) is int, "root", "a serial", view.root)
         _check_all("open", view.open, int, LIMITS["open"])
-        _check_number("depth", view.depth, 1, LIMITS["depth"])
-        _check_number("count", view.count, 1, LIMITS["count"])
+        _check_count("depth", view.depth, 1, LIMITS["depth"])
+        _check_count("count", view.count, 1, LIMITS["count"])
         return attrs.evolve(view, open=tuple(view.open))
     if type(view) in (ProcessView, StateView):
         _check(_is_process(view.process), "process", "a serial or a name", view.process)  # type: ignore[attr-defined]
         return view  # type: ignore[return-value]
     if type(view) is EventView:
         _check_all("kinds", view.kinds, str, 100)
-        _check_number("since", view.since, 0, 2**63)
+        _check_count("since", view.since, 0, 2**63)
         try:
             kinds_of(tuple(view.kinds))
         except ValueError as error:
@@ -354,8 +354,8 @@ def _check_table(view: TableView) -> None:
     _check(not unknown, "columns and sort", f"fields among {', '.join(columns)}", unknown)
     _check(type(view.descending) is bool, "descending", "a boolean", view.descending)
     _check_match(view.match)
-    _check_number("first", view.first, 0, 2**40)
-    _check_number("count", view.count, 1, LIMITS["count"])
+    _check_count("first", view.first, 0, 2**40)
+    _check_count("count", view.count, 1, LIMITS["count"])
     _check_number("grave", view.grave, 0, 60)
     is_serial = view.supervisor is None or type(view.supervisor) is int
     _check(is_serial, "supervisor", "a serial", view.supervisor)
@@ -369,7 +369,7 @@ def _checked_trace(view: TraceView) -> TraceView:
     for field in ("sends", "contents"):
         _check(type(getattr(view, field)) is bool, field, "a boolean", getattr(view, field))
     _check_match(view.match)
-    _check_number("count", view.count, 1, LIMITS["trace_entries"])
+    _check_count("count", view.count, 1, LIMITS["trace_entries"])
     _check_number("seconds", view.seconds, 0.01, LIMITS["trace_seconds"])
     _check_number("rate", view.rate, 1, LIMITS["trace_rate"])
     return attrs.evolve(view, processes=tuple(given))
@@ -390,6 +390,11 @@ def _check_match(match: object) -> None:
 def _check_all(field: str, given: object, kind: type, most: float) -> None:
     is_fine = isinstance(given, list | tuple) and len(given) <= most and all(type(x) is kind for x in given)
     _check(is_fine, field, f"at most {most:g} of {kind.__name__}", given)
+
+
+def _check_count(field: str, given: object, least: float, most: float) -> None:
+    is_count = type(given) is int and least <= given <= most
+    _check(is_count, field, f"{least:g} to {most:g}", given)
 
 
 def _check_number(field: str, given: object, least: float, most: float) -> None:

@@ -20,7 +20,7 @@ from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.observing.matching import Match
 from enfilade.actors.observing.node_numbers import SUMMED, add_to_sums
-from enfilade.actors.observing.order import Key, key_of
+from enfilade.actors.observing.order import Key, Order
 from enfilade.actors.observing.rows import row_of_ended
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Walker:
     async def _window(self, table: Table, view: TableView, budget: float) -> Window:
         match = Match(view.match)
         column = view.sort
-        sign = -1 if column is not None and view.descending else 1
+        order = Order(view.descending and column is not None)
         total = matched = 0
         runs: list[list[_Found]] = [[]]
         async for item in self.each(table.items(), budget):
@@ -157,13 +157,13 @@ class Walker:
             if not (match.is_open or match(item.get)):
                 continue
             matched += 1
-            key = key_of(None if column is None else item.get(column), matched, sign)
+            key = order.key(None if column is None else item.get(column), matched)
             runs[-1].append(_Found(key, item))
             if len(runs[-1]) == RUN:
-                runs[-1].sort(key=_key)
+                runs[-1].sort(key=_key, reverse=order.descending)
                 runs.append([])
-        runs[-1].sort(key=_key)
-        merged = heapq.merge(*runs, key=_key)
+        runs[-1].sort(key=_key, reverse=order.descending)
+        merged = heapq.merge(*runs, key=_key, reverse=order.descending)
         chosen: list[Any] = []
         async for number, found in self.each(_first(merged, view.first + view.count), budget):
             if number >= view.first:

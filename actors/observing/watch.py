@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import trio
+
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 TICK: Final = "enfilade.observe.tick"
+
+PATIENCE: Final = 0.05
+"""Seconds after which a picture that takes long is given up, if another one is wanted, or none."""
 
 
 class Watch(Actor):
@@ -129,9 +134,27 @@ class Watch(Actor):
                 self._next(self._scene.interval)
             return
         worked = watching.walker.seconds
+        shot = await self._shot()
+        if shot is None:
+            self._next(0.0)  # after what has come
+        else:
+            self._send(shot, took=watching.walker.seconds - worked, began=now)
+
+    async def _shot(self) -> Shot | None:
+        """Take a picture; None if another view, or the end, has come meanwhile."""
         assert self._picture is not None
-        shot = await self._picture.shot(is_full=self._is_full)
-        self._send(shot, took=watching.walker.seconds - worked, began=now)
+        shot = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave, nursery.cancel_scope)
+            shot = await self._picture.shot(is_full=self._is_full)
+            nursery.cancel_scope.cancel()
+        return shot
+
+    async def _leave(self, scope: trio.CancelScope) -> None:
+        """Cancel `scope` when a message waits. It is no acknowledgement: the next picture follows that."""
+        while not self.process.queue:  # noqa: ASYNC110 (which has no event)
+            await trio.sleep(PATIENCE)
+        scope.cancel()
 
     def _send(self, shot: Shot, *, took: float, began: float) -> None:
         is_full, self._is_full = self._is_full or shot.is_new, False

@@ -10,7 +10,6 @@ import attrs
 
 from enfilade.actors.observing.columns import COUNTED, KEYS, PROCESS_COLUMNS
 from enfilade.actors.observing.matching import Match
-from enfilade.actors.observing.order import Key
 from enfilade.actors.observing.rows import row_of
 from enfilade.actors.observing.shots import Changes, Picture, Scene, Shot
 from enfilade.actors.observing.tables import table_of
@@ -119,26 +118,26 @@ class ProcessWindow(WindowPicture):
                 if self._match.is_open or self._match(row.get):
                     buried[row["serial"]] = row
             rows = []
-            async for key in watching.walker.each(self._keys(buried), budget):
-                row = buried.get(key[2]) or self._row(key[2])
+            async for serial in watching.walker.each(self._serials(buried), budget):
+                row = buried.get(serial) or self._row(serial)
                 if row is not None:
                     rows.append(row)
         total = len(watching.node.processes) + len(ended)
         return Window(total, len(self._ranking) + len(buried), rows)
 
-    def _keys(self, buried: Mapping[int, Row]) -> list[Key]:
-        """The keys of the rows of the window: those of the living, and those of the ended among them."""
+    def _serials(self, buried: Mapping[int, Row]) -> list[int]:
+        """The serials of the window, in order: those of the living, and those of the ended among them."""
         ranking, column, first, count = self._ranking, self.view.sort, self.view.first, self.view.count
+        order = ranking.order
         ended = [
-            ranking.key_of(None if column is None else row.get(column), serial)
-            for serial, row in buried.items()
+            order.key(None if column is None else row.get(column), serial) for serial, row in buried.items()
         ]
         start = min(len(ranking), max(0, first - len(ended)))
         edge = ranking.keys(start - 1, start) if start else []
-        after = [key for key in ended if not edge or key > edge[0]]
-        living = [key for key in ranking.keys(start, first + count) if key[2] not in buried]
+        after = [key for key in ended if not edge or order.is_after(key, edge[0])]
+        living = [key for key in ranking.keys(start, first + count) if order.place(key) not in buried]
         place = first - start - (len(ended) - len(after))
-        return sorted(living + after)[place : place + count]
+        return [order.place(key) for key in order.sorted(living + after)[place : place + count]]
 
     def _row(self, serial: int) -> Row | None:
         process = self.scene.watching.node.processes.get(serial)

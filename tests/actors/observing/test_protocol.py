@@ -8,13 +8,25 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Node, NoProcess, Process, Refused, Supervisor, open_node, system
+from enfilade.actors import (
+    Actor,
+    Child,
+    DynamicSupervisor,
+    Node,
+    NoProcess,
+    Process,
+    Refused,
+    Supervisor,
+    open_node,
+    system,
+)
 from enfilade.actors.observing.client import Client, States
 from enfilade.actors.observing.desk import Desk
 from enfilade.actors.observing.views import (
     EventView,
     NodeView,
     ProcessView,
+    ReplicaView,
     TableView,
     TreeView,
     Update,
@@ -210,6 +222,66 @@ async def test_events_are_kept_for_those_who_come_late(autojump_clock: MockClock
         numbers = [event["number"] for event in again]
         assert numbers == sorted(numbers)
         assert numbers[0] > last
+
+
+async def test_obs_23_events_go_on_after_a_reconnect(autojump_clock: MockClock) -> None:
+    """From the number that was seen last; what is no longer kept is counted as missed."""
+    kinds = ("child.*",)
+    async with observed() as (bank, eye):
+        parent = await bank.spawn(DynamicSupervisor)
+
+        async def start(count: int) -> None:
+            for _ in range(count):
+                await parent.call(DynamicSupervisor.start_child, Child(Till))
+
+        async def seen(since: int) -> tuple[list[int], int]:
+            async with client(eye).watch(EventView(kinds, since=since)) as states:
+                numbers: list[int] = []
+                missed = 0
+                while True:
+                    state = await next_of(states)
+                    missed += state.update.missed
+                    if not state.events:
+                        return numbers, missed
+                    numbers += [event["number"] for event in state.events]
+
+        await start(3)
+        last = (await seen(0))[0][-1]
+        eye.distribution.disconnect("bank@local")
+        await start(5)
+        await eye.connect("/bank")
+        numbers, missed = await seen(last)
+        assert (len(numbers), missed) == (5, 0)
+        assert numbers == sorted(numbers)
+        assert numbers[0] > last
+        before = bank.observation.number
+        await start(1_100)
+        numbers, missed = await seen(before)
+        assert len(numbers) == 1_024
+        assert missed == numbers[0] - before - 1 == 1_100 - 1_024
+
+
+async def test_obs_27_a_slow_link_gets_a_replica_piece_by_piece(autojump_clock: MockClock) -> None:
+    """Pieces that need a second each on their way: one is under way at a time, and others are answered."""
+    async with observed() as (bank, eye), eye.mailbox() as me:
+        refs = [bank.spawn_soon(Till) for _ in range(2_000)]
+        await wait_all_tasks_blocked()
+        watch: Any = await eye.remote(OBSERVE, "bank@local").call(Desk.watch, me.ref, ReplicaView())
+        rows: dict[int, Any] = {}
+        pieces = []
+        while "end" not in pieces:
+            update = await me.receive(Update)
+            await trio.sleep(1)  # what 64 KiB/s make of a piece
+            assert not me.queue
+            began = trio.current_time()
+            assert await bank.named(OBSERVE).call(Desk.hello)
+            assert trio.current_time() == began
+            pieces.append(update.data["piece"])
+            rows.update({row["serial"]: row for row in update.data.get("rows", ())})
+            assert len(update.data.get("rows", ())) <= 512
+            watch.cast(Watch.ack, update.number)
+        assert len(pieces) >= 5
+        assert rows.keys() >= {ref.serial for ref in refs}
 
 
 async def test_a_watch_ends_with_its_observer(autojump_clock: MockClock) -> None:

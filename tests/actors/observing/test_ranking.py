@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, Node, Ref, system
 from enfilade.actors.observing.client import Client
-from enfilade.actors.observing.order import Key, SortedKeys, key_of
+from enfilade.actors.observing.order import Key, Order, SortedKeys
 from enfilade.actors.observing.ranking import SWEPT, Ranking
 from enfilade.actors.observing.views import TableView
 from tests.actors.observing.pair import observed
@@ -51,30 +51,32 @@ numbers = st.integers(-5, 5) | st.floats(-5, 5)
 values = st.none() | numbers | st.text("ab", max_size=3)
 
 
-@given(st.lists(st.tuples(values, st.integers(0, 20), st.booleans()), max_size=60), st.sampled_from([1, -1]))
-def test_keys_are_kept_in_order(script: list[tuple[Any, int, bool]], sign: int) -> None:
-    kept, truth = SortedKeys(), dict[int, Key]()
+@given(st.lists(st.tuples(values, st.integers(0, 20), st.booleans()), max_size=60), st.booleans())
+def test_keys_are_kept_in_order(script: list[tuple[Any, int, bool]], descending: bool) -> None:
+    order = Order(descending)
+    kept, truth = SortedKeys(order), dict[int, Key]()
     for value, place, stays in script:
         if place in truth:
             kept.remove(truth.pop(place))
         if stays:
-            kept.add(truth.setdefault(place, key_of(value, place, sign)))
-        assert list(kept.between(0, 100)) == sorted(truth.values())
+            kept.add(truth.setdefault(place, order.key(value, place)))
+        assert kept.between(0, 100) == order.sorted(truth.values())
         assert len(kept) == len(truth)
 
 
 @settings(max_examples=10)
 @given(st.integers(0, 100), st.integers(0, 1_600))
 def test_blocks_are_divided_and_given_up(seed: int, first: int) -> None:
-    chance, kept = random.Random(seed), SortedKeys()
-    keys = [key_of(chance.randrange(1_000), place, 1) for place in range(1_600)]
+    order = Order(seed % 2 == 0)
+    chance, kept = random.Random(seed), SortedKeys(order)
+    keys = [order.key(chance.randrange(1_000), place) for place in range(1_600)]
     for key in keys:
         kept.add(key)
-    ordered = sorted(keys)
-    assert list(kept.between(first, first + 50)) == ordered[first : first + 50]
+    ordered = order.sorted(keys)
+    assert kept.between(first, first + 50) == ordered[first : first + 50]
     for key in ordered[:1_400]:
         kept.remove(key)
-    assert list(kept.between(0, 1_600)) == ordered[1_400:]
+    assert kept.between(0, 1_600) == ordered[1_400:]
 
 
 async def test_a_ranking_looks_at_those_of_which_something_was_noted(autojump_clock: MockClock) -> None:
