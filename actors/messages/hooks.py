@@ -27,6 +27,7 @@ from enfilade.actors.messages.reasons import Reason
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.messages.request import Request
     from enfilade.actors.processes.process import Process
 
 __all__ = ["Hooks", "Listener", "call"]
@@ -74,6 +75,21 @@ class Listener:
 
     def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """`message` did not reach `ref`."""
+
+    def call_timed_out(self, request: Request[Any], seconds: float) -> None:
+        """A call has had no reply within `seconds`."""
+
+    def group_joined(self, scope: str, group: Hashable, ref: Ref[Any]) -> None:
+        """A process of this node has joined a group."""
+
+    def group_left(self, scope: str, group: Hashable, ref: Ref[Any]) -> None:
+        """A process of this node has left a group, or has ended."""
+
+    def pool_discarded(self, pool: Process, job: Any) -> None:
+        """A pool has discarded a job, which it had no room for or which nobody waits for any more."""
+
+    def worker_lost(self, name: str, reason: Reason) -> None:
+        """The OS process of a worker has ended, or its connection, though nobody has asked for that."""
 
     def child_started(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
@@ -160,6 +176,11 @@ class Hooks:
     name_released: tuple[Callable[[Process, str], None], ...]
     mailbox_overflowed: tuple[Callable[[Process], None], ...]
     message_dead: tuple[Callable[[Any, Ref[Any], Reason], None], ...]
+    call_timed_out: tuple[Callable[[Request[Any], float], None], ...]
+    group_joined: tuple[Callable[[str, Hashable, Ref[Any]], None], ...]
+    group_left: tuple[Callable[[str, Hashable, Ref[Any]], None], ...]
+    pool_discarded: tuple[Callable[[Process, Any], None], ...]
+    worker_lost: tuple[Callable[[str, Reason], None], ...]
     child_started: tuple[Callable[[Process, Hashable, Ref[Any], int], None], ...]
     child_restarted: tuple[Callable[[Process, Hashable, Ref[Any], Ref[Any], Reason, int], None], ...]
     child_terminated: tuple[Callable[[Process, Hashable, Ref[Any], Reason, bool], None], ...]

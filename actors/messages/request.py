@@ -21,6 +21,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallTimeout, ImproperError, NoProcess, ProcessDied
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, trap_for
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
 from enfilade.actors.messages.safe_text import safe_str
@@ -171,6 +172,10 @@ class Request(signals.Call, Generic[R]):
                     lane.discard(self)
                 if gives_up:
                     self._give_up(seconds)
+            if self.value is GIVEN_UP or not self.settled:
+                hooks = self.node.hooks
+                if hooks.call_timed_out:
+                    call(hooks.call_timed_out, self, seconds)
             if not self.settled:
                 raise CallTimeout(self.target, seconds)
         if self.error is not None:

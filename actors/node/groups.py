@@ -17,6 +17,7 @@ import attrs
 
 from enfilade.actors.messages.errors import NoProcess, NotJoined
 from enfilade.actors.messages.guarded import guarded
+from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
@@ -70,8 +71,9 @@ class GroupScope:
         listener: told of each local change `(event)`: the node link's way to pass it on.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hooks: Hooks) -> None:
         self.name = name
+        self._hooks = hooks
         self.listener: Callable[[Joined | Left], None] | None = None
         self._local: dict[Hashable, list[Ref[Any]]] = {}
         self._remote: dict[str, dict[Hashable, list[Ref[Any]]]] = {}
@@ -228,8 +230,14 @@ class GroupScope:
         for monitor in list(self._monitors):
             if monitor.group is None or monitor.group == event.group:
                 _tell(monitor.watcher, event)
-        if local and self.listener is not None:
+        if not local:
+            return
+        if self.listener is not None:
             self.listener(event)
+        told = self._hooks.group_joined if type(event) is Joined else self._hooks.group_left
+        if told:
+            for ref in event.refs:
+                call(told, self.name, event.group, ref)
 
 
 def _checked(watcher: Ref[Any]) -> Ref[Any]:
@@ -254,7 +262,8 @@ class Groups:
         by_name: the scopes that have been used, by name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
         self.by_name: dict[str, GroupScope] = {}
         self._listener: Callable[[Joined | Left], None] | None = None
 
@@ -278,7 +287,7 @@ class Groups:
             raise TypeError(f"the name of a scope must be a string, got {safe_repr(name)}")
         found = self.by_name.get(name)
         if found is None:
-            found = self.by_name[name] = GroupScope(name)
+            found = self.by_name[name] = GroupScope(name, self._hooks)
             found.listener = self._listener
         return found
 

@@ -111,7 +111,7 @@ class Node(ObservedNode):
         self.request_type: type[Request[Any]] = CheckedRequest if config.debug else Request
         self.child_events = ChildEvents(self.dead_letters)
         self.registry = Names()
-        self.groups = Groups()
+        self.groups = Groups(self.hooks)
         self.ref: Ref[Any] = NodeRef(self)
         self.root: Ref[Any] | None = None
         self.processes: dict[int, Process] = {}

@@ -11,13 +11,16 @@ import attrs
 
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
-from enfilade.actors.observing.events import Event, Failure, Why
+from enfilade.actors.observing.events import Event, Failure
+from enfilade.actors.observing.whys import Why
 
 __all__ = ["event_shown"]
 
 SECRET: Final = {
     "process.crashed": ("state",),
     "process.refused": ("error",),
+    "guest.trapped": ("text",),
+    "guest.limited": ("text",),
     "process.unkillable": ("stack",),
     "handler.detached": ("error",),
 }

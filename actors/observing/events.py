@@ -14,22 +14,12 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-from enfilade.actors.messages.reasons import (
-    KILL,
-    KILLED,
-    NO_CONNECTION,
-    NO_PROCESS,
-    NORMAL,
-    TIMEOUT,
-    Reason,
-)
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_str, shown_name
-from enfilade.actors.observing.light_ref import light
+from enfilade.actors.observing.whys import Why
 
 __all__ = [
-    "EMPTY",
     "KINDS",
+    "CallTimedOut",
     "ChildRemoved",
     "ChildRestarted",
     "ChildStartFailed",
@@ -39,6 +29,10 @@ __all__ = [
     "Event",
     "Failure",
     "Frame",
+    "GroupJoined",
+    "GroupLeft",
+    "GuestLimited",
+    "GuestTrapped",
     "HandlerDetached",
     "LoopHeld",
     "MailboxOverflowed",
@@ -53,6 +47,7 @@ __all__ = [
     "NodeStopping",
     "ObservationChanged",
     "OperatorActed",
+    "PoolDiscarded",
     "ProcessCrashed",
     "ProcessDeadlock",
     "ProcessEnded",
@@ -61,47 +56,8 @@ __all__ = [
     "ProcessStarted",
     "ProcessUnkillable",
     "SupervisorGaveUp",
-    "Why",
-    "why",
+    "WorkerLost",
 ]
-
-LARGEST_TEXT: Final = 2_000
-"""Characters of the text of a reason."""
-
-
-@attrs.frozen
-class Why:
-    """An exit reason without what it holds.
-
-    Attributes:
-        type: the kind of reason, such as "Crashed"; for one that a program made, the name of its class.
-        text: what it says.
-        is_normal: true for the three kinds of a normal end.
-        by: the process that asked for the end; None.
-    """
-
-    type: str
-    text: str
-    is_normal: bool
-    by: Ref[Any] | None = None
-
-    def __str__(self) -> str:
-        return self.text
-
-
-EMPTY: Final[dict[type[Reason], tuple[str, str, bool]]] = {
-    type(reason): (shown_name(type(reason)), safe_str(reason), reason.is_normal)
-    for reason in (NORMAL, KILL, KILLED, NO_PROCESS, NO_CONNECTION, TIMEOUT)
-}
-"""What is said of the reasons that hold nothing."""
-
-
-def why(reason: Reason) -> Why:
-    """The record of a reason. Never raises."""
-    kind = type(reason)
-    if type(kind) is type and kind in EMPTY:  # another metaclass may make classes that cannot be looked up
-        return Why(*EMPTY[kind], light(reason.by))
-    return Why(shown_name(kind), safe_str(reason, LARGEST_TEXT), reason.is_normal, light(reason.by))
 
 
 @attrs.frozen
@@ -401,6 +357,99 @@ class DeadLetterEvent(Event):
     ref: Ref[Any]
     reason: Why
     message: str
+
+
+@attrs.frozen
+class CallTimedOut(Event):
+    """A call has had no reply in time.
+
+    Attributes:
+        caller: who has called; None for plain code.
+        method: what; None for a request that is no method.
+    """
+
+    kind: ClassVar[str] = "call.timed_out"
+
+    caller: Ref[Any] | None
+    target: Ref[Any]
+    method: str | None
+    seconds: float
+
+
+# Groups, pools, guests, workers.
+
+
+@attrs.frozen
+class GroupJoined(Event):
+    """A process of the node has joined a group of a scope."""
+
+    kind: ClassVar[str] = "group.joined"
+
+    scope: str
+    group: str
+    ref: Ref[Any]
+
+
+@attrs.frozen
+class GroupLeft(Event):
+    """A process of the node has left a group of a scope, or has ended."""
+
+    kind: ClassVar[str] = "group.left"
+
+    scope: str
+    group: str
+    ref: Ref[Any]
+
+
+@attrs.frozen
+class PoolDiscarded(Event):
+    """A pool had no room for a job, or nobody waits for it any more; `job` is its type."""
+
+    kind: ClassVar[str] = "pool.discarded"
+
+    ref: Ref[Any]
+    job: str
+
+
+@attrs.frozen
+class GuestTrapped(Event):
+    """A guest was cut short by a trap.
+
+    Attributes:
+        ref: the guest.
+        trap: the kind of trap.
+        text: what there is to say beyond that.
+        backtrace: its frames, the innermost first.
+    """
+
+    kind: ClassVar[str] = "guest.trapped"
+
+    ref: Ref[Any]
+    trap: str
+    text: str
+    backtrace: tuple[str, ...]
+
+
+@attrs.frozen
+class GuestLimited(Event):
+    """A guest was cut short because it has reached a limit; fields as of `GuestTrapped`."""
+
+    kind: ClassVar[str] = "guest.limited"
+
+    ref: Ref[Any]
+    trap: str
+    text: str
+    backtrace: tuple[str, ...]
+
+
+@attrs.frozen
+class WorkerLost(Event):
+    """The OS process of the worker of that name has ended, or its connection, unasked."""
+
+    kind: ClassVar[str] = "worker.lost"
+
+    worker: str
+    reason: Why
 
 
 # Nodes.

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing import events
 from enfilade.actors.observing.counting import Counts
 from enfilade.actors.observing.crashes import failure_of, message_shown, state_shown
-from enfilade.actors.observing.events import Event, ProcessCrashed, why
+from enfilade.actors.observing.ears import ON_DEMAND, Rare
+from enfilade.actors.observing.events import Event, ProcessCrashed
 from enfilade.actors.observing.light_ref import light
 from enfilade.actors.observing.log_lines import LogLines
-from enfilade.actors.observing.notes import Note, note_of, note_of_reason, read
+from enfilade.actors.observing.notes import Note, read
 from enfilade.actors.observing.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
+from enfilade.actors.observing.whys import why
 from enfilade.actors.patterns.events import HandlerExists
 from enfilade.actors.processes.identity import identity_of
 from enfilade.actors.processes.local_ref import process_of
@@ -41,12 +42,6 @@ __all__ = ["Observation"]
 TIMELINE: Final = 1_024
 CRASHES: Final = 256
 """How many events of supervisors and node links, and how many crash reports, are kept."""
-
-RESTARTING: Final = 1_024
-"""How many children may be between two incarnations for the next one to say how long that took."""
-
-OVERFLOWING: Final = 1_024
-"""How many mailboxes may overflow within a second and be told apart."""
 
 
 LARGEST_NAME: Final = 200
@@ -73,13 +68,7 @@ class Observation:
         self._crashes: deque[ProcessCrashed] = deque(maxlen=CRASHES)
         self._sinks: dict[str, tuple[Sink, ...]] = {}
         self._handlers: dict[Hashable, Handler] = {}
-        self._on_demand: list[tuple[Listener, frozenset[str]]] = [
-            (_Lives(self), frozenset({"process.started", "process.ended"})),
-            (_Names(self), frozenset({"name.registered", "name.released"})),
-            (_Messages(self), frozenset({"message.dead"})),
-            (_Mailboxes(self), frozenset({"mailbox.overflowed"})),
-            (_Troubles(self), frozenset({"process.slow", "process.refused", "process.deadlock"})),
-        ]
+        self._on_demand = [(ears(self), kinds) for ears, kinds in ON_DEMAND.items()]
         self._listening: set[int] = set()
         self._watching: Watching | None = None
         self._second = -math.inf
@@ -91,7 +80,7 @@ class Observation:
         self.log_lines = LogLines(node.full_name)
         self.started = node.timers.now()
         self.started_at = node.runtime.unix_time()
-        node.hooks.add(_Rare(self))
+        node.hooks.add(Rare(self))
 
     # What is kept.
 
@@ -320,166 +309,3 @@ class Observation:
         self.counts.close()
         for sink in {id(sink): sink for sinks in self._sinks.values() for sink in sinks}.values():
             sink.close()
-
-
-class _Ears(Listener):
-    def __init__(self, observation: Observation) -> None:
-        self._observation = observation
-
-
-class _Rare(_Ears):
-    """Hears what is always noted."""
-
-    def __init__(self, observation: Observation) -> None:
-        super().__init__(observation)
-        self._ended: dict[Ref[Any], tuple[float, Any, Any]] = {}
-        self._now = observation.now
-
-    def child_started(
-        self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
-    ) -> None:
-        place = note_of(supervisor.ref), child_id, note_of(ref)
-        self._observation.keep(events.ChildStarted, self._now(), *place, restart_number)
-
-    def child_restarted(
-        self,
-        supervisor: Process,
-        child_id: Hashable,
-        old: Ref[Any],
-        ref: Ref[Any],
-        reason: Reason,
-        in_period: int,
-    ) -> None:
-        now = self._now()
-        seconds: float | None
-        ended = self._ended.pop(old, None)
-        if ended is None:
-            seconds, shown, former = None, note_of_reason(reason), note_of(old)
-        else:
-            since, shown, former = ended
-            seconds = now - since
-        intensity = supervisor.body.strategy.children.flags.intensity
-        place = note_of(supervisor.ref), child_id, former, note_of(ref)
-        self._observation.keep(events.ChildRestarted, now, *place, shown, seconds, in_period, intensity)
-
-    def child_terminated(
-        self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
-    ) -> None:
-        now, shown, former = self._now(), note_of_reason(reason), note_of(ref)
-        if will_restart:
-            if len(self._ended) >= RESTARTING:
-                del self._ended[next(iter(self._ended))]
-            self._ended[ref] = now, shown, former
-        place = note_of(supervisor.ref), child_id, former
-        self._observation.keep(events.ChildTerminated, now, *place, shown, will_restart)
-
-    def child_start_failed(
-        self, supervisor: Process, child_id: Hashable, reason: Reason, next_in: float | None
-    ) -> None:
-        place = note_of(supervisor.ref), child_id
-        shown = note_of_reason(reason)
-        self._observation.keep(events.ChildStartFailed, self._now(), *place, shown, next_in)
-
-    def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
-        self._observation.keep(events.ChildRemoved, self._now(), note_of(supervisor.ref), child_id)
-
-    def supervisor_gave_up(
-        self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
-    ) -> None:
-        place = note_of(supervisor.ref), child_id
-        shown = note_of_reason(reason)
-        self._observation.keep(events.SupervisorGaveUp, self._now(), *place, shown, restarts, period)
-
-    def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
-        if error is not None or process.exit_signal is None:  # otherwise it is the doing of a signal
-            self._observation.crashed(process, reason, error)
-
-    def process_unkillable(self, ref: Ref[Any], frames: str) -> None:
-        self._observation.emit(events.ProcessUnkillable, ref, frames)
-
-    def loop_held(self, ref: Ref[Any] | None, place: str, seconds: float) -> None:
-        self._observation.keep(events.LoopHeld, self._now(), note_of(ref), place, seconds)
-
-    def node_up(self, peer: str) -> None:
-        self._observation.keep(events.NodeLinkUp, self._now(), peer)
-
-    def node_down(self, peer: str, reason: str) -> None:
-        self._observation.keep(events.NodeLinkDown, self._now(), peer, safe_str(reason))
-
-    def node_refused(self, reason: str) -> None:
-        self._observation.keep(events.NodeRefused, self._now(), safe_str(reason))
-
-    def node_stopping(self) -> None:
-        self._observation.emit(events.NodeStopping)
-
-    def node_stopped(self) -> None:
-        self._observation.emit(events.NodeStopped)
-        self._observation.close()
-
-
-class _Lives(_Ears):
-    """Hears of ordinary starts and ends."""
-
-    def process_started(self, process: Process) -> None:
-        who = identity_of(process)
-        fields = (who.ref, who.actor, who.parent, who.name, who.label)
-        self._observation.emit(events.ProcessStarted, *fields)
-
-    def process_ended(self, process: Process, reason: Reason) -> None:
-        who = identity_of(process)
-        fields = (who.ref, who.actor, who.parent, who.name, who.label)
-        self._observation.emit(events.ProcessEnded, *fields, why(reason))
-
-
-class _Names(_Ears):
-    """Hears of names."""
-
-    def name_registered(self, process: Process, name: str) -> None:
-        self._observation.emit(events.NameRegistered, name, process.ref)
-
-    def name_released(self, process: Process, name: str) -> None:
-        self._observation.emit(events.NameReleased, name, process.ref)
-
-
-class _Messages(_Ears):
-    """Hears of dead letters."""
-
-    def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
-        self._observation.emit(events.DeadLetterEvent, ref, why(reason), shown_name(type(message)))
-
-
-class _Mailboxes(_Ears):
-    """Hears of messages that find a mailbox full, and tells of each mailbox once a second."""
-
-    def __init__(self, observation: Observation) -> None:
-        super().__init__(observation)
-        self._counts: dict[int, int] = {}
-        self._told: dict[int, float] = {}
-
-    def mailbox_overflowed(self, process: Process) -> None:
-        serial, now = process.serial, self._observation.now()
-        count = self._counts.get(serial, 0) + 1
-        if now - self._told.get(serial, -math.inf) < 1.0:
-            self._counts[serial] = count
-            return
-        if len(self._told) >= OVERFLOWING:
-            self._told.clear()
-            self._counts.clear()
-        self._told[serial] = now
-        self._counts[serial] = 0
-        mailbox = process.mailbox
-        fields = (process.ref, mailbox.overflow, mailbox.capacity, count)
-        self._observation.emit(events.MailboxOverflowed, *fields)
-
-
-class _Troubles(_Ears):
-    """Hears of handlers that are slow, casts that are refused, and calls in a circle."""
-
-    def process_slow(self, ref: Ref[Any], seconds: float) -> None:
-        self._observation.emit(events.ProcessSlow, ref, seconds)
-
-    def process_refused(self, ref: Ref[Any], error: Exception) -> None:
-        self._observation.emit(events.ProcessRefused, ref, safe_str(error))
-
-    def process_deadlock(self, calls: tuple[str, ...]) -> None:
-        self._observation.emit(events.ProcessDeadlock, calls)

@@ -24,6 +24,7 @@ import trio
 
 from enfilade.actors.messages.attempt import attempt, is_interrupt
 from enfilade.actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
@@ -422,7 +423,7 @@ class Pool(Actor):
             return True
         victim = self._take_oldest() if self._discard == "oldest" and self._queued else entry
         self._release_key(victim)
-        self._discarded += 1
+        self._discard_one(victim)
         self._fail(victim, JobDiscarded(victim.job, self._queue_limit))
         return victim is not entry
 
@@ -533,8 +534,16 @@ class Pool(Actor):
         """Drop the oldest jobs whose submitters no longer wait for them."""
         while queue and queue[0].deferred is not None and queue[0].deferred.request.settled:
             self._queued -= 1
-            self._release_key(queue.popleft())
-            self._discarded += 1
+            given_up = queue.popleft()
+            self._release_key(given_up)
+            self._discard_one(given_up)
+
+    def _discard_one(self, entry: _Job) -> None:
+        """Count a job that is not done, and tell of it."""
+        self._discarded += 1
+        hooks = self.process.node.hooks
+        if hooks.pool_discarded:
+            call(hooks.pool_discarded, self.process, entry.job)
 
     def _hold(self, entry: _Job, slot: _Slot) -> None:
         """A job of the common queue found its worker: later ones of its key, queued before, follow it."""

@@ -33,6 +33,7 @@ import trio
 from enfilade.actors.messages.blocks import block
 from enfilade.actors.messages.errors import NotConnected, StartError
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import Custom, Exit, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.peers.events import NodeDown, NodeUp
@@ -165,6 +166,9 @@ class Workers:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_tell_end, process, me.ref)
                 reason = await self._end_of_employment(me, name)
+                hooks = me.node.hooks
+                if hooks.worker_lost and type(reason) is Custom:  # otherwise it was told to end
+                    call(hooks.worker_lost, name, reason)
                 nursery.cancel_scope.cancel()
             raise Exit(reason)
         finally:

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Node, Pool, Process, Refused, Supervisor, Worker
+from enfilade.actors import Actor, Child, Guest, Node, Pool, Process, Refused, Supervisor, Worker
 from enfilade.actors.messages.reasons import KILL
 from enfilade.actors.node.statistics import NodeStatistics
 from enfilade.actors.observing.client import Client, State
@@ -25,7 +25,9 @@ from enfilade.actors.observing.views import (
     TableView,
     View,
 )
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport.policy import CONTROL, Rights
+from tests.actors.counting_guests import GRANTS, exporter
 from tests.actors.observing.pair import observed
 
 RIGHTS = ["observe", "inspect", "trace", "control"]
@@ -120,6 +122,33 @@ async def test_pools_show_their_workers_and_jobs(autojump_clock: MockClock) -> N
         (row,) = await rows_of(eye, "pools")
         assert (row["name"], row["size"], row["busy"], row["waiting"]) == ("clerks", 2, 2, 3)
         assert (row["limit"], row["discarded"], row["routing"]) == (3, 2, "any")
+
+
+async def test_obs_37_guests_show_their_hostcalls_by_name(autojump_clock: MockClock) -> None:
+    """500 requests, each of which it receives and replies to; it waits for the next one."""
+    async with observed(EVERYTHING) as (bank, eye):
+        guest = await bank.spawn(Guest(exporter(b""), capabilities=GRANTS), name="till")
+        view = TableView("guests", sort="hostcalls", match="name = till")
+        async with Client(eye, "bank@local").watch(view) as states:
+            (before,) = (await anext(states)).rows
+            calls = before["hostcalls"]  # it may have begun to wait since the count began
+            for _ in range(500):
+                assert await guest.call(Guest.request, b"next") == b"old"
+            (row,) = (await anext(states)).rows
+        assert row["hostcalls_by_name"] == {
+            "enfilade::actor::receive": calls + 500,
+            "enfilade::actor::reply": 500,
+        }
+        assert row["hostcalls"] == calls + 1_000
+        process = process_of(guest)
+        assert process is not None
+        assert row["memory"] == process.body.execution.instance.memory_size
+        assert row["memory_limit"] >= row["memory"] > 0
+        assert 0 < before["cpu"] < row["cpu"]
+        assert row["state"] == "waiting for enfilade::actor::receive"
+        await trio.sleep(1)
+        (later,) = await rows_of(eye, "guests")
+        assert later["hostcalls"] == 0  # counted anew, from when somebody looks
 
 
 async def test_peers_show_traffic_and_rights(autojump_clock: MockClock) -> None:

@@ -17,6 +17,7 @@ pytest.importorskip("textual")
 from enfilade.actors import Child, Node, Supervisor, system
 from enfilade.actors.cli.observe.command import nodes_behind
 from enfilade.actors.cli.observe.terminal.table import ProcessesPage
+from enfilade.actors.observing.client import State
 from enfilade.actors.observing.dump import dump, written
 from enfilade.transport.policy import Rights
 from tests.actors.cli.observe.shop import Till, connecting, hall, shop, tills, viewer
@@ -121,6 +122,57 @@ def test_a_filter_and_an_order_are_asked_of_the_node() -> None:
             await seen.until("queued must be compared with a number")
 
     run(script)
+
+
+@pytest.mark.parametrize("count", [2_000, pytest.param(100_000, marks=pytest.mark.soak)])
+def test_obs_68_a_table_of_very_many_processes(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end, an order, a filter: each shows the right rows, and an update has at most 500 of them."""
+    longest = 0
+    take = ProcessesPage.take
+
+    async def noted(page: ProcessesPage, state: State) -> None:
+        nonlocal longest
+        longest = max(longest, len(state.rows))
+        await take(page, state)
+
+    monkeypatch.setattr(ProcessesPage, "take", noted)
+    last = f"worker {count - 1:06}"
+
+    async def many(node: Node) -> None:
+        for number in range(count):
+            node.spawn_soon(Till, label=f"worker {number:06}", name=f"w{count - number:06}")
+            if number % 500 == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def script() -> None:
+        async with viewer(connecting(many)) as seen:
+            await seen.press("2")
+            await seen.until("Till")
+            page = seen.app.page
+            assert isinstance(page, ProcessesPage)
+            await seen.press("/")
+            await seen.type("actor = Till")
+            await seen.until(f"of {count:,}")
+            await seen.press("<", "<", "<", "<")
+            assert page.sort == "serial"
+            await seen.press("r")
+            await seen.until("by serial, smallest first")
+            await seen.press("end")
+            text = await seen.until("w000001")
+            assert "w000019" in text
+            await seen.press(">")
+            await seen.until("by name, smallest first")
+            await seen.press("home")
+            text = await seen.until("w000001")
+            assert row(text, "w000001") < row(text, "w000002") < row(text, "w000019")
+            await seen.press("/", "end", *["backspace"] * 20)
+            await seen.type(f"{last[:-1]}?")
+            text = await seen.until("1-10 of 10")
+            assert "w000001" in text
+            assert "w000011" not in text
+
+    run(script)
+    assert 0 < longest <= 500
 
 
 def test_rows_far_away_are_asked_for() -> None:
