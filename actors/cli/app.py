@@ -274,14 +274,18 @@ def dump(
     all_: Annotated[
         bool, typer.Option("--all", help="Show idle processes of a very large node, too.")
     ] = False,
+    stacks: Annotated[
+        Literal["all", "stuck", "none"],
+        typer.Option(help="Which stacks to print: all; those of tasks that wait for no message; none."),
+    ] = "all",
     secret: Secret = None,
 ) -> None:
     """Show what a node is doing, and who waits for whom; or show a saved dump."""
     from enfilade.actors.cli.dump import dump_node, show_dump
 
     if door is not None and door.suffix != ".toml" and door.is_file():
-        raise typer.Exit(show_dump(door))
-    raise typer.Exit(dump_node(door, secret, save=save, everything=all_))
+        raise typer.Exit(show_dump(door, stacks))
+    raise typer.Exit(dump_node(door, secret, save=save, everything=all_, stacks=stacks))
 
 
 @app.command()

@@ -7,24 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import trio
 import typer
 
 from enfilade.actors.cli.files import read_own
-from enfilade.actors.cli.operator import NoAnswer, visit_node
+from enfilade.actors.cli.operator import NoAnswer, one_line, visit_node
 from enfilade.actors.cli.places import place_of, running_place
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.desk import Desk
-from enfilade.actors.observing.dump import read, text_of, written
+from enfilade.actors.observing.client import Client as Watcher
+from enfilade.actors.observing.client import WatchEnded
+from enfilade.actors.observing.dump import Stacks, read, text_of, written
 from enfilade.actors.observing.running_nodes import RunningNode, running_nodes
+from enfilade.actors.observing.views import DumpView
 from enfilade.transport.doors import Client, DoorError, DoorOpenError
-from enfilade.transport.policy import INSPECT
 
 __all__ = ["dump_node", "read_dump", "show_dump"]
 
-SECONDS: Final = 30.0
+SECONDS: Final = 120.0
 """Seconds that a node may take for its dump."""
+
+EVERY: Final = 0.1
+BUDGET: Final = 0.5
+"""Seconds between two pieces of it, and the share of its time that it takes: whoever dumps is in a hurry."""
 
 PATIENCE: Final = 2.0
 """Seconds after which a node that does not answer is asked by a signal."""
@@ -37,7 +43,12 @@ LOOKING: Final = 0.05
 
 
 def dump_node(
-    given: Path | None, secret: Path | None, *, save: Path | None = None, everything: bool = False
+    given: Path | None,
+    secret: Path | None,
+    *,
+    save: Path | None = None,
+    everything: bool = False,
+    stacks: Stacks = "all",
 ) -> int:
     """Print a dump of a node: the diagnosis first. A node that does not answer is asked by a signal.
 
@@ -46,6 +57,7 @@ def dump_node(
         secret: the file of the secret that it asks for; None.
         save: a file to write instead, as lines of JSON.
         everything: whether idle processes have their lines in a very large node, too.
+        stacks: the stacks that are printed.
 
     Returns:
         0.
@@ -56,21 +68,36 @@ def dump_node(
 
     async def visit(node: Node, peer: str) -> list[dict[str, Any]]:
         try:
-            return await node.remote(INSPECT, peer).within(SECONDS).call(Desk.dump, everything)
+            return await _asked(node, peer, everything=everything)
         except (Refused, NoProcess) as error:
             problem = f"node {peer} does not let us inspect it; `[[peer]] inspect = true` does"
             raise Refusal(problem) from error
+        except WatchEnded as error:
+            raise Refusal(f"node {peer} is gone: {one_line(error)}") from error
 
     if given is not None and given.name.isdecimal() and not given.exists():
         node = running_place(given)
         if node.door is None:
-            return _show(_dumped_by_signal(node), save)
+            return _show(_dumped_by_signal(node), save, stacks)
     place = place_of(given, secret)
     try:
         records = visit_node(place.door, place.secret, visit, patience=PATIENCE)
     except NoAnswer as error:
         records = _dumped_by_signal(_behind(place.door, error))
-    return _show(records, save)
+    return _show(records, save, stacks)
+
+
+async def _asked(node: Node, peer: str, *, everything: bool) -> list[dict[str, Any]]:
+    """The records of a dump, which the node makes in steps between its other work."""
+    records: list[dict[str, Any]] = []
+    client = Watcher(node, peer, "inspect")
+    with trio.fail_after(SECONDS):
+        async with client.watch(DumpView(everything), EVERY, BUDGET) as states:
+            async for state in states:
+                records += state.fields["records"]
+                if state.fields["is_last"]:
+                    break
+    return records
 
 
 def _behind(door: Path, silence: NoAnswer) -> RunningNode:
@@ -111,7 +138,7 @@ def _dumped_by_signal(node: RunningNode) -> list[dict[str, Any]]:
     )
 
 
-def _show(records: Sequence[dict[str, Any]], save: Path | None) -> int:
+def _show(records: Sequence[dict[str, Any]], save: Path | None, stacks: Stacks) -> int:
     if save is not None:
         try:
             save.write_bytes(b"".join(written(records)))
@@ -119,7 +146,7 @@ def _show(records: Sequence[dict[str, Any]], save: Path | None) -> int:
             raise Refusal(f"the dump {save} cannot be written: {error.strerror}") from error
         typer.echo(f"{save}: {len(records)} records")
         return 0
-    for line in text_of(records):
+    for line in text_of(records, stacks):
         typer.echo(line)
     return 0
 
@@ -136,8 +163,12 @@ def read_dump(file: Path) -> tuple[list[dict[str, Any]], bool]:
         raise Refusal(f"{file} is not a dump: {error}") from error
 
 
-def show_dump(file: Path) -> int:
+def show_dump(file: Path, stacks: Stacks = "all") -> int:
     """Print a dump that was saved. One that was cut is shown as far as it goes.
+
+    Args:
+        file: the file.
+        stacks: the stacks that are printed.
 
     Returns:
         0.
@@ -146,7 +177,7 @@ def show_dump(file: Path) -> int:
         Refusal: it is not a dump.
     """
     records, is_cut = read_dump(file)
-    for shown in text_of(records):
+    for shown in text_of(records, stacks):
         typer.echo(shown)
     if is_cut:
         typer.echo("the dump was cut here")

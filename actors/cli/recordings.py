@@ -8,7 +8,7 @@ goes.
 import gzip
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +16,11 @@ import attrs
 import msgspec
 
 from enfilade.actors.cli.files import read_own
+from enfilade.actors.cli.operator import one_line
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.safe_text import safe_repr
 
-__all__ = ["FORMAT", "Recording", "Writer", "read_recording", "redact", "write_records"]
+__all__ = ["FORMAT", "Recording", "Writer", "entry_shown", "read_recording", "redact", "write_records"]
 
 FORMAT: Final = 1
 
@@ -143,3 +144,28 @@ def _decoded(data: bytes) -> Iterator[dict[str, Any]]:
             yield msgspec.json.decode(line, type=dict[str, Any])
         except msgspec.MsgspecError:
             return
+
+
+def entry_shown(record: Mapping[str, Any], texts: Mapping[int, str]) -> str:
+    """An entry of a trace, or a gap, as one line.
+
+    Args:
+        record: the record of a recording.
+        texts: the names of the processes, by serial.
+    """
+    if record["record"] == "gap":
+        return f"... {record['count']} entries are missing"
+    sender, receiver = record.get("sender"), record.get("receiver")
+    parts = [
+        f"{record['ns'] * 1e-9:10.6f}",
+        texts.get(record["process"], str(record["process"])),
+        record["what"],
+        record.get("kind"),
+        record.get("method") or record.get("type"),
+        record.get("contents"),
+        None if sender is None else f"from {sender}",
+        None if receiver is None else f"to {receiver}",
+        record.get("outcome"),
+        None if record.get("seconds") is None else f"{record['seconds'] * 1e3:.3f} ms",
+    ]
+    return " ".join(one_line(part) for part in parts if part is not None)

@@ -10,7 +10,7 @@ import typer
 from enfilade.actors.cli.charts import chart_of, mermaid_of, svg_of
 from enfilade.actors.cli.operator import one_line, visit_node
 from enfilade.actors.cli.places import place_of
-from enfilade.actors.cli.recordings import Recording, Writer, read_recording, write_records
+from enfilade.actors.cli.recordings import Recording, Writer, entry_shown, read_recording, write_records
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.node.node import Node
@@ -139,20 +139,5 @@ def _print(record: dict[str, Any], texts: dict[int, str]) -> None:
     """Print an entry as one line; note the name of a process."""
     if record["record"] == "process":
         texts[record["serial"]] = record["text"]
-    elif record["record"] == "gap":
-        typer.echo(f"... {record['count']} entries are missing")
-    elif record["record"] == "entry":
-        sender, receiver = record.get("sender"), record.get("receiver")
-        parts = [
-            f"{record['ns'] * 1e-9:10.6f}",
-            texts.get(record["process"], str(record["process"])),
-            record["what"],
-            record.get("kind"),
-            record.get("method") or record.get("type"),
-            record.get("contents"),
-            None if sender is None else f"from {sender}",
-            None if receiver is None else f"to {receiver}",
-            record.get("outcome"),
-            None if record.get("seconds") is None else f"{record['seconds'] * 1e3:.3f} ms",
-        ]
-        typer.echo(" ".join(one_line(part) for part in parts if part is not None))
+    elif record["record"] in ("entry", "gap"):
+        typer.echo(entry_shown(record, texts))

@@ -8,7 +8,6 @@ from enfilade.actors.messages.errors import NotConnected, Refused
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.control import Control
-from enfilade.actors.observing.dump import dump
 from enfilade.actors.observing.listing import Listing
 from enfilade.actors.observing.pictures import PICTURES
 from enfilade.actors.observing.shots import Pictures, Scene
@@ -59,20 +58,6 @@ class Desk(Listing):
         except NotConnected:
             return []
         return [right for right in NAMES if getattr(rights, right)]
-
-    def dump(self, everything: bool = False) -> list[dict[str, Any]]:
-        """The records of a dump of the node: for those who may inspect.
-
-        Args:
-            everything: whether idle processes have their lines in a very large node, too.
-
-        Raises:
-            Refused: the right to observe is not enough.
-        """
-        if "inspect" not in self._rights:
-            self.process.refuse(Refused("a dump needs the right to inspect"))
-            return []
-        return list(dump(self._watching.node, everything=bool(everything)))
 
     def watch(
         self, observer: Ref[Any], view: Any, interval: float = 1.0, budget: float = 0.05

@@ -7,7 +7,7 @@ reports, the log; and an end, so that one that was cut is known.
 
 from __future__ import annotations
 
-import itertools
+import math
 import os
 import platform
 import sys
@@ -15,26 +15,26 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 import msgspec
 
-from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.node.statistics import NodeStatistics
 from enfilade.actors.observing.event_shown import event_shown
 from enfilade.actors.observing.node_numbers import SUMMED, add_to_sums, node_numbers
 from enfilade.actors.observing.rows import detail_of, state_of
 from enfilade.actors.observing.tables import table_of
-from enfilade.actors.observing.trees import children_of
 from enfilade.actors.observing.views import TableView
 from enfilade.actors.observing.vitals import resident
-from enfilade.actors.observing.waits import diagnosed, waits_of
+from enfilade.actors.observing.waits import WaitSearch, diagnosed
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
-__all__ = ["FORMAT", "dump", "read", "text_of", "written"]
+__all__ = ["FORMAT", "Stacks", "dump", "dump_in_steps", "read", "text_of", "written"]
 
 FORMAT: Final = 2
 
@@ -45,6 +45,9 @@ do, and the first rows, unless all are wanted.
 
 TABLES: Final = ("names", "links", "timers", "groups", "pools", "guests", "peers")
 """The tables of which a dump has the rows."""
+
+STATISTICS: Final = tuple(field.name for field in attrs.fields(NodeStatistics))
+"""The numbers of a node that count what it holds."""
 
 LINES: Final = 200
 """How many lines of the log are in a dump, if any were kept."""
@@ -64,7 +67,14 @@ def dump(
         cause: why it is made: "asked", "signal", "held" or "crash".
         reason: what has happened, in a line.
     """
-    waits = waits_of(node)
+    steps = dump_in_steps(node, everything=everything, cause=cause, reason=reason)
+    return (record for record in steps if record is not None)
+
+
+def dump_in_steps(
+    node: Node, *, everything: bool = False, cause: str = "asked", reason: str = ""
+) -> Iterator[dict[str, Any] | None]:
+    """As `dump`, so that other code can run in between: None for a step that makes no record."""
     yield {
         "record": "header",
         "format": FORMAT,
@@ -77,25 +87,31 @@ def dump(
         "reason": reason,
         "python": platform.python_version(),
     }
-    yield {"record": "diagnosis", "lines": diagnosed(node, waits)}
-    yield {"record": "statistics", **attrs.asdict(node.statistics())}
     processes = list(node.processes.values())
-    sums = dict.fromkeys(SUMMED, 0)
+    search, sums = WaitSearch(), dict.fromkeys(SUMMED, 0)
     for process in processes:
+        search.look_at(process)
         add_to_sums(sums, process)
+        yield None
+    waits = search.found()
+    yield {"record": "diagnosis", "lines": diagnosed(node, waits)}
     root = None if node.root is None else node.root.serial
     numbers = {**node_numbers(node), **sums, "memory": {"rss": resident()}, "root": root}
+    yield {"record": "statistics", **{name: numbers[name] for name in STATISTICS}}
     yield {"record": "node", **numbers}
     yield from _threads()
     for wait in waits:
         yield {"record": "wait", **attrs.asdict(wait)}
     are_all = everything or len(processes) <= ALL
     for process in processes:
-        if are_all or state_of(process) != "idle":
-            yield {"record": "process", **detail_of(process, inspects=False)}
-    most = None if everything else ALL
-    for row in itertools.islice(_rows(node), most):
-        yield {"record": "row", **row}
+        is_shown = process.ended is None and (are_all or state_of(process) != "idle")
+        yield {"record": "process", **detail_of(process, inspects=False)} if is_shown else None
+    left = math.inf if everything else ALL
+    for row in _rows(node):
+        left -= row is not None
+        if left < 0:
+            break
+        yield None if row is None else {"record": "row", **row}
     for event in sorted((*node.timeline, *node.crashes), key=lambda event: event.number):
         yield {"record": "event", **event_shown(event, inspects=True)}
     for line in list(node.observation.log_lines.lines)[-LINES:]:
@@ -113,21 +129,22 @@ def _threads() -> Iterator[dict[str, Any]]:
         yield {"record": "thread", "thread": names.get(ident, f"{ident}"), "stack": stack}
 
 
-def _rows(node: Node) -> Iterator[dict[str, Any]]:
-    """The rows of the tables, and the children of each supervisor."""
+def _rows(node: Node) -> Iterator[dict[str, Any] | None]:
+    """The rows of the tables, and the children of each supervisor; None for a step without one."""
     for of in TABLES:
-        yield from ({"of": of, "row": row} for row in _table(node, of))
+        for row in _table(node, of):
+            yield None if row is None else {"of": of, "row": row}
     for process in list(node.processes.values()):
-        if children_of(process):
+        if process.body.kind == "supervisor":
             for row in _table(node, "children", process.serial):
-                yield {"of": "children", "supervisor": process.serial, "row": row}
+                yield None if row is None else {"of": "children", "supervisor": process.serial, "row": row}
 
 
-@attempt(())
-def _table(node: Node, of: str, supervisor: int | None = None) -> Iterable[dict[str, Any]]:
-    """The rows of a table; none if they change while another thread reads them."""
+def _table(node: Node, of: str, supervisor: int | None = None) -> Iterator[dict[str, Any] | None]:
+    """The rows of a table, as far as it does not change while another thread reads it."""
     table = table_of(node, TableView(of=of, supervisor=supervisor), is_counted=False)
-    return [row for row in table.items() if row is not None]
+    with suppress(RuntimeError):
+        yield from table.items()
 
 
 def written(records: Iterable[dict[str, Any]]) -> Iterator[bytes]:
@@ -153,7 +170,16 @@ def read(content: bytes) -> tuple[list[dict[str, Any]], bool]:
     return records, records[-1].get("record") != "end"
 
 
-def text_of(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+Stacks = Literal["all", "stuck", "none"]
+"""The stacks that a text has: of all threads and tasks; of those tasks that wait for something else than a
+message; or none.
+"""
+
+AT_REST: Final = ("idle", "waiting", "ended")
+"""The states of processes that wait for a message, or for nothing."""
+
+
+def text_of(records: Iterable[dict[str, Any]], stacks: Stacks = "all") -> Iterator[str]:
     """A dump as lines for people: the diagnosis first. What comes from a program is one printable line."""
     for record in records:
         kind = record.get("record")
@@ -169,7 +195,8 @@ def text_of(records: Iterable[dict[str, Any]]) -> Iterator[str]:
             yield _line(", ".join(shown))
         elif kind == "thread":
             yield _line(f"  thread {record['thread']}")
-            yield from _stack_shown(record)
+            if stacks != "none":
+                yield from _stack_shown(record)
         elif kind == "wait":
             method = record["method"] or "a call"
             yield _line(
@@ -177,6 +204,8 @@ def text_of(records: Iterable[dict[str, Any]]) -> Iterator[str]:
             )
         elif kind == "process":
             yield from _process_shown(record)
+            if stacks == "all" or (stacks == "stuck" and record["state"] not in AT_REST):
+                yield from _stack_shown(record)
         elif kind == "row" and record["of"] in SHOWN:
             row = record["row"]
             yield _line(f"  {SHOWN[record['of']].format_map({name: safe_str(row[name]) for name in row})}")
@@ -205,7 +234,6 @@ def _event_shown(record: dict[str, Any]) -> str:
 def _process_shown(record: dict[str, Any]) -> Iterator[str]:
     names = " ".join(record[name] for name in ("name", "label", "actor") if record.get(name))
     yield _line(f"  process {record['serial']} {names}: {record['state']}, {record['queued']} queued")
-    yield from _stack_shown(record)
 
 
 def _stack_shown(record: dict[str, Any]) -> Iterator[str]:

@@ -6,14 +6,12 @@ before; events and lines of the log are in one picture only.
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterator
 from typing import Any, Final
 
 from enfilade.actors.messages.errors import RuntimeFault
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
-from enfilade.actors.observing.dump import dump
+from enfilade.actors.observing.dump import dump_in_steps
 from enfilade.actors.observing.event_shown import event_shown
 from enfilade.actors.observing.events import Event
 from enfilade.actors.observing.log_lines import KEPT
@@ -305,13 +303,28 @@ class DumpPicture:
     """A dump, in pieces: the waits first, and each piece as the node is then."""
 
     def __init__(self, scene: Scene, view: DumpView) -> None:
-        self._records: Iterator[dict[str, Any]] = dump(scene.watching.node, everything=view.everything)
-        self._is_over = False
+        self._scene = scene
+        self._records = dump_in_steps(scene.watching.node, everything=view.everything)
 
     async def shot(self, *, is_full: bool) -> Shot:
-        records = list(itertools.islice(self._records, PIECE))
-        self._is_over = self._is_over or len(records) < PIECE
-        return Shot({"records": records, "is_last": self._is_over}, has_more=not self._is_over)
+        records: list[dict[str, Any]] = []
+        is_over = False
+
+        def make_one() -> bool:
+            nonlocal is_over
+            try:
+                record = next(self._records)
+            except StopIteration:
+                is_over = True
+                return False
+            if record is not None:
+                records.append(record)
+            return len(records) < PIECE
+
+        walker = self._scene.watching.walker
+        async with walker.turn:
+            await walker.work(make_one, self._scene.budget)
+        return Shot({"records": records, "is_last": is_over}, has_more=not is_over)
 
     def close(self) -> None:
         self._records = iter(())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Wait", "diagnosed", "waits_of"]
+__all__ = ["Wait", "WaitSearch", "diagnosed", "waits_of"]
 
 NAMED: Final = 10
 """How many waiting processes a diagnosis names."""
@@ -65,22 +65,49 @@ class Wait:
 
 def waits_of(node: Node) -> list[Wait]:
     """The waits among the processes of a node. Not a checkpoint."""
-    found: list[Wait] = []
+    search = WaitSearch()
     for process in list(node.processes.values()):
+        search.look_at(process)
+    return search.found()
+
+
+class WaitSearch:
+    """The search for waits, one process after the other.
+
+    What it finds waits at its end, however long it has taken: a call that was answered meanwhile is left out,
+    so that a circle of calls is one.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[tuple[Any, Wait]] = []
+
+    def look_at(self, process: Process) -> None:
+        """Find out who waits for `process`."""
         at_hand = process.body.at_hand
         if at_hand is None:
             at_hand = process.at_hand
         if at_hand is signals.HANDED_OFF:
             caller = _caller_now(process)
             if caller is not None:
-                found.append(_wait(caller, process, "", "runs its handler itself"))
+                self._found.append((None, _wait(caller, process, "", "runs its handler itself")))
         else:
-            _add(found, [at_hand], process, "at hand")
-        _add(found, list(process.queue), process, "queued")
+            self._add([at_hand], process, "at hand")
+        if process.queue:
+            self._add(list(process.queue), process, "queued")
         extras = process.extras_or_none
         if extras is not None and extras.deferred:
-            _add(found, [call for call in extras.deferred if call is not at_hand], process, "deferred")
-    return found
+            self._add([call for call in extras.deferred if call is not at_hand], process, "deferred")
+
+    def found(self) -> list[Wait]:
+        """The waits that there are now, of those that were found."""
+        return [wait for call, wait in self._found if call is None or not call.settled]
+
+    def _add(self, messages: Iterable[Any], process: Process, place: str) -> None:
+        for message in messages:
+            if issubclass(type(message), signals.Call) and not message.settled:
+                caller = process_of(message.caller)
+                if caller is not None and caller.node is process.node:
+                    self._found.append((message, _wait(caller, process, safe_str(message.method), place)))
 
 
 def _caller_now(process: Process) -> Process | None:
@@ -91,14 +118,6 @@ def _caller_now(process: Process) -> Process | None:
         return trio.lowlevel.current_task().context.get(CURRENT)
     except RuntimeError:
         return None
-
-
-def _add(found: list[Wait], messages: Iterable[Any], process: Process, place: str) -> None:
-    for message in messages:
-        if issubclass(type(message), signals.Call) and not message.settled:
-            caller = process_of(message.caller)
-            if caller is not None and caller.node is process.node:
-                found.append(_wait(caller, process, safe_str(message.method), place))
 
 
 def _wait(caller: Process, holder: Process, method: str, place: str) -> Wait:

@@ -60,7 +60,6 @@ class Watch(Actor):
         self._sent_at = scene.watching.now()
         self._is_full = True
         self._has_more = False
-        self._rest = 0.0
         self._due = 0  # the tick that counts: a change of the view makes those before it void
 
     async def on_start(self) -> None:
@@ -87,7 +86,7 @@ class Watch(Actor):
         if number == self._number and self._acknowledged < number:
             self._acknowledged = number
             if self._has_more:
-                self._next(self._rest)
+                self._next(0.0)
 
     def change(self, view: Any) -> int:
         """Show another view from now on. The next update has the whole of it, and does not wait.
@@ -162,7 +161,6 @@ class Watch(Actor):
         self._number += 1
         self._sent_at = self._scene.watching.now()
         self._has_more = shot.has_more
-        self._rest = took * (1 - self._scene.budget) / self._scene.budget
         try:
             update = Update(self._number, self._sent_at, took, every, is_full, shot.data, shot.missed)
             self._observer.send(update)

@@ -17,6 +17,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from enfilade.actors import KILLED, Actor, Child, NodeConfig, Process, Ref, Supervisor, open_node
 from enfilade.actors.observing.dump import dump, read, text_of, written
 from enfilade.actors.observing.dump_files import DumpFiles, leaving_crash_dumps
+from enfilade.actors.observing.views import DumpView
 from enfilade.actors.observing.waits import diagnosed, waits_of
 
 
@@ -209,3 +210,50 @@ async def test_ten_dump_files_are_kept(tmp_path: Path) -> None:
         for _ in range(12):
             files.write("signal")
     assert len(os.listdir(tmp_path)) == 10
+
+
+async def test_a_dump_for_an_observer_is_made_in_steps(autojump_clock: MockClock) -> None:
+    """The loop runs on between any two processes and any two rows."""
+    async with open_node("bank") as node:
+        for _ in range(200):
+            node.spawn_soon(Clerk)
+        await wait_all_tasks_blocked()
+        walker, reads = node.observation.watching.walker, 0
+
+        def clock() -> float:
+            nonlocal reads
+            reads += 1
+            return reads / 1_000
+
+        walker.clock = clock
+        async with node.watch(DumpView(), interval=60) as states:
+            records = []
+            async for state in states:
+                records += state.fields["records"]
+                if state.fields["is_last"]:
+                    break
+        kinds = {record["record"] for record in dump(node)}
+        assert {record["record"] for record in records} == kinds
+        assert len([record for record in records if record["record"] == "process"]) >= 200
+        assert reads > 600  # twice for each process, and for each record
+
+
+async def test_the_stacks_of_a_text_can_be_chosen(autojump_clock: MockClock) -> None:
+    async def stuck(me: Process) -> None:
+        await trio.sleep_forever()
+
+    async def waiting(me: Process) -> None:
+        await me.receive()
+
+    async with open_node("bank") as node:
+        await node.spawn(stuck)
+        await node.spawn(waiting)
+        await wait_all_tasks_blocked()
+        records = list(dump(node))
+    texts = {stacks: "\n".join(text_of(records, stacks)) for stacks in ("all", "stuck", "none")}  # type: ignore[arg-type]
+    assert "<locals>.stuck\n" in texts["all"]
+    assert "<locals>.waiting\n" in texts["all"]
+    assert "<locals>.stuck\n" in texts["stuck"]
+    assert "in Process.receive" not in texts["stuck"]
+    assert not [line for line in texts["none"].splitlines() if line.startswith("    ")]
+    assert all("nothing waits" in text for text in texts.values())

@@ -29,6 +29,7 @@ from enfilade.actors.cli.observe.terminal.overview import OverviewPage
 from enfilade.actors.cli.observe.terminal.page import ListPage, Page, fitted
 from enfilade.actors.cli.observe.terminal.table import GuestsPage, ProcessesPage, TablesPage
 from enfilade.actors.cli.observe.terminal.timeline import TimelinePage
+from enfilade.actors.cli.observe.terminal.trace import TracePage
 from enfilade.actors.cli.observe.terminal.tree import TreePage
 
 __all__ = ["PAGES", "ObserveApp"]
@@ -42,6 +43,7 @@ PAGES: Final[dict[str, type[Page]]] = {
     "6": NodesPage,
     "7": TimelinePage,
     "8": LogPage,
+    "9": TracePage,
     "0": TablesPage,
 }
 """The pages, by their keys."""
@@ -51,7 +53,7 @@ PAINT: Final = 2.0
 
 FILTER_HELP: Final = "texts with * and ?, queued > 10, state = suspended, actor = Till; joined by and"
 
-DEFAULT_KEYS: Final = (("0-8", "pages"), ("?", "help"), ("q", "quit"))
+DEFAULT_KEYS: Final = (("0-9", "pages"), ("?", "help"), ("q", "quit"))
 
 
 class _Line(Widget):
@@ -274,9 +276,9 @@ class ObserveApp(App[None]):
         warnings = len(self.sight.warnings)
         if warnings:
             note = f"{warnings} warning{'s' * (warnings > 1)}" if is_wide else f"! {warnings}"
+            line.truncate(width - len(note) - 1)
             room = width - cell_len(line.plain) - len(note)
-            if room >= 1:
-                line.append(" " * room + note, style="yellow bold")
+            line.append(" " * room + note, style="yellow bold")
         return line
 
     def _status(self, width: int) -> Text:

@@ -175,6 +175,63 @@ def test_obs_68_a_table_of_very_many_processes(count: int, monkeypatch: pytest.M
     assert 0 < longest <= 500
 
 
+def test_a_trace_shows_messages_as_they_come() -> None:
+    """From when processes are named, the newest first, until it ends; another page ends it, too."""
+    nodes: list[Node] = []
+
+    async def one(node: Node) -> None:
+        nodes.append(node)
+        await node.spawn(Till, name="till")
+
+    async def pay() -> None:
+        nodes[0].named("till").cast(Till.pay, 4_711)
+
+    async def script() -> None:
+        async with viewer(connecting(one, Rights(observe=True, trace=True))) as seen:
+            await seen.until("shop@east")
+            await seen.press("9")
+            await seen.until("no process is traced")
+            await seen.press("/")
+            await seen.type("till")
+            await seen.until("tracing till")
+            await seen.until(lambda _: seen.app.sight.observed.is_up)
+            for _ in range(600):
+                seen.app.soon(pay)
+                if "done cast pay" in seen.text:
+                    break
+                await seen.pilot.pause(0.1)
+            assert "got cast pay" in seen.text
+            assert "4711" not in seen.text
+            await seen.press("v")
+            await seen.until("with contents")
+            for _ in range(600):
+                seen.app.soon(pay)
+                if "4711" in seen.text:
+                    break
+                await seen.pilot.pause(0.1)
+            await seen.press("x")
+            await seen.until("ended (asked)")
+            await seen.press("/")
+            await seen.type("")
+            await seen.until("tracing till")
+            await seen.press("1")
+            await seen.press("9")
+            await seen.until("another page was shown")
+
+    run(script)
+
+
+def test_without_the_right_to_trace_the_page_says_so() -> None:
+    async def script() -> None:
+        async with viewer(connecting(hall, Rights(observe=True))) as seen:
+            await seen.until("shop@east")
+            await seen.press("9", "/")
+            await seen.type("till*")
+            await seen.until("needs the right to trace")
+
+    run(script)
+
+
 def test_rows_far_away_are_asked_for() -> None:
     async def many(node: Node) -> None:
         for number in range(1_500):
