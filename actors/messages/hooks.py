@@ -27,7 +27,6 @@ from enfilade.actors.messages.reasons import Reason
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
-    from enfilade.actors.messages.request import Request
     from enfilade.actors.processes.process import Process
 
 __all__ = ["Hooks", "Listener", "call"]
@@ -76,8 +75,8 @@ class Listener:
     def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         """`message` did not reach `ref`."""
 
-    def call_timed_out(self, request: Request[Any], seconds: float) -> None:
-        """A call has had no reply within `seconds`."""
+    def call_timed_out(self, caller: Ref[Any] | None, target: Ref[Any], method: str, seconds: float) -> None:
+        """A call has had no reply within `seconds`; `method` is empty for a request that names none."""
 
     def group_joined(self, scope: str, group: Hashable, ref: Ref[Any]) -> None:
         """A process of this node has joined a group."""
@@ -176,7 +175,7 @@ class Hooks:
     name_released: tuple[Callable[[Process, str], None], ...]
     mailbox_overflowed: tuple[Callable[[Process], None], ...]
     message_dead: tuple[Callable[[Any, Ref[Any], Reason], None], ...]
-    call_timed_out: tuple[Callable[[Request[Any], float], None], ...]
+    call_timed_out: tuple[Callable[[Ref[Any] | None, Ref[Any], str, float], None], ...]
     group_joined: tuple[Callable[[str, Hashable, Ref[Any]], None], ...]
     group_left: tuple[Callable[[str, Hashable, Ref[Any]], None], ...]
     pool_discarded: tuple[Callable[[Process, Any], None], ...]

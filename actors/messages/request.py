@@ -175,7 +175,7 @@ class Request(signals.Call, Generic[R]):
             if self.value is GIVEN_UP or not self.settled:
                 hooks = self.node.hooks
                 if hooks.call_timed_out:
-                    call(hooks.call_timed_out, self, seconds)
+                    call(hooks.call_timed_out, self.caller, self.target, self.method, seconds)
             if not self.settled:
                 raise CallTimeout(self.target, seconds)
         if self.error is not None:

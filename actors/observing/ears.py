@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason, Trapped
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.observing import events
+from enfilade.actors.observing.events import Event
 from enfilade.actors.observing.notes import note_of, note_of_reason
 from enfilade.actors.observing.whys import why
 from enfilade.actors.processes.identity import identity_of
 
 if TYPE_CHECKING:
-    from enfilade.actors.observing.observation import Observation
     from enfilade.actors.processes.process import Process
 
-__all__ = ["ON_DEMAND", "Rare"]
+__all__ = ["ON_DEMAND", "Maker", "Rare"]
 
 RESTARTING: Final = 1_024
 """How many children may be between two incarnations for the next one to say how long that took."""
@@ -35,15 +34,33 @@ FRAMES: Final = 50
 """How many frames of a guest an event has."""
 
 
+class Maker(Protocol):
+    """What makes events and keeps them: see `observation.Observation`."""
+
+    now: Callable[[], float]
+
+    def emit(self, kind: type[Event], *fields: Any) -> Event:
+        """Make an event."""
+
+    def keep(self, kind: type[Event], at: float, *fields: Any) -> None:
+        """Make an event that the timeline keeps."""
+
+    def crashed(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        """Make a crash report."""
+
+    def close(self) -> None:
+        """Make no more."""
+
+
 class _Ears(Listener):
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: Maker) -> None:
         self._observation = observation
 
 
 class Rare(_Ears):
     """Hears what is always noted."""
 
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: Maker) -> None:
         super().__init__(observation)
         self._ended: dict[Ref[Any], tuple[float, Any, Any]] = {}
         self._now = observation.now
@@ -164,7 +181,7 @@ class _Messages(_Ears):
 class _Mailboxes(_Ears):
     """Hears of messages that find a mailbox full, and tells of each mailbox once a second."""
 
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: Maker) -> None:
         super().__init__(observation)
         self._counts: dict[int, int] = {}
         self._told: dict[int, float] = {}
@@ -188,9 +205,9 @@ class _Mailboxes(_Ears):
 class _Calls(_Ears):
     """Hears of calls that have had no reply in time."""
 
-    def call_timed_out(self, request: Request[Any], seconds: float) -> None:
-        method = safe_str(request.method) if request.method else None
-        self._observation.emit(events.CallTimedOut, request.caller, request.target, method, seconds)
+    def call_timed_out(self, caller: Ref[Any] | None, target: Ref[Any], method: str, seconds: float) -> None:
+        shown = safe_str(method) if method else None
+        self._observation.emit(events.CallTimedOut, caller, target, shown, seconds)
 
 
 class _Groups(_Ears):

@@ -107,8 +107,11 @@ class TracePage(ListPage):
             named = "" if self._view is None else " ".join(map(str, self._view.processes))
             self.desk.ask("processes: serials, names, patterns, actor:Class", named, self._choose)
         elif key in "sv" and self._view is not None:
-            field = "sends" if key == "s" else "contents"
-            self._begin(attrs.evolve(self._view, **{field: not getattr(self._view, field)}))
+            view = self._view
+            if key == "s":
+                self._begin(attrs.evolve(view, sends=not view.sends))
+            else:
+                self._begin(attrs.evolve(view, contents=not view.contents))
         elif key == "x" and self._view is not None and self._ended is None:
             self._ended = "asked"
             self.desk.soon_sync(self.hide)
