@@ -55,6 +55,7 @@ def _subjects() -> list[PythonRunner]:
         _subject("door", cpus=2, requires="enfilade.transport.doors"),
         _subject("engine", requires="enfilade.hostcalls.engine"),
         _subject("guest", requires="enfilade.hostcalls.engine"),
+        *map(_subject, ("off", "counted", "watched", "traced")),
     ]
 
 

@@ -6,6 +6,7 @@ from tests.benchmarks.catalogue.doors import DOORS
 from tests.benchmarks.catalogue.guests import GUESTS
 from tests.benchmarks.catalogue.messages import MESSAGES
 from tests.benchmarks.catalogue.nodes import NODES
+from tests.benchmarks.catalogue.observation import OBSERVATION
 from tests.benchmarks.catalogue.processes import PROCESSES
 from tests.benchmarks.catalogue.servers import SERVERS
 from tests.benchmarks.catalogue.supervision import SUPERVISION
@@ -19,6 +20,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *DOORS,
     *GUESTS,
     *NODES,
+    *OBSERVATION,
 )
 
 __all__ = ["BENCHMARKS"]
