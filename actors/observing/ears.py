@@ -33,9 +33,8 @@ LIMITS: Final = ("limit exceeded", "cpu time exhausted", "start function took to
 FRAMES: Final = 50
 """How many frames of a guest an event has."""
 
-
 class Maker(Protocol):
-    """What makes events and keeps them: see `observation.Observation`."""
+    """A maker of events, which keeps them: see `observation.Observation`."""
 
     now: Callable[[], float]
 
