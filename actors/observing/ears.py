@@ -33,6 +33,7 @@ LIMITS: Final = ("limit exceeded", "cpu time exhausted", "start function took to
 FRAMES: Final = 50
 """How many frames of a guest an event has."""
 
+
 class Maker(Protocol):
     """A maker of events, which keeps them: see `observation.Observation`."""
 
