@@ -97,12 +97,10 @@ def _yield(trap: Any) -> Generator[Any, Any, None]:
             del outcome  # which holds the error, and that this frame
 
 
-def _trap_for(abort: AbortFn) -> Any:
-    return _yielded(wait_task_rescheduled(abort))  # noqa: ASYNC105
-
-
 _CHECKPOINT: Final = _yielded(trio.lowlevel.cancel_shielded_checkpoint())  # noqa: ASYNC105
-_WAIT: Final = type(_trap_for(_never))
+_WAIT: Final[Any] = type(_yielded(wait_task_rescheduled(_never)))  # noqa: ASYNC105
+
+_trap_for: Callable[[AbortFn], Any] = _WAIT
 
 try:
     _RUN: Any = importlib.import_module("trio._core._run_context").GLOBAL_RUN_CONTEXT

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -37,6 +37,7 @@ from enfilade.actors.processes.steps import step_failed
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
+    from enfilade.actors.processes.record import Extras
     from enfilade.actors.processes.task_bodies import TaskBody
 
 __all__ = ["ENDED", "FATAL", "empty_arena", "expect_end", "finish", "give_up", "let_go"]
@@ -60,8 +61,9 @@ def finish(
     """
     if process.ended is not None or type(process.body) is EmptyingBody:
         return
-    if not reason.is_normal and process.node.hooks.process_crashing:
-        call(process.node.hooks.process_crashing, process, reason, error)
+    node = process.node
+    if not reason.is_normal and node.hooks.process_crashing:
+        call(node.hooks.process_crashing, process, reason, error)
     if error is not None:
         if not reason.is_normal:
             guarded(_note_circumstances, process, error)
@@ -69,9 +71,10 @@ def finish(
     elif type(reason) is Crashed:
         guarded(let_go, process, reason.error)
     owner = process.owner
-    if owner is not None and (process.node.child_events.subscriptions or owner.body.hears):
+    if owner is not None and (node.child_events.subscriptions or owner.body.hears):
         guarded(owner.body.child_ending, process)
-    arena = None if process.extras_or_none is None else process.extras_or_none.arena
+    extras = process.extras_or_none
+    arena = None if extras is None else extras.arena
     if arena is not None:
         guarded(process.body.abandon_restarts)
     if arena:
@@ -143,39 +146,46 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     if process.target is not None and not issubclass(type(process.target), type):
         process.target = target_name(process.target)  # which may hold much that nobody needs any more
     del node.processes[process.serial]
-    has_names = process.name is not None or process.reader is not None or node.groups.by_name
-    holds = extras is not None or process.reader is not None or process.queue
-    for release in (
-        _release_names if has_names else None,
-        None if extras is None else _release_extras,
-        _fail_calls if holds else _close,
-    ):
-        if release is None:
-            continue
-        try:
-            release(process, body, reason)
-        except BaseException as raised:  # nobody has been told of another reason yet
-            error = StepFailed(process.ref, "end", raised)
-            reason = process.ended = Crashed(error)
-            guarded(let_go, process, error)
+    try:
+        if process.name is not None or process.reader is not None or node.groups.by_name:
+            _release_names(process, body)
+    except BaseException as raised:
+        reason = _release_failed(process, raised)
+    try:
+        if extras is not None:
+            _release_extras(process, extras)
+    except BaseException as raised:
+        reason = _release_failed(process, raised)
+    try:
+        if extras is not None or process.reader is not None or process.queue:
+            _fail_calls(process, body, reason)
+        else:
+            _close(process)
+    except BaseException as raised:
+        reason = _release_failed(process, raised)
     del actor
     is_starting = bool(node.starting) and node.starting.get(process) is not None
     told = is_starting or told
-    has_others = process.links or process.watchers or process.monitors
-    due: tuple[Any, ...]
-    for due in (
-        (_tell_starter, process, reason, error) if is_starting else (),
-        (links.notify_end, process, reason) if has_others else (),
-        () if process.owner is None else (_leave_arena, process),
-        () if process.extras_or_none is None else (_answer_stops, process, reason),
-    ):
-        if not due:
-            continue
-        tell, *args = due
-        try:
-            tell(*args)
-        except BaseException as raised:
-            step_failed(process, "end", raised)
+    try:
+        if is_starting:
+            _tell_starter(process, reason, error)
+    except BaseException as raised:
+        step_failed(process, "end", raised)
+    try:
+        if process.links or process.watchers or process.monitors:
+            links.notify_end(process, reason)
+    except BaseException as raised:
+        step_failed(process, "end", raised)
+    try:
+        if process.owner is not None:
+            _leave_arena(process, process.owner)
+    except BaseException as raised:
+        step_failed(process, "end", raised)
+    try:
+        if process.extras_or_none is not None:
+            _answer_stops(process, reason)
+    except BaseException as raised:
+        step_failed(process, "end", raised)
     if process.reader is not None:
         process.reader.forget_trap()
     process.reader = process.control = None
@@ -190,7 +200,15 @@ def _finish(process: Process, reason: Reason, error: BaseException | None, told:
     let_go_of_itself(process)
 
 
-def _release_names(process: Process, body: Body, _reason: Reason) -> None:
+def _release_failed(process: Process, raised: BaseException) -> Reason:
+    """Return the reason of the end, which nobody has been told yet, after an error of one of its parts."""
+    error = StepFailed(process.ref, "end", raised)
+    reason = process.ended = Crashed(error)
+    guarded(let_go, process, error)
+    return reason
+
+
+def _release_names(process: Process, body: Body) -> None:
     node = process.node
     if process.name is not None:
         node.registry.release(process)
@@ -202,10 +220,7 @@ def _release_names(process: Process, body: Body, _reason: Reason) -> None:
         node.timers.discard(node.config.kill_grace, body)
 
 
-def _release_extras(process: Process, _body: Body, _reason: Reason) -> None:
-    extras = process.extras_or_none
-    if extras is None:
-        return
+def _release_extras(process: Process, extras: Extras) -> None:
     for alias in extras.aliases:
         alias.active = False
         alias.monitor = None
@@ -240,7 +255,7 @@ def _answer_stops(process: Process, reason: Reason) -> None:
         extras.stop_requests = []
 
 
-def _close(process: Process, _body: Body, _reason: Reason) -> None:
+def _close(process: Process) -> None:
     """Close the data lane: a ref may keep the record for long, and a deque is the larger half of it."""
     process.queue = ClosedQueue(process)  # type: ignore[assignment]
     process.at_hand = None
@@ -256,7 +271,7 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
     if extras is not None:
         process.unstash()
     queue = process.queue
-    _close(process, body, reason)
+    _close(process)
     if reader is not None:  # which only bodies with a task have
         at_hand = body.at_hand
         if is_a(at_hand, signals.Call) and not at_hand.settled:
@@ -277,12 +292,11 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
             guarded(process.node.dead_letters.publish, message, process.ref, reason)
 
 
-def _leave_arena(process: Process) -> None:
-    owner = process.owner
+def _leave_arena(process: Process, owner: Process) -> None:
     process.owner = None
-    if owner is not None and type(owner.body) is EmptyingBody and process.mailbox.inherit:
+    if type(owner.body) is EmptyingBody and process.mailbox.inherit:
         bury_left(process)  # nobody is left to start an heir
-    extras = None if owner is None else owner.extras_or_none
+    extras = owner.extras_or_none
     if extras is not None and extras.arena is not None:
         extras.arena.pop(process, None)
         if not extras.arena and extras.room is None and extras.emptied is not None:

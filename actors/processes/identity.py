@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -97,7 +98,8 @@ def target_name(target: Any) -> str:
     """The name of a target of `spawn`, without its arguments. Never raises."""
     while type(target) is functools.partial:
         target = target.func
-    return shown_name(target if _is_named(target) else type(target))
+    is_named = type(target) is FunctionType or _is_named(target)
+    return shown_name(target if is_named else type(target))
 
 
 @attempt(False)
