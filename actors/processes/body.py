@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Mapping
-from types import FrameType
+from inspect import CO_COROUTINE
+from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeGuard, TypeVar
 
 import trio
@@ -32,7 +33,16 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
     from enfilade.actors.processes.protocol import ActorProtocol
 
-__all__ = ["UNSTARTED", "AbsentBody", "Body", "DispatchedBody", "Observer", "Spawnable", "is_spawnable"]
+__all__ = [
+    "UNSTARTED",
+    "AbsentBody",
+    "Body",
+    "DispatchedBody",
+    "Observer",
+    "Spawnable",
+    "is_plain_function",
+    "is_spawnable",
+]
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -402,6 +412,12 @@ class Spawnable(Protocol[A_co]):
 def is_spawnable(target: object) -> TypeGuard[Spawnable[Any]]:
     """Tell whether `target` is `Spawnable`; a class that describes spawnable objects is not."""
     return _has_body(target)
+
+
+def is_plain_function(target: Any) -> bool:
+    """Tell whether `target` is an `async def` itself, as nearly always: it needs no closer look."""
+    is_async = type(target) is FunctionType and target.__code__.co_flags & CO_COROUTINE != 0
+    return is_async and "body" not in target.__dict__
 
 
 @attempt(False)

@@ -40,7 +40,7 @@ from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.traced import end_with
 from enfilade.actors.processes import links
 from enfilade.actors.processes.actor import Actor
-from enfilade.actors.processes.body import Body, DispatchedBody, is_spawnable
+from enfilade.actors.processes.body import Body, DispatchedBody, is_plain_function, is_spawnable
 from enfilade.actors.processes.deadlock import begin_waiting
 from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.identity import target_name
@@ -453,17 +453,12 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
         if protocol_of(target).is_async and target.body_ is None:
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
-    elif _is_plain_function(target):
-        body = process.body = FunctionBody(
-            process, _called(target, process, args, kwargs), owes_start=hasattr(target, _OWES_START)
-        )
-        return body
-    elif not is_spawnable(target):
-        if not _is_async_function(target):
+    elif (is_plain := is_plain_function(target)) or not is_spawnable(target):
+        if not is_plain and not _is_async_function(target):
             raise NotSpawnable(f"cannot spawn {safe_repr(target)}: {_advice(target)}")
-        body = process.body = FunctionBody(
-            process, _called(target, process, args, kwargs), owes_start=_owes_start(target)
-        )
+        coroutine = _called(target, process, args, kwargs)
+        owes_start = hasattr(target, _OWES_START) if is_plain else _owes_start(target)
+        body = process.body = FunctionBody(process, coroutine, owes_start=owes_start)
         return body
     dispatcher = node.dispatcher
     outer, dispatcher.running = dispatcher.running, process
@@ -519,15 +514,6 @@ def _advice(target: Any) -> str:
     if isinstance(target, type):
         return f"its class is no actor; write `class {shown_name(target)}(Actor)`"
     return _EXPECTED
-
-
-def _is_plain_function(target: Any) -> bool:
-    """Tell whether the target is an `async def` itself, as nearly always, and needs no closer look."""
-    return (
-        type(target) is FunctionType
-        and target.__code__.co_flags & inspect.CO_COROUTINE != 0
-        and "body" not in target.__dict__
-    )
 
 
 @attempt(False)

@@ -270,6 +270,40 @@ async def test_what_is_rare_is_left_to_the_twin() -> None:
         assert node.dead_letters.count == before + 2
 
 
+class Sender(Actor):
+    """Sends from within a slice, where the dispatcher is awake, and notes what that has brought about."""
+
+    def sends(self, ref: Ref[Any], *messages: Any) -> list[tuple[bool, bool]]:
+        process, seen = ref._process, []  # type: ignore[attr-defined]
+        for message in messages:
+            ref.send(message)
+            seen.append((process.idle, process.waiter is None))
+        return seen
+
+
+@pytest.mark.parametrize(("match", "woken_by"), [(None, 0), (int, 1), (lambda message: message == "last", 2)])
+async def test_a_task_is_resumed_by_what_it_waits_for(match: Any, woken_by: int) -> None:
+    """Once: by any message if it waits for any, by none that it does not want."""
+    got: list[Any] = []
+
+    async def waits(me: Process) -> None:
+        got.append(await me.receive(match))
+        while len(got) < 3:
+            got.append(await me.receive())
+
+    messages = ["first", 2, "last"]
+    async with open_node("test") as node, node.mailbox() as me:
+        sender = await node.spawn(Sender)
+        ref = await node.spawn(waits)
+        me.monitor(ref)
+        await settled()
+        request = me.request(sender, Sender.sends, ref, *messages)
+        seen = await request.receive()
+        assert seen == [(index < woken_by, index >= woken_by) for index in range(3)]
+        await me.receive()
+    assert got == [messages[woken_by], *(other for other in messages if other != messages[woken_by])]
+
+
 @pytest.mark.parametrize("messages", [TURN - 1, TURN, TURN + 1, 3 * TURN])
 async def test_turns_are_bounded(messages: int) -> None:
     """After a turn another process is next, whatever is left."""
