@@ -21,7 +21,7 @@ Also = Annotated[
     list[str] | None, typer.Option(help="A further name that the node may use; may be repeated.")
 ]
 Operator = Annotated[bool, typer.Option("--operator", help="Let it administer the servers.")]
-Registry = Annotated[
+RegistryRight = Annotated[
     Literal["none", "read", "write"], typer.Option(help="What it may do with global names and leases.")
 ]
 IdentityOption = Annotated[
@@ -55,7 +55,7 @@ def ca_issue(
     ] = None,
     also: Also = None,
     operator: Operator = False,
-    registry: Registry = "write",
+    registry: RegistryRight = "write",
     days: Days = 90,
 ) -> None:
     """Issue a certificate with a new key to NODE, or to a server, as a bundle for `mesh join`."""
@@ -73,7 +73,7 @@ def ca_sign(
     output: Output,
     also: Also = None,
     operator: Operator = False,
-    registry: Registry = "write",
+    registry: RegistryRight = "write",
     days: Days = 90,
 ) -> None:
     """Issue a certificate to NODE for a key that never left its machine."""
@@ -192,7 +192,7 @@ def permissions(
     name: Annotated[str, typer.Option(help="The name of the mesh.")] = "default",
     also: Also = None,
     operator: Operator = False,
-    registry: Registry = "write",
+    registry: RegistryRight = "write",
 ) -> None:
     """Print what the administrator of foreign servers must allow NODE, and nothing else."""
     from enfilade.actors.cli.mesh_authority import Grant, show_permissions

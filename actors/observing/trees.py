@@ -105,7 +105,7 @@ def children_of(process: Process) -> list[tuple[Process | None, Place]] | None:
     kind of process.
     """
     body = process.body
-    if not isinstance(body, SupervisorBody) or not hasattr(body, "strategy"):
+    if not isinstance(body, SupervisorBody) or not body.supervises:
         return None
     found: list[tuple[Process | None, Place]] = []
     for record in body.strategy.children:

@@ -56,6 +56,7 @@ class Body:
         drains: true if the process can handle the queued messages before it stops.
         hears: true if the process wants to be told when one of its arena is about to end (`child_ending`),
             though nobody else has subscribed to child events.
+        supervises: true for a supervisor that has been given its children.
     """
 
     __slots__ = ()
@@ -66,6 +67,10 @@ class Body:
 
     @property
     def hears(self) -> bool:
+        return False
+
+    @property
+    def supervises(self) -> bool:
         return False
 
     @property

@@ -52,7 +52,7 @@ def supervise(supervisor: Actor, children: Children[AnyRef]) -> None:
     strategy: Strategy[AnyRef] = Strategy(
         children, clock=node.timers.now, draw=node.runtime.random, present=present
     )
-    body_of(supervisor).strategy = strategy
+    body_of(supervisor).supervise(strategy)
 
 
 def carry_out(supervisor: Actor, request: Callable[..., Any], *args: Any) -> Deferred[Any]:

@@ -53,6 +53,7 @@ class Parent(Protocol):
     process: Process
     actor: Any
     strategy: Strategy[AnyRef]
+    supervises: bool
 
     @property
     def hears(self) -> bool:
@@ -78,7 +79,7 @@ class Incarnations:
 
     def ending(self, process: Process) -> None:
         """A process, perhaps a child's, is about to end, and somebody listens: note its state."""
-        if hasattr(self._body, "strategy") and self._body.strategy.children.running(process.ref) is not None:
+        if self._body.supervises and self._body.strategy.children.running(process.ref) is not None:
             actor = process.body.actor
             if isinstance(actor, Actor):
                 self._last_states[process.ref] = shown_state(actor, LARGEST_STATE)

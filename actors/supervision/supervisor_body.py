@@ -108,6 +108,7 @@ class SupervisorBody(DispatchedBody):
         "hears",
         "protocol",
         "strategy",
+        "supervises",
     )
 
     kind: ClassVar[str] = "supervisor"
@@ -130,6 +131,12 @@ class SupervisorBody(DispatchedBody):
         self._stops = Stops(process)
         self._performing = False
         self._work: deque[Action[AnyRef]] = deque()
+        self.supervises: bool = False
+
+    def supervise(self, strategy: Strategy[AnyRef]) -> None:
+        """Supervise the children of `strategy`, which decides for them."""
+        self.strategy = strategy
+        self.supervises = True
 
     @property
     def awaited_start(self) -> Request[Any] | None:
@@ -154,7 +161,7 @@ class SupervisorBody(DispatchedBody):
         process.open_arena()
         process.ref.limit = math.inf  # a child may take any time to start
         body.actor = construct(actor, process, args, kwargs)
-        if not hasattr(body, "strategy"):
+        if not body.supervises:
             raise TypeError(f"{shown_name(actor)}.__init__ must call super().__init__(children, ...)")
         info = run_sync(protocol.on_start, body.actor)
         if info is not None:
@@ -538,7 +545,7 @@ class SupervisorBody(DispatchedBody):
 
     # What others meet between two incarnations.
 
-    # Both may be called before the `__init__` of the supervisor has run, and there is a strategy.
+    # They may be called before the `__init__` of the supervisor has run, and there is a strategy.
 
     def replace_target(self, ref: AnyRef, target: Any) -> None:
         """Start `target` at later restarts of the child that runs as `ref`."""
@@ -547,11 +554,11 @@ class SupervisorBody(DispatchedBody):
             record.spec = record.spec.retargeted(target)
 
     def child_ending(self, child: Process) -> None:
-        if hasattr(self, "strategy"):
+        if self.supervises:
             self._incarnations.ending(child)
 
     def place_of(self, ref: AnyRef) -> tuple[Hashable, int]:
-        record = self.strategy.children.running(ref) if hasattr(self, "strategy") else None
+        record = self.strategy.children.running(ref) if self.supervises else None
         return (None, 0) if record is None else (self.strategy.children.info(record).id, record.restarts)
 
     def child_removed(self, child: ChildRecord[AnyRef]) -> None:
@@ -559,7 +566,7 @@ class SupervisorBody(DispatchedBody):
         self._incarnations.removed(child)
 
     def linked_ended(self, ref: AnyRef, reason: Reason) -> None:
-        if hasattr(self, "strategy"):
+        if self.supervises:
             self._incarnations.foresee(ref, reason)
 
     def abandon_restarts(self) -> None:
@@ -567,7 +574,7 @@ class SupervisorBody(DispatchedBody):
 
     def arena_emptied(self, reason: Reason) -> None:
         self._awaited.let_go()
-        if hasattr(self, "strategy"):
+        if self.supervises:
             self._incarnations.outlived(reason)
         self._incarnations.let_go()
         self.process.node.child_events.forget(self.process.ref)

@@ -35,7 +35,7 @@ from enfilade.transport.mesh.identity import SERVER_URI, check_secret
 from enfilade.transport.mesh.settings import MeshError, Server
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS
 
-__all__ = ["Authority", "Grant", "Listed", "NodeList", "Registry", "join", "read_list", "request"]
+__all__ = ["Authority", "Grant", "Listed", "NodeList", "RegistryRight", "join", "read_list", "request"]
 
 NAME: Final = re.compile(r"[\w.-]+@[\w.-]+")
 """The names that are certified: those of nodes, with their zones."""
@@ -47,7 +47,7 @@ CA_DAYS: Final = 3650
 
 LIST_LIMIT: Final = 16 * 1024 * 1024
 
-Registry = Literal["none", "read", "write"]
+RegistryRight = Literal["none", "read", "write"]
 """What a node may do with the registry of names and leases."""
 
 
@@ -68,7 +68,7 @@ class Grant:
 
     also: tuple[str, ...] = attrs.field(default=(), converter=_names)
     is_operator: bool = False
-    registry: Registry = "write"
+    registry: RegistryRight = "write"
     days: float = 90
 
 
@@ -89,7 +89,7 @@ class Listed:
     generation: int
     also: tuple[str, ...]
     is_operator: bool
-    registry: Registry
+    registry: RegistryRight
     expires: str
 
     @property

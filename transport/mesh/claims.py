@@ -28,7 +28,7 @@ from enfilade.transport.mesh.lease import (
     broken,
     judge,
 )
-from enfilade.transport.mesh.registry import ANSWER_SECONDS, Entry, NoAnswer, Registry, WrongRevision
+from enfilade.transport.mesh.registry import ANSWER_SECONDS, Entry, MeshRegistry, NoAnswer, WrongRevision
 from enfilade.transport.mesh.subjects import to_token
 
 __all__ = ["Claims", "Fence", "Held", "Taken", "count_key", "name_key", "shard_key"]
@@ -134,7 +134,7 @@ class Claims:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: MeshRegistry,
         node: str,
         incarnation: int,
         *,

@@ -10,7 +10,7 @@ from enfilade.transport.mesh.carrier import MeshCarrier
 from enfilade.transport.mesh.claims import Claims
 from enfilade.transport.mesh.identity import WARNING_DAYS, Identity, read_identity
 from enfilade.transport.mesh.published import Published, Reader
-from enfilade.transport.mesh.registry import Registry
+from enfilade.transport.mesh.registry import MeshRegistry
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
 from enfilade.transport.mesh.shared_server import SharedServer
 from enfilade.transport.mesh.stream import Dial, dial
@@ -152,7 +152,7 @@ async def join(
             if membership.shared is not None:
                 await membership.run(membership.shared.administer, carrier, carrier.connection)
             membership.claims = Claims(
-                Registry(carrier.connection, mesh.name), node, incarnation, entropy=entropy
+                MeshRegistry(carrier.connection, mesh.name), node, incarnation, entropy=entropy
             )
             await membership.run(membership.claims.run)
     except BaseException:

@@ -20,7 +20,7 @@ from enfilade.transport.mesh.lease import VERSION
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.subjects import to_token
 
-__all__ = ["Entry", "Epoch", "NoAnswer", "Registry", "Survey", "WrongRevision", "make_bucket"]
+__all__ = ["Entry", "Epoch", "MeshRegistry", "NoAnswer", "Survey", "WrongRevision", "make_bucket"]
 
 ANSWER_SECONDS: Final = 2.0
 """Time for the registry to answer."""
@@ -120,7 +120,7 @@ class Survey(NamedTuple):
     current: int
 
 
-class Registry:
+class MeshRegistry:
     """A node's way to the registry of its mesh.
 
     Args:
@@ -280,7 +280,7 @@ async def make_bucket(
     Raises:
         NoAnswer: the servers do not answer, or refuse; harmless when repeated.
     """
-    registry = Registry(connection, mesh)
+    registry = MeshRegistry(connection, mesh)
     bucket = registry._bucket
     settings: dict[str, Any] = {
         "name": f"KV_{bucket}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.supervision.children import ChildInfo
+from enfilade.actors.supervision.supervisor_body import SupervisorBody
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -68,9 +69,9 @@ def check_children(nodes: list[Node]) -> None:
 def _supervisors(nodes: Iterable[Node]) -> Iterator[tuple[Process, tuple[ChildInfo[Any], ...]]]:
     """The living supervisors, and what each knows of its children."""
     for process in _living(nodes):
-        strategy = getattr(process.body, "strategy", None)
-        if strategy is not None:
-            yield process, strategy.children.infos()
+        body = process.body
+        if isinstance(body, SupervisorBody) and body.supervises:
+            yield process, body.strategy.children.infos()
 
 
 def _waiting_for_names(supervisor: Process) -> set[object]:

@@ -35,7 +35,15 @@ from enfilade.transport.mesh import MeshNode
 from enfilade.transport.mesh import claims as claims_module
 from enfilade.transport.mesh.claims import Claims, Fence
 from enfilade.transport.mesh.lease import VERSION, Place, Times
-from enfilade.transport.mesh.registry import EPOCH, SETTLED, Entry, Epoch, NoAnswer, Registry, WrongRevision
+from enfilade.transport.mesh.registry import (
+    EPOCH,
+    SETTLED,
+    Entry,
+    Epoch,
+    MeshRegistry,
+    NoAnswer,
+    WrongRevision,
+)
 
 LEASE = 2.0
 KEYS = ("ann", "bob", "cy")
@@ -87,7 +95,7 @@ class Probe(Actor):
             await trio.sleep(self.search.random.uniform(0, 1.0))
 
 
-class Store(Registry):
+class Store(MeshRegistry):
     """The registry as one node reaches it: writes are faithful, answers may be lost, reads may be old."""
 
     def __init__(self, search: "Search", site: "Site") -> None:

@@ -28,7 +28,7 @@ from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.keeper import read_server_file
 from enfilade.transport.mesh.local_owner import owner_of_peer
 from enfilade.transport.mesh.protocol import Message
-from enfilade.transport.mesh.registry import NoAnswer, Registry
+from enfilade.transport.mesh.registry import MeshRegistry, NoAnswer
 from enfilade.transport.mesh.settings import Server
 from enfilade.transport.mesh.subjects import to_token
 from enfilade.transport.mesh.watcher import Quiet
@@ -525,7 +525,7 @@ async def test_the_server_makes_the_registry(site: Site) -> None:
     keeper = site.keeper()
     async with kept(keeper), site.node("a@east") as node:
         connection = node.distribution.rendezvous._carrier.connection
-        registry = Registry(connection, "default")
+        registry = MeshRegistry(connection, "default")
 
         async def epoch() -> bytes:
             while True:
