@@ -76,6 +76,8 @@ async def open_node(
         KeyboardInterrupt, SystemExit: after the shutdown, when a signal, or an actor's own, ended the node.
     """
     for part in (name, zone):
+        if not isinstance(part, str):
+            raise TypeError(f"names of nodes and zones must be texts, got {safe_repr(part)}")
         if not part or set(part) & set("@:"):
             raise ValueError(
                 "names of nodes and zones must be non-empty and must not contain '@' or ':', "

@@ -18,7 +18,16 @@ from weakref import WeakKeyDictionary
 
 from enfilade.actors.messages.errors import NotPublic
 
-__all__ = ["HOOKS", "is_mock", "method_name", "note_methods", "public_attributes", "why_not_a_method"]
+__all__ = [
+    "A_METHOD_OF_AN_OBJECT",
+    "HOOKS",
+    "is_mock",
+    "method_name",
+    "note_methods",
+    "public_attributes",
+    "why_not_a_method",
+    "why_not_public",
+]
 
 
 HOOKS = frozenset(
@@ -49,7 +58,7 @@ def method_name(method: Any) -> str:
     """
     name = getattr(method, "__name__", None)
     if type(name) is not str:  # one of a class of its own might be another name, or none, for the callee
-        raise NotPublic(method)
+        raise NotPublic(method, why_not_public(method))
     if name in _noted_names:
         name, problem = _noted.get(method, (name, None))
         if problem is not None:
@@ -61,8 +70,25 @@ def method_name(method: Any) -> str:
         or not callable(method)
         or isinstance(method, type | MethodType)
     ):
-        raise NotPublic(method)
+        raise NotPublic(method, why_not_public(method, name))
     return name
+
+
+def why_not_public(method: Any, name: str = "") -> str:
+    """Return what something is that cannot be called as a public method, and what to pass."""
+    kind = type(method)
+    if issubclass(kind, MethodType):
+        return A_METHOD_OF_AN_OBJECT
+    if issubclass(kind, type):
+        return "a class; pass one of its methods, as in `call(Counter.add, 5)`"
+    if name in HOOKS:
+        return "a hook: only the runtime calls it"
+    if name[:1] == "_":
+        return "private, because its name begins with an underscore"
+    return "not a method; pass the method and its arguments, as in `call(Counter.add, 5)`"
+
+
+A_METHOD_OF_AN_OBJECT = "a method of an object; pass the method of its class, as in `call(Counter.add, 5)`"
 
 
 def note_methods(cls: type) -> None:

@@ -384,8 +384,17 @@ class Node(ObservedNode):
             call(self.hooks.name_released, process, name)
 
     def named(self, name: str | Global) -> NameRef[Any]:
-        """Return a ref to the holder of `name` at the moment of use. Not a checkpoint."""
-        return NameRef(self, name) if isinstance(name, str) else self.mesh.named(name.name)
+        """Return a ref to the holder of `name` at the moment of use. Not a checkpoint.
+
+        Raises:
+            TypeError: neither a text nor a `Global`.
+        """
+        if isinstance(name, str):
+            return NameRef(self, name)
+        if not isinstance(name, Global):
+            raise TypeError(f"a name must be a text or a Global, got {safe_repr(name)}")
+        ref: NameRef[Any] = self.mesh.named(name.name)
+        return ref
 
     def send(self, name: str, message: Any) -> None:
         """Send to the process of that name. Not a checkpoint.

@@ -16,6 +16,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, Restarting
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
+from enfilade.actors.messages.methods import why_not_public
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_str
@@ -103,7 +104,7 @@ class LocalRef(Ref[A]):
         except KeyError:
             name = None
         except TypeError:  # not hashable
-            raise NotPublic(method) from None
+            raise NotPublic(method, why_not_public(method)) from None
         if name is None:
             name = name_for(process, method)
         message = Cast(name, args, kwargs or NO_KWARGS)
@@ -129,7 +130,7 @@ class LocalRef(Ref[A]):
         except KeyError:
             name = None
         except TypeError:  # not hashable
-            raise NotPublic(method) from None
+            raise NotPublic(method, why_not_public(method)) from None
         else:
             if (
                 process.idle

@@ -24,6 +24,7 @@ import attrs
 
 from enfilade.actors.messages.errors import LiveResult, NotPublic
 from enfilade.actors.messages.methods import (
+    A_METHOD_OF_AN_OBJECT,
     HOOKS,
     is_mock,
     method_name,
@@ -132,7 +133,7 @@ class ActorProtocol:
             NotPublic: `method` is a hook, private, or not a method.
         """
         if isinstance(method, MethodType):
-            raise NotPublic(method, "a method of an object")
+            raise NotPublic(method, A_METHOD_OF_AN_OBJECT)
         self.keep_current()
         if _is_hashable(method):
             for table in (self.names, self._others):

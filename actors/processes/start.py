@@ -512,7 +512,7 @@ def _advice(target: Any) -> str:
     if inspect.isroutine(target):
         return f"it is not async; write `async def {target.__name__}(me, ...)`"
     if isinstance(target, type):
-        return f"its class is no actor; write `class {shown_name(target)}(Actor)`"
+        return f"expected a subclass of Actor; write `class {shown_name(target)}(Actor)`"
     return _EXPECTED
 
 

@@ -52,7 +52,8 @@ def supervise(supervisor: Actor, children: Children[AnyRef]) -> None:
     strategy: Strategy[AnyRef] = Strategy(
         children, clock=node.timers.now, draw=node.runtime.random, present=present
     )
-    body_of(supervisor).supervise(strategy)
+    body = body_of(supervisor)
+    body.strategy, body.supervises = strategy, True
 
 
 def carry_out(supervisor: Actor, request: Callable[..., Any], *args: Any) -> Deferred[Any]:

@@ -133,11 +133,6 @@ class SupervisorBody(DispatchedBody):
         self._work: deque[Action[AnyRef]] = deque()
         self.supervises: bool = False
 
-    def supervise(self, strategy: Strategy[AnyRef]) -> None:
-        """Supervise the children of `strategy`, which decides for them."""
-        self.strategy = strategy
-        self.supervises = True
-
     @property
     def awaited_start(self) -> Request[Any] | None:
         starting = self.process.node.starting

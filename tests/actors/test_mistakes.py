@@ -145,6 +145,17 @@ async def forgotten_capability(node: Node) -> Any:
     return await ref.call(Guest.request, b"key")
 
 
+async def named_by_number(node: Node) -> Any:
+    name: Any = 5
+    node.named(name)
+
+
+async def node_named_by_number(_node: Node) -> Any:
+    name: Any = 5
+    async with open_node(name):
+        pass
+
+
 async def spawn_after_shutdown(_node: Node) -> Any:
     async with open_node("brief") as node:
         pass
@@ -159,6 +170,28 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
     "a method of another class": (
         lambda node: call_of(node, Other.added, 1),
         "Counter has no public method 'Other.added'",
+    ),
+    "a method of an object": (
+        lambda node: call_of(node, object.__new__(Counter).add, 1),
+        "a method of an object; pass the method of its class, as in `call(Counter.add, 5)`",
+    ),
+    "the result of a method": (
+        lambda node: call_of(node, 15, 1),
+        "got 15, which is not a method; pass the method and its arguments",
+    ),
+    "a class in the place of a method": (
+        lambda node: call_of(node, Counter),
+        "which is a class; pass one of its methods",
+    ),
+    "a private method": (
+        lambda node: call_of(node, Counter.__init__),
+        "which is private, because its name begins with an underscore",
+    ),
+    "a hook": (lambda node: call_of(node, Counter.on_start), "which is a hook: only the runtime calls it"),
+    "a name that is not a text": (named_by_number, "a name must be a text or a Global, got 5"),
+    "a node's name that is not a text": (
+        node_named_by_number,
+        "names of nodes and zones must be texts, got 5",
     ),
     "a generator as a reply": (lambda node: call_of(node, Counter.numbers), "return a list instead"),
     "a missing argument": (lambda node: call_of(node, Counter.add), "missing a required argument: 'n'"),
