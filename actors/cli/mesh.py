@@ -24,7 +24,7 @@ from enfilade.transport.mesh.directory import MeshNode
 from enfilade.transport.mesh.identity import Identity, client_context, read_identity
 from enfilade.transport.mesh.keeper import Keeper, read_server_file
 from enfilade.transport.mesh.lease import Claim
-from enfilade.transport.mesh.registry import Epoch, NoAnswer, Registry
+from enfilade.transport.mesh.registry import Epoch, MeshRegistry, NoAnswer
 from enfilade.transport.mesh.settings import Mesh, Server
 from enfilade.transport.mesh.subjects import Subjects, from_token
 from enfilade.transport.mesh.watcher import Quiet
@@ -192,7 +192,7 @@ async def _survey(identity: Identity, servers: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict(NO_REGISTRY)
     try:
         async with _connected(identity, servers) as connection:
-            registry = Registry(connection, identity.mesh)
+            registry = MeshRegistry(connection, identity.mesh)
             try:
                 epoch = await _epoch(registry)
                 found |= {"lease": epoch.lease, "began": epoch.began}
@@ -209,7 +209,7 @@ async def _survey(identity: Identity, servers: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-async def _epoch(registry: Registry) -> Epoch:
+async def _epoch(registry: MeshRegistry) -> Epoch:
     """Read the epoch; a server that has just been started is given time to make the registry.
 
     Raises:
@@ -288,7 +288,7 @@ def show_names(path: Path | None, *, as_json: bool) -> int:
 
 async def _read_names(identity: Identity) -> dict[str, Claim]:
     async with _connected(identity, identity.servers) as connection:
-        found = await Registry(connection, identity.mesh).entries("name")
+        found = await MeshRegistry(connection, identity.mesh).entries("name")
     names = {}
     for key, entry in found:
         with suppress(ValueError, msgspec.DecodeError):
