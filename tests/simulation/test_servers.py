@@ -17,7 +17,7 @@ from enfilade.actors.simulation.faults import LostRegistry
 from enfilade.actors.simulation.swarm import SERVERS
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.protocol import Message
-from enfilade.transport.mesh.registry import NoAnswer, Registry, WrongRevision, make_bucket
+from enfilade.transport.mesh.registry import MeshRegistry, NoAnswer, WrongRevision, make_bucket
 from enfilade.transport.mesh.settings import MeshError, Server
 from enfilade.transport.mesh.stream import Dial, dial
 from enfilade.transport.mesh.watcher import Quiet
@@ -74,7 +74,7 @@ async def script(seed: int, connections: list[Connection]) -> list[Any]:
     steps: list[Any] = []
     seen: list[Any] = []
     open_ones: list[tuple[Connection, int]] = []
-    registry = Registry(connections[0], MESH)
+    registry = MeshRegistry(connections[0], MESH)
     revisions: dict[str, list[int]] = {}
     number = itertools.count()
 
@@ -280,7 +280,7 @@ async def counting(world: World, names: tuple[str, ...], seconds: float) -> tupl
 
     async def count(connection: Connection) -> None:
         nonlocal confirmed, unknown
-        registry = Registry(connection, MESH)
+        registry = MeshRegistry(connection, MESH)
         while not world.is_calm:
             await trio.sleep(0.05)
             try:
@@ -305,7 +305,7 @@ async def counting(world: World, names: tuple[str, ...], seconds: float) -> tupl
                 nursery.start_soon(count, each)
             await world.run(seconds)
             await world.calm(10.0)
-        last = await Registry(made[0], MESH).read("count")
+        last = await MeshRegistry(made[0], MESH).read("count")
     return int(last.value or b"0"), confirmed, unknown
 
 
@@ -379,7 +379,7 @@ def test_a_registry_that_is_full_takes_nothing_for_a_while() -> None:
         dials = [partial(cluster.dial, Visitor(world.network.port("client", "outside")))]
         seen = []
         async with clients(list(cluster.addresses.values()), dials, chance=random.Random(1)) as (one,):
-            registry = Registry(one, MESH)
+            registry = MeshRegistry(one, MESH)
             world.strike(ServerTrouble("s1", "full", 5.0))
             for _ in range(2):
                 try:
@@ -401,7 +401,7 @@ def test_a_registry_that_is_lost_is_made_anew_with_a_later_epoch() -> None:
         assert cluster is not None
         dials = [partial(cluster.dial, Visitor(world.network.port("client", "outside")))]
         async with clients(list(cluster.addresses.values()), dials, chance=random.Random(1)) as (one,):
-            registry = Registry(one, MESH)
+            registry = MeshRegistry(one, MESH)
             await registry.write("a", b"1", 0)
             (first, settled) = await registry.epoch()
             assert first is not None
