@@ -146,7 +146,7 @@ class Servers:
             server.registry.is_full = False
 
     def dial_of(self, host: Host) -> Callable[[Any], Awaitable[Any]] | None:
-        """How the present process of a host connects to a server; None without servers."""
+        """Return what connects the present process of a host to a server; None without servers."""
         if self.cluster is None or host.carrier is None:
             return None
         return partial(self.cluster.dial, host.carrier)

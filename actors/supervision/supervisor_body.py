@@ -540,8 +540,6 @@ class SupervisorBody(DispatchedBody):
 
     # What others meet between two incarnations.
 
-    # They may be called before the `__init__` of the supervisor has run, and there is a strategy.
-
     def replace_target(self, ref: AnyRef, target: Any) -> None:
         """Start `target` at later restarts of the child that runs as `ref`."""
         record = self.strategy.children.running(ref)

@@ -112,7 +112,7 @@ class SimulatedStream(Stream):
             self._network.send(self.program.port, self.other.program.port, self._lane, 0, hear)
 
     def owner(self) -> int:
-        raise OSError("a simulated server is nobody's process")
+        raise OSError("a simulated server is not a process, and has no owner")
 
     def break_off(self, fault: str) -> None:
         """Let the connection be over at this end; what has arrived can still be read."""

@@ -65,7 +65,7 @@ class Client:
         self._say(encode_info(server.information()))
 
     def patterns(self) -> list[str]:
-        """What the client has subscribed to."""
+        """The patterns that the client has subscribed to."""
         return list(self._wanted.values())
 
     def tell(self, message: Publish) -> bool:

@@ -40,7 +40,7 @@ class Draws(Protocol):
 
 @attrs.define(eq=False)
 class Memory:
-    """What a replica has on its disk.
+    """The contents of a replica's disk.
 
     Attributes:
         term: the latest that it has heard of.
@@ -100,7 +100,7 @@ class Replica:
 
     @property
     def is_majority(self) -> int:
-        """How many servers are one."""
+        """The number of servers that make a majority."""
         return (len(self._others) + 1) // 2 + 1
 
     def propose(self, entry: bytes) -> int | None:

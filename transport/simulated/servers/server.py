@@ -157,7 +157,7 @@ class SimulatedServer:
         self.clients[Client(self, stream)] = None
 
     def information(self) -> dict[str, Any]:
-        """What the server says of itself."""
+        """The description of itself that the server sends to clients."""
         return {
             "server_id": self.name,
             "server_name": self.name,
@@ -187,7 +187,7 @@ class SimulatedServer:
                 route.say(["less", pattern])
 
     def patterns(self) -> list[str]:
-        """What somebody here listens to."""
+        """The patterns that the server and its clients listen to."""
         said = dict.fromkeys(self._own)
         for client in self.clients:
             said.update(dict.fromkeys(client.patterns()))

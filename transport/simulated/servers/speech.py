@@ -1,4 +1,4 @@
-"""What the client of a NATS server says, cut into commands; and what the server says to it, in bytes."""
+"""The words of the NATS protocol: commands of a client, cut out of its bytes; and a server's answers, as bytes."""
 
 import re
 from collections.abc import Iterator
