@@ -1,4 +1,4 @@
-"""The words of the NATS protocol: commands of a client, cut out of its bytes; and a server's answers, as bytes."""
+"""The NATS protocol: a client's commands, cut out of its bytes, and a server's answers, as bytes."""
 
 import re
 from collections.abc import Iterator
