@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from enfilade.actors import Actor, Child, Node, Ref, RemoteEntry, Supervisor, open_node
+from enfilade.actors import Actor, Child, Node, NodeStopped, Ref, RemoteEntry, Supervisor, open_node
 from enfilade.transport import Policy
 from enfilade.transport.mesh import Mesh
 from tests.transport.mesh.members import PATIENCE, Account, server, until
@@ -119,6 +119,21 @@ async def test_a_node_that_cannot_be_reached_is_passed_over(server: NatsServer) 
         assert await homes(tree, 0) == {}
         async with site(server.url, "b@east"):
             assert await homes(tree, 1) == {"t": "b@east"}
+
+
+async def test_a_node_that_drains_takes_nothing_on(server: NatsServer) -> None:
+    """And ends what supervisors elsewhere have there, and nothing else."""
+    async with site(server.url, "a@east") as a, open_node("desk", zone="hq", mesh=server.url) as desk:
+        await until(lambda: len(desk.mesh.nodes()) == 2)
+        target = RemoteEntry("Task", "a@east")
+        tree = await desk.spawn(Supervisor, [Child(target, id="t")], intensity=1)
+        await homes(tree, 1)
+        own = await a.spawn(Account)
+        assert await a.mesh.drain(PATIENCE)
+        with pytest.raises(NodeStopped):
+            await desk.spawn_on("a@east", "Task")
+        assert await homes(tree, 0) == {}
+        assert [each.ref for each in a.processes.values()] == [own]
 
 
 async def test_nodes_tell_labels_and_load(server: NatsServer) -> None:
