@@ -35,7 +35,9 @@ class NodeConfig:
         call_timeout: seconds a call waits for its reply, if its ref has no time limit; `math.inf`: forever.
         grace: seconds an ordered shutdown may take before the remaining processes are killed.
         kill_grace: seconds a killed process may take to end before it is reported as unkillable.
-        slow_handler: seconds a sync handler may hold the loop before a warning is logged.
+        slow_handler: seconds that a handler may hold the loop. A message to a sync actor that takes longer is
+            logged as a warning. The watchdog alone sees calls to idle actors, actors with a task, starts and
+            all else that runs in the loop.
         reports_per_second: maximum number of abnormal exits, and of dead letters, that are logged in a
             second; the others are counted.
         debug: check that processes share nothing: see `sharing.py`.

@@ -216,7 +216,7 @@ def _release_names(process: Process, body: Body) -> None:
             call(node.hooks.name_released, process, process.name)
     if node.groups.by_name:
         node.groups.forget_watcher(process.ref)
-    if process.reader is not None and process.exit_signal == KILLED:
+    if process.reader is not None and process.exit_signal is not None:
         node.timers.discard(node.config.kill_grace, body)
 
 
@@ -336,13 +336,14 @@ async def _wait_until_empty(process: Process, seconds: float) -> None:
 
 
 def expect_end(body: TaskBody) -> None:
-    """Call `give_up` if the task of a process that was killed does not end within the grace."""
+    """Call `give_up` if the task of a process that was cancelled does not end within the grace from now."""
     node = body.process.node
+    node.timers.discard(node.config.kill_grace, body)
     node.timers.lane(node.config.kill_grace).add(body)
 
 
 def give_up(body: TaskBody) -> None:
-    """Report that the task of a killed process does not end, and end the process without the task."""
+    """Report that the task of a process does not end, and end the process without the task."""
     process = body.process
     if process.ended is None:
         frames = "" if body.task is None else "".join(traceback.format_list(_stack(body.task)))

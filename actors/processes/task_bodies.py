@@ -74,9 +74,14 @@ class TaskBody(Body):
         process.reader = Reader(process)
 
     def exit(self, reason: Reason) -> None:
-        """Cancel the task; after a kill, give the task up if it does not end in time."""
-        if self.scope is not None:
-            self.scope.cancel()
+        """Cancel the task. Give it up if it does not end in time after a kill, or cannot be cancelled."""
+        try:
+            if self.scope is not None:
+                self.scope.cancel()
+        except BaseException as error:  # of the function that aborts a wait of the program's own
+            self.process.fail_in("signal", error)
+            end.expect_end(self)
+            return
         if reason == KILLED:
             end.expect_end(self)
 

@@ -23,6 +23,7 @@ from enfilade.actors import (
     Supervisor,
     system,
 )
+from tests.isolation.armed import play
 from tests.isolation.place import handed
 from tests.isolation.stage import Stage
 from tests.isolation.victims import Async, Sync
@@ -349,22 +350,7 @@ async def misbehaves(stage: Stage, base: type[Actor]) -> None:
         await trio.lowlevel.checkpoint()
         return once(self)
 
-    hook = {"call": "fire", "cast": "fire", "message": "on_message", "start": "on_start", "stop": "on_stop"}
-    attributes = {hook[where]: once if base is Sync else once_in_task}
-    kind: Any = type("Armed", (base,), attributes)
-    ref = await stage.attempt(stage.home.spawn, kind)
-    if ref is None:
-        return
-    ref = await stage.cast(ref, Sync.ping)
-    match where:
-        case "call":
-            await stage.attempt(ref.call, kind.fire)
-        case "cast":
-            await stage.attempt(ref.cast, kind.fire)
-        case "message":
-            await stage.attempt(ref.send, "message")
-        case "stop":
-            await stage.attempt(ref.stop)
+    await play(stage, base, once if base is Sync else once_in_task)
     await trio.sleep(0.5)
 
 

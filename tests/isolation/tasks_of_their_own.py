@@ -19,6 +19,7 @@ from enfilade.actors import (
     open_node,
     system,
 )
+from tests.isolation.armed import HOOKS, play
 from tests.isolation.place import handed
 from tests.isolation.stage import Stage
 from tests.isolation.victims import Async, Sync
@@ -296,21 +297,10 @@ async def supervises_and_leaves_a_nursery(actor: Any) -> None:
     await leaves_a_nursery_that_fails(actor)
 
 
-HOOKS: Final = {
-    "call": "fire",
-    "cast": "fire",
-    "message": "on_message",
-    "start": "on_start",
-    "stop": "on_stop",
-    "down": "on_down",
-    "continuation": "go_on",
-}
-
-
 @handed(" ".join(HOOKS), objects=ACTS)
 async def own_task(stage: Stage) -> None:
     """An async actor does it where the tier says so; others go on, and hear of its end once."""
-    act, where, done = stage.make(), stage.tier, False
+    act, done = stage.make(), False
 
     async def once(self: Any, *_: Any) -> Any:
         nonlocal done
@@ -318,29 +308,7 @@ async def own_task(stage: Stage) -> None:
             done = True
             await act(self)
 
-    def begin(self: Any, ref: Any) -> None:
-        if where == "down":
-            self.process.monitor(ref)
-            self.process.exit(ref, KILL)
-        else:
-            self.process.continue_with(self.go_on)
-
-    kind: Any = type("Armed", (Async,), {HOOKS[where]: once, "begin": begin})
-    ref = await stage.attempt(stage.home.spawn, kind)
-    if ref is None:
-        return
-    ref = await stage.cast(ref, Sync.ping)
-    match where:
-        case "call":
-            await stage.attempt(ref.call, kind.fire)
-        case "cast":
-            await stage.attempt(ref.cast, kind.fire)
-        case "message":
-            await stage.attempt(ref.send, "message")
-        case "stop":
-            await stage.attempt(ref.stop)
-        case "down" | "continuation":
-            await stage.attempt(ref.call, kind.begin, await stage.home.spawn(Sync))
+    await play(stage, Async, once)
     await trio.sleep(1.5)
 
 
