@@ -10,8 +10,9 @@ same for records of the program's loggers, and `JsonFormatter` writes all of the
 
 The fields of a record, each there if it is known: `node` and `zone`; `serial`, `process_name`, `label` and
 `actor` of the process; `supervisor` and `child`, if it is a child; `reason` of an end; `event`, the kind of
-the event that the record speaks of. The number of the process is `serial` on the record, because logging
-itself calls the operating system's process `process` there; in JSON it is `process`.
+the event that the record speaks of; `trace_id` and `span_id` of the trace that it belongs to. The number of
+the process is `serial` on the record, because logging itself calls the operating system's process `process`
+there; in JSON it is `process`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import msgspec
 
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.messages.trace_context import TRACE
 from enfilade.actors.messages.tracebacks import trace_of
 from enfilade.actors.node.reports import fields_of
 from enfilade.actors.processes.current import running_process
@@ -67,7 +69,7 @@ LARGEST: Final = 8_192
 
 
 class Context(logging.Filter):
-    """Adds node and process to records that are made inside a process, where they have none; passes all.
+    """Adds node, process and trace to records that are made inside a process, and passes all.
 
     Add it to a handler: a filter of a logger sees only the records of that logger itself.
     """
@@ -81,6 +83,9 @@ class Context(logging.Filter):
 @attempt(None)
 def _add_context(record: logging.LogRecord) -> None:
     fields = vars(record)
+    trace = TRACE.get()
+    if trace is not None and "trace_id" not in fields:
+        fields |= trace.ids
     if "node" in fields:
         return
     process = running_process()

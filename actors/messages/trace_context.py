@@ -70,6 +70,11 @@ class TraceContext:
         """The 55 characters of the header field `traceparent`."""
         return f"00-{self.trace_id.hex()}-{self.span_id.hex()}-{self.flags:02x}"
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """The fields of a log record that is made in this context."""
+        return {"trace_id": self.trace_id.hex(), "span_id": self.span_id.hex()}
+
     @classmethod
     def parse(cls, traceparent: str, state: str = "") -> TraceContext:
         """Read the header fields `traceparent` and `tracestate`.

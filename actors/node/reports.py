@@ -24,6 +24,8 @@ from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.reasons import KILLED, Reason
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.signals import HANDED_OFF, described
+from enfilade.actors.messages.trace_context import TRACE
+from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.messages.wake import Waiter
 from enfilade.actors.processes.identity import Identity, identity_of, supervisor_of
 from enfilade.actors.processes.local_ref import process_of
@@ -226,6 +228,9 @@ class Reports:
                 if identity is not None:
                     fields = {**fields_of(identity), **fields}
             told = {**self._fields, "event": event, **fields}
+            trace = context_of_error(error) or TRACE.get()
+            if trace is not None:
+                told |= trace.ids
             if reason is not None:
                 told["reason"] = safe_str(reason)
             self._queue.append(_Report(level, text, values, told, error, stack))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import Actor, Mailbox, Node, NodeConfig, Ref, Supervisor, open_node, system
+from enfilade.actors.logs import Context
 from enfilade.actors.messages.trace_context import HOPS, LINKED
 from enfilade.actors.observing.telemetry import TraceContext, carry, context, use
 from enfilade.actors.peers.trace_field import field_of
@@ -185,6 +187,31 @@ async def test_a_supervisor_answers_what_carries_a_context(node: Node) -> None:
         top.send("nothing for it")
     await wait_all_tasks_blocked()
     assert await top.call(Supervisor.which_children) == ()
+
+
+async def test_records_of_the_log_name_the_trace(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    class Loud(Actor):
+        def speak(self) -> None:
+            logging.getLogger("loud").warning("from inside")
+            raise ValueError("loud")
+
+    caplog.handler.addFilter(only := Context())
+    try:
+        loud = await node.spawn(Loud)
+        with use(PARENT):
+            loud.cast(Loud.speak)
+            await wait_all_tasks_blocked()
+        logging.getLogger("loud").warning("from outside")
+    finally:
+        caplog.handler.removeFilter(only)
+    ids = {
+        record.name: (vars(record).get("trace_id"), vars(record).get("span_id"))
+        for record in caplog.records
+        if record.getMessage() != "from outside"
+    }
+    assert ids["loud"] == (PARENT[3:35], PARENT[36:52])
+    assert ids["enfilade.actors"] == ids["loud"]  # the report of the crash
+    assert "trace_id" not in vars(caplog.records[-1])
 
 
 async def test_a_timer_carries_what_it_was_given_and_nothing_else(
