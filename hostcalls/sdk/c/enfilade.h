@@ -18,6 +18,7 @@
 #include "enfilade/actor.h"
 #include "enfilade/process.h"
 #include "enfilade/time.h"
+#include "enfilade/trace.h"
 #include "enfilade/channel.h"
 #include "enfilade/log.h"
 #include "enfilade/net.h"

@@ -9,6 +9,7 @@ import pytest
 
 from enfilade.actors import open_node
 from enfilade.actors.guests import Guest
+from enfilade.actors.observing.telemetry import use
 from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi import actor_types
 from enfilade.hostcalls.abi.capability import Capability
@@ -90,3 +91,16 @@ async def test_what_does_not_fit(archives: Path) -> None:
         guest = await node.spawn(Guest(archives, capabilities=["ActorMessage"]))
         assert await guest.call(Guest.request, b"8") == b""
         assert await guest.call(Guest.request, b"2") == codec(abi.IoWrite).encode(abi.IoWrite(7, b"payload"))
+
+
+async def test_obs_65_a_guest_in_c_reads_its_traceparent(tmp_path: Path) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    module = build_c(PROGRAMS / "traceparent.c", tmp_path)
+    async with open_node("test") as node:
+        for grants, answer in (
+            (["ActorMessage", "TraceRead"], traceparent.encode()),
+            (["ActorMessage"], b"no"),
+        ):
+            guest = await node.spawn(Guest(module, capabilities=["ActorMessage", *grants]))
+            with use(traceparent):
+                assert await guest.call(Guest.request, b"") == answer
