@@ -131,7 +131,7 @@ def without_order(monkeypatch: pytest.MonkeyPatch) -> None:
     def real(_: Any) -> Iterator[None]:
         yield
 
-    monkeypatch.setattr(substitutes, "_ordered", real)
+    monkeypatch.setattr(substitutes, "ordered", real)
     monkeypatch.setattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", False)
 
 

@@ -124,6 +124,7 @@ class MeshCarrier(Carrier):
         self._presence = Presence(mesh.dead_after)
         self._inlets: dict[int, MeshInlet] = {}
         self._outlets: dict[MeshOutlet, None] = {}  # in order, for whoever has lost the server
+        self._closed: deque[tuple[float, str, int, int]] = deque()
         self._places: dict[Handle, Place] = {}
         self._aliases = -1
         self.meeting: MeshInlet | None = None
@@ -278,10 +279,14 @@ class MeshCarrier(Carrier):
             # It may wait for the answer to a batch that nobody took.
             for handle in arrival.handles:
                 self.discard(handle)
-            head = _HEAD.pack(GONE, self.subjects.incarnation, 0)
-            self.connection.publish(self.subjects.inlet(node, incarnation, number), head)
+            self._tell_gone(node, incarnation, number)
         else:
             inlet.put(node, incarnation, arrival)
+
+    def _tell_gone(self, node: str, incarnation: int, number: int) -> None:
+        """Tell a node that there is no inlet of this number here."""
+        head = _HEAD.pack(GONE, self.subjects.incarnation, 0)
+        self.connection.publish(self.subjects.inlet(node, incarnation, number), head)
 
     def _meeting_message(self, message: Message) -> None:
         """Put a Hello into the meeting place; answer whoever asks whether the name is in use."""
@@ -341,6 +346,8 @@ class MeshCarrier(Carrier):
             for outlet in list(self._outlets):
                 if outlet.place.node == death.node and outlet.place.incarnation == death.incarnation:
                     outlet.break_off(f"{death.node} is dead: {death.reason}")
+        while self._closed and self._closed[0][0] <= trio.current_time():
+            self._tell_gone(*self._closed.popleft()[1:])
 
     def closed(self, outlet: "MeshOutlet") -> None:
         """Forget an outlet. Harmless when repeated."""
@@ -349,8 +356,12 @@ class MeshCarrier(Carrier):
             self.heartbeats.unwatch(outlet.place.node, outlet.place.incarnation)
 
     def forget(self, inlet: "MeshInlet") -> None:
-        """Forget an inlet that is closed."""
+        """Forget an inlet that is closed. Its sender is told a beat later, when it has heard any goodbye: it
+        may have nothing more to send, and would not find out.
+        """
         self._inlets.pop(inlet.number, None)
+        if inlet.sender is not None:
+            self._closed.append((trio.current_time() + self._mesh.beat, *inlet.sender, inlet.number))
         if self.meeting is inlet:
             self.meeting = None
 
@@ -382,7 +393,11 @@ class MeshCarrier(Carrier):
 
 
 class MeshInlet(Inlet):
-    """A queue of what is published for one number; see `Inlet`."""
+    """A queue of what is published for one number; see `Inlet`.
+
+    Attributes:
+        sender: the node, and its incarnation, that sends to it; None before it does.
+    """
 
     def __init__(self, carrier: MeshCarrier, number: int, largest: int) -> None:
         self.number = number
@@ -391,7 +406,7 @@ class MeshInlet(Inlet):
         self._handle = carrier.new_handle()
         self._arrivals: deque[Arrival] = deque()
         self._arrived = trio.Event()
-        self._sender: tuple[str, int] | None = None
+        self.sender: tuple[str, int] | None = None
         self._most_held = 0
         self._is_closed = False
 
@@ -433,9 +448,9 @@ class MeshInlet(Inlet):
 
     def put(self, node: str, incarnation: int, arrival: Arrival) -> None:
         """Take in a batch of the node that the inlet belongs to, which is the first that sends one."""
-        if self._sender is None:
-            self._sender = node, incarnation
-        if self._sender == (node, incarnation):
+        if self.sender is None:
+            self.sender = node, incarnation
+        if self.sender == (node, incarnation):
             self.offer(arrival)
         else:
             self._carrier.ignored += 1
@@ -453,9 +468,9 @@ class MeshInlet(Inlet):
 
     def interrupt(self) -> bool:
         """Tell the owner that batches may have been lost; return whether there is somebody to miss some."""
-        if self._sender is None:
+        if self.sender is None:
             return False
-        self._arrivals.append(Arrival(b"", (), self._carrier.credentials_of(self._sender[0])))
+        self._arrivals.append(Arrival(b"", (), self._carrier.credentials_of(self.sender[0])))
         self._arrived.set()
         return True
 

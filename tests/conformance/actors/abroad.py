@@ -1,4 +1,4 @@
-"""One fixture, two back ends: what a case spawns lives on another node than the case itself.
+"""One fixture, several back ends: what a case spawns lives on another node than the case itself.
 
 `Abroad` answers as a `Node` does, as far as the cases of processes, links, monitors, calls, names and
 mailboxes use one. The case is at home; whatever it spawns, it spawns on the far node, and what it holds of it
@@ -8,11 +8,13 @@ in different zones, word for word.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import attrs
 import pytest
@@ -23,7 +25,11 @@ from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.testing import VirtualClock
 from enfilade.transport import Policy, Settings
 from enfilade.transport.memory_carrier import LOSSLESS, LOSSY, MemoryNetwork
+from enfilade.transport.mesh import Mesh, announcer
+from enfilade.transport.mesh import directory as mesh_directory
+from enfilade.transport.resuming_link import TICK
 from tests.conformance.actors.conftest import COUNTERS
+from tests.transport.mesh.servers import mesh_server, needs_server
 
 __all__ = [
     "BACK_ENDS",
@@ -31,15 +37,30 @@ __all__ = [
     "Traveller",
     "autojump_clock",
     "back_end",
+    "carrier_of",
+    "mesh_server",
     "node",
     "open_abroad",
     "passed",
     "settled",
 ]
 
-BACK_ENDS = ("memory", "narrow", "resuming", "doors")
+MESH = pytest.param("mesh", marks=[pytest.mark.real, needs_server])
+
+BACK_ENDS = ("memory", "narrow", "resuming", "doors", MESH)
 """What carries the node link: the model, that with settings at their least, the model of a carrier that may
-lose batches, or the kernel."""
+lose batches, the kernel, or a real server (mesh-20)."""
+
+NEVER = 1e9
+"""Seconds after which a mesh of these tests says something by itself, or misses what others say."""
+
+TICKS = 20
+"""Ticks of a node link in which its end has been told."""
+
+_meshes = itertools.count()
+
+_open: list[list[Node]] = []
+"""The nodes of each pair that is open."""
 
 PATIENCE = Settings(period=1e9, handshake=math.inf, goodbye=math.inf)
 """A case may let as much time pass as it likes: that must not be what ends a node link."""
@@ -182,15 +203,25 @@ def under_way(nodes: Sequence[Node]) -> str:
     meetings: dict[str, Any] = {node.full_name: node.distribution.rendezvous for node in nodes}
     found = [f"a handshake of {name}" for name, meeting in meetings.items() if meeting.handshakes]
     for name, meeting in meetings.items():
+        connection = getattr(meeting._carrier, "connection", None)
+        if connection is not None and (connection._answers or connection.unsent or is_asking(connection)):
+            found.append(f"what {name} and the server of the mesh say to each other")
         for peer in meeting.peers.values():
             other = meetings[peer.name].peers.get(name)
-            if other is None:
+            if other is None and connection is None:
                 found.append(f"the end of a node link, to {name}")
+            elif other is None:
+                continue  # it takes time: what was said last is waited for
             elif peer.batches_out != other.batches_in:
                 found.append(f"batches of {name}: {peer.batches_out} sent, {other.batches_in} taken in")
             elif peer.is_held_up:
                 found.append(f"the answer to batch {peer.batches_out}, to {name}")
     return ", ".join(found)
+
+
+def is_asking(connection: Any) -> bool:
+    """Tell whether a node waits for its server's sign of life."""
+    return connection._session is not None and bool(connection._session.pings)
 
 
 def virtual_clock() -> VirtualClock:
@@ -200,9 +231,20 @@ def virtual_clock() -> VirtualClock:
     return clock
 
 
+def is_half_over(nodes: Sequence[Node]) -> bool:
+    """Tell whether one of two nodes has yet to learn that their node link is over."""
+    return len({bool(node.peers) for node in nodes}) > 1
+
+
 async def settled() -> None:
-    """Wait until nothing is under way, on either node or between them; no time passes."""
+    """Wait until nothing is under way, on either node or between them; no time passes, but for the end of a
+    node link over the mesh.
+    """
     await virtual_clock().settle()
+    for _ in range(TICKS):
+        if any(map(is_half_over, _open)):
+            await trio.sleep(TICK)
+            await virtual_clock().settle()
 
 
 @asynccontextmanager
@@ -210,37 +252,56 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
     """Two connected nodes in two zones, for the length of a block.
 
     Args:
-        back_end: one of `BACK_ENDS`.
+        back_end: what `carrier_of` one of `BACK_ENDS` returns.
         directory: where doors are attached.
         options: for both nodes.
     """
     network = MemoryNetwork(LOSSY if back_end == "resuming" else LOSSLESS)
-    policy = Policy.same_user(exports="*", ends="*", entries="*", groups="*")
+    is_mesh = back_end.startswith("nats://")
+    same = Policy.same_mesh if is_mesh else Policy.same_user
+    policy = same(exports="*", ends="*", entries="*", groups="*")
     options["settings"] = NARROW if back_end == "narrow" else PATIENCE
     if back_end == "narrow":
         options.setdefault("config", HALTING)
     async with AsyncExitStack() as stack:
         nodes: list[Node] = []
-        stack.enter_context(virtual_clock().watching(lambda: under_way(nodes)))
+        opening = "the opening of a node" if is_mesh else ""
+        stack.enter_context(virtual_clock().watching(lambda: opening or under_way(nodes)))
+        for module in (announcer, mesh_directory):
+            stack.enter_context(mock.patch.object(module, "INTERVAL", NEVER))
+        mesh = Mesh(
+            servers=back_end if is_mesh else "embedded",
+            name=f"abroad {next(_meshes)}",
+            beat=NEVER,
+            dead_after=4 * NEVER,
+            registry=False,
+        )
         for name, zone in (("home", "left"), ("far", "right")):
-            carrier = {"carrier": network.carrier(name)} if back_end != "doors" else {}
-            listen = str(directory / f"{name}.door")
+            way: dict[str, Any] = {"mesh": mesh} if is_mesh else {"listen": str(directory / f"{name}.door")}
+            if back_end != "doors" and not is_mesh:
+                way["carrier"] = network.carrier(name)
             nodes.append(
-                await stack.enter_async_context(
-                    open_node(name, zone=zone, listen=listen, policy=policy, **carrier, **options)
-                )
+                await stack.enter_async_context(open_node(name, zone=zone, policy=policy, **way, **options))
             )
         home, far = nodes
-        await home.connect(str(directory / "far.door"))
+        opening = ""
+        await home.connect("far@right" if is_mesh else str(directory / "far.door"))
         await settled()
+        _open.append(nodes)
+        stack.callback(_open.remove, nodes)
         yield Abroad(home, far)
+
+
+def carrier_of(request: pytest.FixtureRequest) -> str:
+    """Return the back end that a fixture is asked for: the address of the server, if it is the mesh."""
+    back_end: str = request.param
+    return request.getfixturevalue("mesh_server") if back_end == "mesh" else back_end
 
 
 @pytest.fixture(params=BACK_ENDS)
 def back_end(request: pytest.FixtureRequest) -> str:
     """What carries the node link."""
-    back_end: str = request.param
-    return back_end
+    return carrier_of(request)
 
 
 @pytest.fixture

@@ -41,10 +41,19 @@ from tests.conformance.actors import (
     test_names,
     test_servers,
 )
-from tests.conformance.actors.abroad import BACK_ENDS, Abroad, autojump_clock, node, passed, settled
+from tests.conformance.actors.abroad import (
+    BACK_ENDS,
+    Abroad,
+    autojump_clock,
+    carrier_of,
+    mesh_server,
+    node,
+    passed,
+    settled,
+)
 from tests.conformance.actors.subjects import BOOM, TIERS, Sync, idle, obedient, trapper
 
-__all__ = ["autojump_clock", "node"]
+__all__ = ["autojump_clock", "mesh_server", "node"]
 
 HERE_ONLY = {
     "they look into the record of a process, which only its own node has; the rules come again below": (
@@ -138,7 +147,6 @@ HERE_ONLY = {
 @pytest.fixture(params=BACK_ENDS)
 def back_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What carries the node link."""
-    back_end: str = request.param
 
     async def wait(*_: Any) -> None:
         await settled()
@@ -146,7 +154,7 @@ def back_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     for module in MODULES:
         if hasattr(module, "wait_all_tasks_blocked"):
             monkeypatch.setattr(module, "wait_all_tasks_blocked", wait)
-    return back_end
+    return carrier_of(request)
 
 
 MODULES = (test_links, test_monitors, test_calls, test_names, test_mailboxes, test_servers)
@@ -238,7 +246,7 @@ async def test_act_j13_far_links_agree(autojump_clock: VirtualClock, node: Abroa
     near.exit(KILL)
 
 
-async def test_chain_of_links_between_two_nodes(autojump_clock: VirtualClock, node: Abroad) -> None:
+async def test_mesh_20_chain_of_links_between_two_nodes(autojump_clock: VirtualClock, node: Abroad) -> None:
     """L7: an exit that goes to and fro over many links reaches the last process."""
     chain = [await side.spawn(Sync) for _ in range(100) for side in (node.home, node.far)]
     for left, right in itertools.pairwise(chain):

@@ -26,9 +26,17 @@ from enfilade.actors.peers.rooms import KEPT
 from enfilade.actors.processes.mailbox import Overflow
 from enfilade.actors.testing import VirtualClock
 from enfilade.transport import wire
-from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, node, passed, settled
+from tests.conformance.actors.abroad import (
+    Abroad,
+    autojump_clock,
+    back_end,
+    mesh_server,
+    node,
+    passed,
+    settled,
+)
 
-__all__ = ["autojump_clock", "back_end", "node"]
+__all__ = ["autojump_clock", "back_end", "mesh_server", "node"]
 
 CAPACITY = 3
 

@@ -32,9 +32,17 @@ from enfilade.actors import (
     open_node,
 )
 from enfilade.actors.testing import VirtualClock
-from tests.conformance.actors.abroad import BACK_ENDS, autojump_clock, open_abroad, passed, settled
+from tests.conformance.actors.abroad import (
+    BACK_ENDS,
+    autojump_clock,
+    carrier_of,
+    mesh_server,
+    open_abroad,
+    passed,
+    settled,
+)
 
-__all__ = ["autojump_clock"]
+__all__ = ["autojump_clock", "mesh_server"]
 
 
 @attrs.frozen
@@ -77,11 +85,15 @@ async def _place(where: str, directory: Path) -> AsyncIterator[Place]:
 
 
 @pytest.fixture(params=["near", *BACK_ENDS])
-async def place(
-    request: pytest.FixtureRequest, tmp_path: Path, autojump_clock: VirtualClock
-) -> AsyncIterator[Place]:
+def where(request: pytest.FixtureRequest) -> str:
+    """Near, or what carries the node link."""
+    return carrier_of(request)
+
+
+@pytest.fixture
+async def place(where: str, tmp_path: Path, autojump_clock: VirtualClock) -> AsyncIterator[Place]:
     """Near, and far by each carrier."""
-    async with _place(request.param, tmp_path) as place:
+    async with _place(where, tmp_path) as place:
         yield place
 
 

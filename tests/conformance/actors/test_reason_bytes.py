@@ -19,9 +19,9 @@ from enfilade.actors import (
 )
 from enfilade.actors.messages.reasons import asked_by
 from enfilade.transport import PayloadError
-from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, node
+from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, mesh_server, node
 
-__all__ = ["autojump_clock", "back_end", "node"]
+__all__ = ["autojump_clock", "back_end", "mesh_server", "node"]
 
 BARE = {
     NORMAL: "c71705 93 af656e66696c6164652e4e6f726d616c 01 ce4188ccff",

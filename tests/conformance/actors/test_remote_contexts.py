@@ -28,10 +28,10 @@ from enfilade.actors import (
     StartError,
 )
 from enfilade.actors.testing import VirtualClock
-from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, node, settled
+from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, mesh_server, node, settled
 from tests.conformance.actors.subjects import Async
 
-__all__ = ["autojump_clock", "back_end", "node"]
+__all__ = ["autojump_clock", "back_end", "mesh_server", "node"]
 
 
 class Clerk(Actor):

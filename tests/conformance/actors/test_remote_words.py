@@ -26,9 +26,9 @@ from enfilade.actors import (
 from enfilade.actors.testing import VirtualClock
 from enfilade.transport import PayloadError, register
 from enfilade.transport.payload import RemoteError
-from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, node, settled
+from tests.conformance.actors.abroad import Abroad, autojump_clock, back_end, mesh_server, node, settled
 
-__all__ = ["autojump_clock", "back_end", "node"]
+__all__ = ["autojump_clock", "back_end", "mesh_server", "node"]
 
 
 class Mute(Exception):
@@ -194,8 +194,12 @@ async def test_refusal_that_cannot_be_encoded(autojump_clock: VirtualClock, node
 
 
 @pytest.mark.parametrize("how", ERRORS)
-async def test_remote_child_is_restarted(autojump_clock: VirtualClock, node: Abroad, how: str) -> None:
+async def test_remote_child_is_restarted(
+    autojump_clock: VirtualClock, node: Abroad, back_end: str, how: str
+) -> None:
     """K6: the supervisor of a child on another node hears of its crash, and restarts it."""
+    if back_end.startswith("nats://"):
+        pytest.skip("over a mesh a child goes where its entry was announced, when the node was opened")
     node.far.distribution.entries["it"] = Subject  # type: ignore[index]
     supervisor = await node.home.spawn(
         Supervisor, [Child(RemoteEntry("it", node.far.full_name), id="child")], intensity=10

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 PROGRAM = """
-import sys, trio
+import os, sys, trio
+from enfilade.transport.mesh import Mesh
 from tests.transport.mesh.members import nodes
 
-async def main(mesh, name):
+async def main(servers, name):
+    mesh = Mesh(servers=servers, name=os.environ.get("ENFILADE_TEST_MESH", "default"))
     async with nodes(mesh, name) as (node,):
         shared = node.distribution.rendezvous._carrier
         print(node.incarnation, shared.connection.server.port, flush=True)
@@ -95,22 +97,31 @@ class Program:
     """A node in a process of its own, which ends with its standard input at the latest."""
 
     def __init__(
-        self, mesh: str, name: str, environment: dict[str, str] | None = None, program: str = PROGRAM
+        self,
+        mesh: str,
+        name: str,
+        environment: dict[str, str] | None = None,
+        program: str = PROGRAM,
+        before: Sequence[str] = (),
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program, mesh, name],
+            [*before, sys.executable, "-c", program, mesh, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).resolve().parents[3],
             env={**os.environ, **(environment or {})},
         )
 
-    async def ready(self) -> tuple[int, int]:
-        """Wait until the node is open; its incarnation, and the port of its server."""
+    async def line(self) -> str:
+        """Wait for the next line that it prints."""
         assert self.process.stdout is not None
         with trio.fail_after(PATIENCE):
             line = await trio.to_thread.run_sync(self.process.stdout.readline, abandon_on_cancel=True)
-        incarnation, port = line.split()
+        return line.decode().strip()
+
+    async def ready(self) -> tuple[int, int]:
+        """Wait until the node is open; its incarnation, and the port of its server."""
+        incarnation, port = (await self.line()).split()
         return int(incarnation), int(port)
 
     def kill(self, number: int = signal.SIGKILL) -> None:

@@ -75,6 +75,15 @@ class NatsServer:
             self._process = None
 
 
+@pytest.fixture(scope="session")
+def mesh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one server for all tests of a run, which keep apart by the names of their meshes."""
+    server = NatsServer(tmp_path_factory.mktemp("server"))
+    trio.run(server.start)
+    yield server.url
+    server.kill()
+
+
 @contextlib.asynccontextmanager
 async def running(directory: Path, count: int = 1, *options: str) -> AsyncIterator[list[NatsServer]]:
     """Run servers, of one cluster if there are several, for the length of a block."""

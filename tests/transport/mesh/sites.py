@@ -25,26 +25,29 @@ def free_port() -> int:
 
 
 class Site:
-    """An authority, and what it has issued; everything is at the loopback address.
+    """An authority, and what it has issued.
 
     Args:
         directory: for all files.
         count: of servers.
+        address: where they listen.
     """
 
-    def __init__(self, directory: Path, count: int = 1) -> None:
+    def __init__(self, directory: Path, count: int = 1, address: str = "127.0.0.1") -> None:
         self.directory = directory
+        self._address = address
+        name = "localhost" if address == "127.0.0.1" else address
         self.ports = [free_port() for _ in range(count)]
         self.routes = [free_port() for _ in range(count)]
-        self.urls = tuple(f"tls://localhost:{port}" for port in self.ports)
+        self.urls = tuple(f"tls://{name}:{port}" for port in self.ports)
         self.authority = Authority.create(directory / "ca", servers=self.urls)
         for number in range(count):
-            self.install(f"s{number}", self.authority.issue_server(["localhost"]))
+            self.install(f"s{number}", self.authority.issue_server([name]))
         self.files = [self._server_file(number) for number in range(count)]
 
     def _server_file(self, number: int) -> Path:
         file = self.directory / f"s{number}.toml"
-        lines = ["[server]", f'name = "s{number}"', f'listen = "127.0.0.1:{self.ports[number]}"']
+        lines = ["[server]", f'name = "s{number}"', f'listen = "{self._address}:{self.ports[number]}"']
         lines += [f'identity = "s{number}"', 'nodes = "ca/nodes.list"']
         if len(self.ports) > 1:
             others = [each for each in range(len(self.ports)) if each != number]
