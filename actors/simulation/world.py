@@ -24,9 +24,10 @@ from enfilade.actors.simulation.custody import LIFE, Life
 from enfilade.actors.simulation.entropy import Entropy, Stream
 from enfilade.actors.simulation.extremes import draw_options
 from enfilade.actors.simulation.history import History
-from enfilade.actors.simulation.host import EPOCH, Boot, Host, HostCrashed
+from enfilade.actors.simulation.host import Boot, Host, HostCrashed
 from enfilade.actors.simulation.isolation import import_anew
 from enfilade.actors.simulation.log import Log
+from enfilade.actors.simulation.machines import Machines
 from enfilade.actors.simulation.partitions import Partitions
 from enfilade.actors.simulation.properties import Properties
 from enfilade.actors.simulation.schedule import Fault, Release, Schedule
@@ -34,6 +35,7 @@ from enfilade.actors.simulation.servers import Servers
 from enfilade.actors.simulation.substitutes import Nondeterministic
 from enfilade.actors.simulation.verdicts import Verdicts
 from enfilade.transport.carrier import Credentials
+from enfilade.transport.mesh.settings import MeshError
 from enfilade.transport.simulated.carrier import SimulatedCarrier
 from enfilade.transport.simulated.disk import SimulatedDisk
 from enfilade.transport.simulated.network import Network
@@ -53,12 +55,15 @@ SETTLED: Final = 1.0
 
 FIRST_PID: Final = 1000
 
+AGAIN: Final = 1.0
+"""Seconds after which a host is started again that could not join its mesh."""
+
 
 class Stuck(RuntimeError):
     """Nothing in the world can ever run again: each task waits for another."""
 
 
-class World(Partitions, Properties, Servers, Verdicts):
+class World(Machines, Partitions, Properties, Servers, Verdicts):
     """One simulated system. Made by `simulate` and `run_simulation`.
 
     Attributes:
@@ -243,7 +248,9 @@ class World(Partitions, Properties, Servers, Verdicts):
         )
 
     def start_later(self, host: Host, seconds: float) -> None:
-        """Start the next life of a host in so many seconds, unless somebody does before."""
+        """Start the next life of a host in so many seconds, unless somebody does before. One that finds no
+        server of its mesh is started again, as a service manager would.
+        """
         number = host.lives
 
         async def start() -> None:
@@ -251,6 +258,8 @@ class World(Partitions, Properties, Servers, Verdicts):
             if not host.is_alive and host.lives == number and not self._ended.is_set():
                 try:
                     await self._start(host)
+                except MeshError:
+                    self.start_later(host, AGAIN)
                 except Exception as error:
                     self.fail(error)
 
@@ -505,36 +514,6 @@ class World(Partitions, Properties, Servers, Verdicts):
             self._collect_at += COLLECT
             gc.collect()
         self.examine()
-
-    def monotonic(self, life: Life) -> float:
-        """The monotonic time of a life: that of the world, and what its present step has cost so far."""
-        return self.now() + life.charge
-
-    def unix_time(self, life: Life) -> float:
-        """The wall-clock time of a life."""
-        return EPOCH + self.hosts[life.name].skew + self.monotonic(life)
-
-    async def run_blocking(self, life: Life, function: Callable[..., Any], *args: Any, **_how: Any) -> Any:
-        """Run a blocking function of a life where threads would. It takes the latency of the host's disk."""
-        disk = self.hosts[life.name].disk
-        await trio.sleep(disk.latency if disk is not None else 0.0)
-        return function(*args)
-
-    def process_of(self, life: Life) -> int:
-        """The number of a life's process: no other life of the world has it."""
-        carrier = self.hosts[life.name].carrier
-        return carrier.credentials.pid if carrier is not None else 0
-
-    def started(self, process: int) -> int | None:
-        """When the process of a number has started, in lives of its host before; None if there is none."""
-        for host in self.hosts.values():
-            if host.is_alive and host.life is not None and self.process_of(host.life) == process:
-                return host.life.number
-        return None
-
-    def chance_of(self, life: Life) -> Stream:
-        """The stream of draws that belongs to a life."""
-        return self.entropy.stream(f"{life.name}.{life.number}")
 
     def refused(self, error: Nondeterministic) -> None:
         """Code of a life asked for something real: the world fails, whatever that code makes of the error."""

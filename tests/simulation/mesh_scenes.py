@@ -103,7 +103,10 @@ async def talk(world: World, node: Node, name: str, ref: Callable[[Any], Any]) -
 async def answered(world: World, hosts: list[Host], ask: Callable[[Node], Awaitable[Any]]) -> None:
     """Every host gets an answer."""
     for host in hosts:
-        await world.on(host, ask, host.node)
+        try:
+            await world.on(host, ask, host.node)
+        except (CallError, NoQuorum) as error:
+            raise AssertionError(f"{host} gets no answer") from error
 
 
 async def opened(world: World, boot: Callable[[Node], Awaitable[Any]], **options: Any) -> list[Host]:
