@@ -5,7 +5,7 @@ and an entry of the leader's own term has been. A leader that has not heard a ma
 election takes steps down; until then it takes entries that it can never commit, and answers reads from what
 it knows. That is what a client of the real servers has to live with.
 
-Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", "The Raft consensus algorithm".
+Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", where it describes Raft.
 
 Nothing here does input or output, or looks at a clock.
 """
