@@ -275,7 +275,7 @@ async def test_obs_27_a_slow_link_gets_a_replica_piece_by_piece(autojump_clock: 
             assert not me.queue
             began = trio.current_time()
             assert await bank.named(OBSERVE).call(Desk.hello)
-            assert trio.current_time() == began
+            assert trio.current_time() - began < 0.5
             pieces.append(update.data["piece"])
             rows.update({row["serial"]: row for row in update.data.get("rows", ())})
             assert len(update.data.get("rows", ())) <= 512
