@@ -31,7 +31,7 @@ from enfilade.actors.peers.mesh.activations import Activations
 from enfilade.actors.peers.mesh.keyed import KeyedActors
 from enfilade.actors.peers.remote_call import RemoteCall
 from enfilade.actors.simulation.substitutes import ordered
-from enfilade.transport.mesh import MeshNode
+from enfilade.transport.mesh import MeshNode, witness
 from enfilade.transport.mesh import claims as claims_module
 from enfilade.transport.mesh.claims import Claims, Fence
 from enfilade.transport.mesh.lease import VERSION, Place, Times
@@ -548,7 +548,7 @@ class Search:
         Raises:
             Violation: what must never happen has.
         """
-        nowhere = mock.patch.object(claims_module, "own_place", return_value=Place("", 1, 1))
+        nowhere = mock.patch.object(witness, "own_place", return_value=Place("", 1, 1))
         with nowhere, _without(self.variant), ordered(self.seed):
             trio.run(self.main, clock=trio.testing.MockClock(autojump_threshold=0))
         return self.answered

@@ -134,13 +134,13 @@ async def test_mesh_67_a_name_is_free_when_its_holder_has_ended() -> None:
 HOLDER = """
 import sys, trio
 from enfilade.actors import Global
-from enfilade.transport.mesh import Mesh, claims
+from enfilade.transport.mesh import Mesh, witness
 from enfilade.transport.mesh.lease import Place
 from tests.transport.mesh.members import Account, nodes
 
 async def main(lease, name):
     if name.endswith("@elsewhere"):  # as on another machine, which nobody here is a witness of
-        claims.own_place = lambda: Place("another/boot/1", 1, 1)
+        witness.own_place = lambda: Place("another/boot/1", 1, 1)
     async with nodes(Mesh(servers="embedded", lease=float(lease)), name) as (node,):
         await node.spawn(Account, name=Global("bank"))
         print(node.incarnation, 0, flush=True)
