@@ -362,6 +362,7 @@ CASES = [
     # What they do when a guest is moved to another module is shown in tests/actors/test_guest_upgrade.py.
     Case(c.ACTOR_EXPORT_STATE, ActorExport(b"state"), error=INVALID),
     Case(c.ACTOR_IMPORT_STATE, None, ActorImport(None)),
+    Case(c.TRACE_CONTEXT, None, ""),
 ]
 NAMES = [case.hostcall.name for case in CASES]
 
