@@ -4,8 +4,8 @@ The pool itself holds all jobs that no worker has begun, and gives a worker one 
 that crashes takes only the job at hand with it, a resized pool loses nothing, and the jobs of one key are
 done in the order in which they were submitted, whatever happens to the workers in between.
 
-Workers are linked to the pool and replaced when they end; more than `intensity` replacements within `period`
-seconds end the pool with `SHUTDOWN`, as they would end a supervisor.
+Workers are linked to the pool, and replaced when they end, even one that has undone the link. More than
+`intensity` replacements within `period` seconds end the pool with `SHUTDOWN`, as they would end a supervisor.
 
 A pool may have a rate limit. Then a free worker is not enough for a job to begin: it waits until the rate
 admits it, and the oldest job that has a free worker goes first.
@@ -34,7 +34,7 @@ from enfilade.actors.messages.stable_hash import stable_hash
 from enfilade.actors.messages.travelling import travels
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.processes.actor import Actor
-from enfilade.actors.processes.links import Exited
+from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.restart_window import RestartWindow
@@ -459,6 +459,7 @@ class Pool(Actor):
 
     def _employ(self, slot: _Slot) -> _Slot:
         slot.ref = self.process.spawn_soon(self._worker, *self._args, link=True)
+        self.process.monitor(slot.ref)  # it may unlink the pool, and is to be replaced nevertheless
         self._workers[slot.ref] = slot
         return slot
 
@@ -555,7 +556,14 @@ class Pool(Actor):
         self._holders[entry.key] = (slot, 1 + len(followers))
 
     def on_exit(self, exited: Exited) -> None:
-        slot = self._workers.pop(exited.ref, None)
+        self._replace(exited.ref)
+
+    def on_down(self, down: Down) -> None:
+        self._replace(down.ref)
+
+    def _replace(self, ref: Ref[Any]) -> None:
+        """Employ another worker for the one that has ended, if that is not done yet."""
+        slot = self._workers.pop(ref, None)
         if slot is None:
             return
         self._replaced += 1

@@ -195,6 +195,27 @@ async def test_act_q8_a_stuck_worker_is_killed_and_replaced(autojump_clock: Any)
         assert (await pool.call(Pool.statistics)).replaced == 1
 
 
+async def test_a_worker_that_has_unlinked_its_pool_is_replaced_once() -> None:
+    """A worker hurts only itself: the pool hears of its end by a monitor, too."""
+
+    class Deserter(Worker):
+        def work(self, job: str) -> int:
+            for linked in list(self.process.links):
+                if job == "desert":
+                    self.process.unlink(linked)
+            if job != "number":
+                raise RuntimeError("on purpose")
+            return self.process.serial
+
+    async with open_node("n") as node:
+        pool = await node.spawn(Pool, Deserter, size=1)
+        for replaced, job in enumerate(("desert", "crash", "desert"), 1):
+            with pytest.raises(ProcessDied):
+                await pool.call(Pool.submit, job)
+            assert await pool.call(Pool.submit, "number") > 0
+            assert (await pool.call(Pool.statistics)).replaced == replaced
+
+
 @pytest.mark.parametrize("routing", ["any", "round_robin", "key", "sticky"])
 async def test_a_crash_costs_only_the_job_at_hand(routing: Any) -> None:
     async with open_node("n") as node, node.mailbox() as me:
