@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden.tsv")
 """A digest of the code; then digests by scene, seed and version of trio. `golden.py` writes it."""
 
-RUNS = [("emigrants", 7), ("handshakes", 7), ("messages", 1), ("quiet", 1)]
+RUNS = [("emigrants", 7), ("handshakes", 7), ("keyed actors", 2), ("messages", 1), ("quiet", 1)]
 
 
 def fingerprint() -> str:
