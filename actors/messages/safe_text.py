@@ -20,6 +20,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `messages/misuse.py`: errors of refs, and the members of groups
 * `messages/safe_text.py`: everything that is shown or noted
 * `messages/signals.py`: messages, described in a line
+* `messages/traced.py`: messages in the envelope that carries their context
 * `messages/tracebacks.py`: frames, causes, members and notes of an error
 * `node/child_events.py`: events, sent to those who watch a supervisor
 * `node/groups.py`: events, sent to those who watch a group

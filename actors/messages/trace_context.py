@@ -14,6 +14,8 @@ from typing import Final
 
 import attrs
 
+from enfilade.actors.messages.safe_text import safe_repr
+
 __all__ = ["HOPS", "LARGEST_STATE", "LINKED", "ROOT", "TRACE", "TraceContext"]
 
 HOPS: Final = 64
@@ -87,11 +89,13 @@ class TraceContext:
         if found is None or version == "ff" or (version == "00" and found[5]):
             raise ValueError(
                 "expected a traceparent such as "
-                f"'00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', got {traceparent!r}"
+                f"'00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', got {safe_repr(traceparent)}"
             )
         made = cls(bytes.fromhex(found[2]), bytes.fromhex(found[3]), int(found[4], 16), bounded(state))
         if not made.is_valid:
-            raise ValueError(f"expected ids that are not all zero in a traceparent, got {traceparent!r}")
+            raise ValueError(
+                f"expected ids that are not all zero in a traceparent, got {safe_repr(traceparent)}"
+            )
         return made
 
     @property

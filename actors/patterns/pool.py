@@ -155,11 +155,7 @@ class _Assignment(Request[Any]):
         self.abandon(NO_PROCESS)
 
 
-class _Drop:
-    """The rate may admit another job: sent by the pool to itself."""
-
-
-_DROP: Final = _Drop()
+_DROP: Final = object()  # The rate may admit another job: sent by the pool to itself.
 
 
 @attrs.define(eq=False)

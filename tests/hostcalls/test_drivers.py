@@ -314,4 +314,4 @@ def test_abi_5_every_hostcall_is_denied_without_its_capability(desk: Desk) -> No
     for operation in table.operations:
         with pytest.raises(Exception, match=DENIED):
             operation.contract.run(desk.caller(), None)
-    assert len(table) == len(CATALOGUE) == 41 + 17
+    assert len(table) == len(CATALOGUE) == 41 + 18

@@ -11,7 +11,6 @@ message is a CONSUMER span where it is handled. Starts, restarts and runs of gue
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -20,11 +19,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.layers import put_on, take_off
 from enfilade.actors.messages.reasons import Exit, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
 from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.observing.telemetry.extra import of_the_extra
@@ -67,9 +67,9 @@ class Spans(Listener):
         tracer: Any,
     ) -> None:
         if not 0 <= probability <= 1:
-            raise ValueError(f"spans must be a probability between 0 and 1, got {probability!r}")
+            raise ValueError(f"spans must be a probability between 0 and 1, got {safe_repr(probability)}")
         if propagation not in ("parent", "link"):
-            raise ValueError(f"propagation must be 'parent' or 'link', got {propagation!r}")
+            raise ValueError(f"propagation must be 'parent' or 'link', got {safe_repr(propagation)}")
         self.api = of_the_extra("opentelemetry.trace")
         self.contexts = of_the_extra("opentelemetry.context")
         self.records = record_exceptions
@@ -79,7 +79,6 @@ class Spans(Listener):
         self._node = node
         self._only_links = propagation == "link"
         self._probability = probability
-        self._random = random.Random(int.from_bytes(node.runtime.entropy(8), "big"))
         self._get_context = self.contexts.get_current
         self._left = self._gap()
         self._crashes: OrderedDict[int, tuple[TraceContext, int]] = OrderedDict()
@@ -109,7 +108,7 @@ class Spans(Listener):
             return math.inf
         if self._probability >= 1:
             return 1
-        return 1 + math.floor(math.log(1 - self._random.random()) / math.log(1 - self._probability))
+        return 1 + math.floor(math.log(1 - self._node.runtime.random()) / math.log(1 - self._probability))
 
     def _is_chosen(self) -> bool:
         self._left -= 1
@@ -358,12 +357,12 @@ def _short(name: str) -> str:
 
 
 def _is_normal(error: BaseException) -> bool:
-    return isinstance(error, Exit) and error.reason.is_normal
+    return is_a(error, Exit) and error.reason.is_normal
 
 
 def _type_of(error: BaseException) -> str:
     """The qualified name of an error's class; of an exit, that of its reason."""
-    kind: type = type(error.reason) if isinstance(error, Exit) else type(error)
+    kind: type = type(error.reason) if is_a(error, Exit) else type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 

@@ -233,7 +233,7 @@ def test_act_t12_import_list_and_catalogue_agree() -> None:
     nothing else.
     """
     names = [hostcall.name for hostcall in CATALOGUE]
-    assert len(names) == len(set(names)) == 41 + 17
+    assert len(names) == len(set(names)) == 41 + 18
     assert sum(name.startswith("selium::") for name in names) == 41
     with Engine(config=EngineConfig(max_guests=4)) as engine:
         module = engine.compile(PUPPET)
