@@ -188,7 +188,7 @@ class RefPassing:
             return RemoteNameRef(node, carrier, target)
         ref: HeldRef = HeldRef(node, carrier, target, token)
         if carrier is self._remote:
-            ref.shown_to = carrier.peer
+            ref.standing.shown_to = carrier.peer
         return ref
 
     def _revive_wherever(self, *target: object) -> Ref[Any]:

@@ -154,8 +154,8 @@ class RemoteNode:
         target: wire.Target
         if isinstance(ref, HeldRef):
             target = ref.target
-            if ref.shown_to is not peer:
-                ref.shown_to = peer
+            if ref.standing.shown_to is not peer:
+                ref.standing.shown_to = peer
                 send(wire.Present(target, ref.token))
                 if self.peer is not peer:  # that was one frame too many for it
                     self._deliver_later(ref, signal)
@@ -286,7 +286,7 @@ class RemoteNode:
         if (
             type(ref) is HeldRef
             and peer is not None
-            and ref.boundless_for is ref.shown_to is peer
+            and ref.standing.boundless_for is ref.standing.shown_to is peer
             and not peer.is_crowded
             and not self._departures.size
         ):
@@ -308,7 +308,7 @@ class RemoteNode:
     async def _place(self, ref: RemoteRef[Any]) -> int:
         """Wait for room in the mailbox of `ref`; return the number of the place that is kept there, or 0."""
         peer, by_number = self.peer, isinstance(ref, HeldRef)
-        if isinstance(ref, HeldRef) and peer is not None and ref.boundless_for is peer:
+        if isinstance(ref, HeldRef) and peer is not None and ref.standing.boundless_for is peer:
             return 0
         node = self._node
         request: Request[bool | None] = Request(node, ref, signals.ROOM, (), {}, node.current)
@@ -320,7 +320,7 @@ class RemoteNode:
                 return 0  # what becomes of the message is what becomes of any that is sent
             raise
         if is_kept is None and isinstance(ref, HeldRef):
-            ref.boundless_for = self.peer
+            ref.standing.boundless_for = self.peer
         return request.number if is_kept else 0
 
     def reply(self, number: int, succeeded: bool, value: Any) -> None:

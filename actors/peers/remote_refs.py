@@ -29,17 +29,31 @@ class PeerCarrier(Carrier, Protocol):
         """Number of refs of this node that it may hold."""
 
 
+class Standing:
+    """What is known of a ref over a node link: the same for a ref and those that `within` makes of it.
+
+    Attributes:
+        shown_to: the node link that has seen the proof.
+        boundless_for: the node link over which it was said that its mailbox has no bound.
+    """
+
+    __slots__ = ("boundless_for", "shown_to")
+
+    def __init__(self, shown_to: object) -> None:
+        self.shown_to = shown_to
+        self.boundless_for: object = None
+
+
 class HeldRef(RemoteRef[Any]):
     """A ref to a process of another node, with the token that proves that it was handed out.
 
     Attributes:
         target: its serial number there: how frames name it.
         token: the proof.
-        shown_to: the node link that has seen the proof.
-        boundless_for: the node link over which it was said that its mailbox has no bound.
+        standing: who has seen the proof.
     """
 
-    __slots__ = ("boundless_for", "shown_to", "target", "token")
+    __slots__ = ("standing", "target", "token")
 
     def __init__(
         self, home: Node, carrier: PeerCarrier, serial: int, token: bytes = b"", limit: float | None = None
@@ -47,11 +61,12 @@ class HeldRef(RemoteRef[Any]):
         super().__init__(home, carrier, serial, limit)
         self.target = serial
         self.token = token
-        self.shown_to: object = carrier.peer if not token else None
-        self.boundless_for: object = None
+        self.standing = Standing(carrier.peer if not token else None)
 
     def _limited_to(self, seconds: float) -> HeldRef:
-        return HeldRef(self._home, self._carrier, self.target, self.token, seconds)  # type: ignore[arg-type]
+        limited = HeldRef(self._home, self._carrier, self.target, self.token, seconds)  # type: ignore[arg-type]
+        limited.standing = self.standing
+        return limited
 
 
 class RemoteNameRef(RemoteRef[Any]):

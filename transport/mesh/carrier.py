@@ -383,12 +383,14 @@ class MeshCarrier(Carrier):
         self._presence.server_found(trio.current_time())
         self.announcer.resumed()
         links = sum(inlet.interrupt() for inlet in self._inlets.values())
+        waiting = sum(outlet.is_waiting for outlet in self._outlets)
         logger.info(
-            "%s is at server %s after %.2f s: %d node links resumed",
+            "%s is at server %s after %.2f s: %d node links resumed, %d batches have waited",
             self.subjects.node,
             server,
             seconds,
             links,
+            waiting,
         )
 
 
@@ -541,6 +543,11 @@ class MeshOutlet(_Outlet):
             return Status.ACCEPTED
         self._kept = message
         return None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a batch is kept until there is a server."""
+        return self._kept is not None
 
     def try_again(self) -> None:
         """Publish the batch that was kept, if there is one, and the connection is ready."""

@@ -19,9 +19,13 @@ from enfilade.actors import (
     NotConnected,
     Process,
     Ref,
+    Refused,
 )
 from enfilade.actors.messages.reasons import NO_CONNECTION
+from enfilade.actors.peers.remote_refs import HeldRef
+from enfilade.transport import wire
 from enfilade.transport.mesh import Mesh
+from enfilade.transport.outward import Outward
 from tests.transport.mesh.hosts import Hosts, hosts
 from tests.transport.mesh.members import PATIENCE, Account, Program, nodes, server, start, until
 from tests.transport.mesh.servers import NatsServer, mesh_server, needs_server
@@ -67,6 +71,39 @@ async def test_mesh_23_a_ref_to_an_earlier_start_reaches_nobody(mesh: Mesh) -> N
                 me.monitor(old)
                 down = await me.receive(Down)
                 assert (down.ref, down.reason) == (old, NO_PROCESS)
+
+
+async def test_mesh_21_a_ref_that_was_handed_on_is_presented_once(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And without its token, or with another one, it leads to nobody."""
+    async with linked(mesh, "a@east", "b@west", "c@south") as ((a, b, c), b_account):
+        b_here, c_here = b.whereis("account"), c.whereis("account")
+        assert b_here is not None
+        assert c_here is not None
+        secret = await b.spawn(Account)
+        b_here.send(secret)
+        c_account: Ref[Account] = await a.whereis_on("c@south", "account")
+        await c_account.send_wait(*await b_account.call(Account.history))
+        await c_account.within(PATIENCE).call(Account.give, None)  # which comes after it
+        handed = await c_here.call(Account.history)
+        said: list[Any] = []
+        send = Outward.send
+
+        def noted(self: Any, frame: Any, handles: Any = ()) -> None:
+            said.append(frame)
+            send(self, frame, handles)
+
+        monkeypatch.setattr(Outward, "send", noted)
+        for number in range(3):
+            assert await handed[0].within(PATIENCE).call(Account.give, number) == number
+        assert [frame.serial for frame in said if isinstance(frame, wire.Present)] == [secret.serial]
+        remote = c.distribution._current["b@west"]
+        for token in (b"", b"\0" * 16):
+            hidden = await b.spawn(Account)
+            forged: HeldRef = HeldRef(c, remote, hidden.serial, token)
+            with pytest.raises(Refused):
+                await forged.within(PATIENCE).call(Account.give, 1)
 
 
 async def number_all(account: Ref[Account], count: int) -> None:
@@ -182,7 +219,7 @@ async def test_mesh_45_a_connection_that_breaks_is_no_error_of_the_sender(mesh: 
         assert connection.reconnects == 2
 
 
-async def test_a_resumption_is_one_line(server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
+async def test_mesh_48_a_resumption_is_one_line(server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
     async with linked(server.url, "a@east", "b@west") as ((a, b), account):
         connections = [node.distribution.rendezvous._carrier.connection for node in (a, b)]
         await account.call(Account.give, 1)
@@ -195,7 +232,10 @@ async def test_a_resumption_is_one_line(server: NatsServer, caplog: pytest.LogCa
             await until(lambda: all(each.reconnects == 1 for each in connections))
         lines = [each.getMessage() for each in caplog.records if "resumed" in each.getMessage()]
         assert len(lines) == 2
-        assert all("1 node links resumed" in line for line in lines)
+        assert sorted(line.partition(": ")[2] for line in lines) == [
+            "1 node links resumed, 0 batches have waited",
+            "1 node links resumed, 1 batches have waited",
+        ]
         assert len(caplog.records) < 12
 
 
