@@ -16,6 +16,7 @@ import trio
 
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.heartbeats import Heartbeats
+from enfilade.transport.mesh.presence import Death
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.subjects import Subjects, from_token
 
@@ -165,6 +166,12 @@ class Published:
                 copy = self._copy(node, incarnation, scope)
                 if copy.version != version:
                     self._ask(node, incarnation, scope, copy)
+
+    def died(self, death: Death) -> None:
+        """Take note that a start of a node is dead. Harmless when repeated."""
+        fellow = self._fellows.get(death.node)
+        if fellow is not None and fellow.incarnation == death.incarnation:
+            self.gone(death.node)
 
     def gone(self, node: str) -> None:
         """Take note that a node is not in the mesh any more. Harmless when repeated."""

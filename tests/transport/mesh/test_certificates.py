@@ -279,7 +279,7 @@ async def test_mesh_121_secrets_that_others_may_read_are_refused(site: Site) -> 
     key.chmod(0o600)
     if os.geteuid() == 0:
         os.chown(key, 4242, 4242)
-        with pytest.raises(MeshError, match="must belong to user 0 or to root, it belongs to 4242"):
+        with pytest.raises(MeshError, match="must belong to user 0 or to root, it belongs to uid 4242"):
             async with site.node("a@east"):
                 pytest.fail("it was used")
     bundle = site.directory / "b.bundle"
