@@ -97,9 +97,17 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
+OUTLETS = 2
+CHANNEL_FILES = 2
+"""The outlets of the peers. Each starts its thread with the first call that has to wait, whenever that is;
+and a thread that calls has a channel of so many descriptors.
+"""
+
+
 def wait_until_as_before(files: int, tasks: int) -> None:
     """Wait for the threads that serve doors, each of which leaves when it has been idle for a while."""
-    tasks += 1  # this one
+    tasks += 1 + OUTLETS  # this one
+    files += CHANNEL_FILES * OUTLETS
     end = time.monotonic() + SECONDS
     while (len(open_descriptors()) > files or threads() > tasks) and time.monotonic() < end:
         time.sleep(0.05)
