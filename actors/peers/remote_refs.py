@@ -30,7 +30,7 @@ class PeerCarrier(Carrier, Protocol):
 
 
 class Standing:
-    """What is known of a ref over a node link: the same for a ref and those that `within` makes of it.
+    """The standing of a ref over a node link: one for it and for those that `within` makes of it.
 
     Attributes:
         shown_to: the node link that has seen the proof.

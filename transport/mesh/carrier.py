@@ -546,7 +546,7 @@ class MeshOutlet(_Outlet):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a batch is kept until there is a server."""
+        """True while a batch is kept until there is a server."""
         return self._kept is not None
 
     def try_again(self) -> None:
