@@ -78,6 +78,9 @@ class Ref(Handle, Generic[A]):
         "as it is"
     )
 
+    is_name: ClassVar[bool] = False
+    """True of refs to whoever has a name or a key, which no ref to a process is equal to."""
+
     limit: float | None
 
     @property
@@ -95,7 +98,7 @@ class Ref(Handle, Generic[A]):
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if not is_a(other, Ref) or is_a(other, NameRef):
+        if not is_a(other, Ref) or type(other).is_name:
             return NotImplemented  # a name is equal to nothing but itself, whoever holds it
         return (
             self.serial == other.serial
@@ -367,6 +370,8 @@ class NameRef(Ref[A]):
     """
 
     __slots__ = ("_home", "name")
+
+    is_name = True
 
     def __init__(self, node: Node, name: str, limit: float | None = None) -> None:
         self._home = node

@@ -12,7 +12,7 @@ import attrs
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.events import Event, Failure
-from enfilade.actors.observing.whys import Why
+from enfilade.actors.observing.reason_records import Why
 
 __all__ = ["event_shown"]
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.observing.whys import Why
+from enfilade.actors.observing.reason_records import Why
 
 __all__ = [
     "KINDS",

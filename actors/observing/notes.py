@@ -14,7 +14,7 @@ from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.observing.events import Event
 from enfilade.actors.observing.light_ref import LightRef
-from enfilade.actors.observing.whys import EMPTY, Why, why
+from enfilade.actors.observing.reason_records import EMPTY, Why, why
 from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:

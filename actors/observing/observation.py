@@ -21,13 +21,13 @@ from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing import events
 from enfilade.actors.observing.counting import Counts
 from enfilade.actors.observing.crashes import failure_of, message_shown, state_shown
-from enfilade.actors.observing.ears import ON_DEMAND, Rare
+from enfilade.actors.observing.event_listeners import ON_DEMAND, Rare
 from enfilade.actors.observing.events import Event, ProcessCrashed
 from enfilade.actors.observing.light_ref import light
 from enfilade.actors.observing.log_lines import LogLines
 from enfilade.actors.observing.notes import Note, read
+from enfilade.actors.observing.reason_records import why
 from enfilade.actors.observing.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
-from enfilade.actors.observing.whys import why
 from enfilade.actors.patterns.events import HandlerExists
 from enfilade.actors.processes.identity import identity_of
 from enfilade.actors.processes.local_ref import process_of

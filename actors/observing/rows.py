@@ -16,7 +16,7 @@ from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.messages.traced import bare
 from enfilade.actors.observing.columns import PROCESS_COLUMNS
 from enfilade.actors.observing.crashes import state_shown
-from enfilade.actors.observing.whys import why
+from enfilade.actors.observing.reason_records import why
 from enfilade.actors.processes.identity import actor_name, identity_of, supervisor_of
 from enfilade.actors.processes.timers import owned_timers
 

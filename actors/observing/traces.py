@@ -20,10 +20,10 @@ from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.observing.matching import Glob, Match
+from enfilade.actors.observing.reason_records import why
 from enfilade.actors.observing.rows import shown_ref
 from enfilade.actors.observing.shots import Scene, Shot
 from enfilade.actors.observing.views import LIMITS
-from enfilade.actors.observing.whys import why
 from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import LocalRef

@@ -78,6 +78,8 @@ class RemoteNameRef(RemoteRef[Any]):
 
     __slots__ = ("target",)
 
+    is_name = True
+
     def __init__(
         self, home: Node, carrier: PeerCarrier, target: str | Keyed, limit: float | None = None
     ) -> None:

@@ -22,6 +22,7 @@ from enfilade.actors.messages.travelling import travels
 from enfilade.actors.supervision.child_spec import (
     Child,
     ChildType,
+    DuplicateChild,
     Flags,
     InvalidChild,
     InvalidFlag,
@@ -488,7 +489,9 @@ class DynamicChildren(Children[R]):
 
     def _completed(self, children: Any, flags: Flags) -> Child:
         """The one child of that list, with the extra arguments of all."""
-        specs = check_child_specs(children, flags.auto_shutdown)
+        specs: list[Child] = []
+        with suppress(DuplicateChild):  # which are several, and ids mean nothing here
+            specs = check_child_specs(children, flags.auto_shutdown)
         if len(specs) != 1:
             raise InvalidChild(
                 "children", children, "one child, the template: a dynamic supervisor has no more"

@@ -52,6 +52,8 @@ class _KeyRef(Ref[Any]):
 
     __slots__ = ("_home", "_kinds", "key", "kind")
 
+    is_name = True
+
     def __init__(self, node: Node, kinds: Kinds, kind: str, key: str, limit: float | None = None) -> None:
         self._home = node
         self._kinds = kinds

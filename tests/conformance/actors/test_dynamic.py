@@ -398,7 +398,15 @@ async def test_act_g_task_killed(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize(
-    "children", [[], [Child(Actor, id="x"), Child(Actor, id="y")], Child(Actor), None, 5]
+    "children",
+    [
+        [],
+        [Child(Actor, id="x"), Child(Actor, id="y")],
+        [Child(Actor, id="x"), Child(Actor, id="x")],
+        Child(Actor),
+        None,
+        5,
+    ],
 )
 @pytest.mark.parametrize("with_template", [True, False])
 async def test_change_takes_one_template(

@@ -13,7 +13,7 @@ from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.observing import events
 from enfilade.actors.observing.events import Event
 from enfilade.actors.observing.notes import note_of, note_of_reason
-from enfilade.actors.observing.whys import why
+from enfilade.actors.observing.reason_records import why
 from enfilade.actors.processes.identity import identity_of
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Maker(Protocol):
         """Make no more."""
 
 
-class _Ears(Listener):
+class _EventListener(Listener):
     def __init__(self, observation: Maker) -> None:
         self._observation = observation
 
 
-class Rare(_Ears):
+class Rare(_EventListener):
     """Hears what is always noted."""
 
     def __init__(self, observation: Maker) -> None:
@@ -147,7 +147,7 @@ class Rare(_Ears):
         self._observation.close()
 
 
-class _Lives(_Ears):
+class _Lives(_EventListener):
     """Hears of ordinary starts and ends."""
 
     def process_started(self, process: Process) -> None:
@@ -161,7 +161,7 @@ class _Lives(_Ears):
         self._observation.emit(events.ProcessEnded, *fields, why(reason))
 
 
-class _Names(_Ears):
+class _Names(_EventListener):
     """Hears of names."""
 
     def name_registered(self, process: Process, name: str) -> None:
@@ -171,14 +171,14 @@ class _Names(_Ears):
         self._observation.emit(events.NameReleased, name, process.ref)
 
 
-class _Messages(_Ears):
+class _Messages(_EventListener):
     """Hears of dead letters."""
 
     def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
         self._observation.emit(events.DeadLetterEvent, ref, why(reason), shown_name(type(message)))
 
 
-class _Mailboxes(_Ears):
+class _Mailboxes(_EventListener):
     """Hears of messages that find a mailbox full, and tells of each mailbox once a second."""
 
     def __init__(self, observation: Maker) -> None:
@@ -202,7 +202,7 @@ class _Mailboxes(_Ears):
         self._observation.emit(events.MailboxOverflowed, *fields)
 
 
-class _Calls(_Ears):
+class _Calls(_EventListener):
     """Hears of calls that have had no reply in time."""
 
     def call_timed_out(self, caller: Ref[Any] | None, target: Ref[Any], method: str, seconds: float) -> None:
@@ -210,7 +210,7 @@ class _Calls(_Ears):
         self._observation.emit(events.CallTimedOut, caller, target, shown, seconds)
 
 
-class _Groups(_Ears):
+class _Groups(_EventListener):
     """Hears of the groups of this node's processes."""
 
     def group_joined(self, scope: str, group: Hashable, ref: Ref[Any]) -> None:
@@ -220,14 +220,14 @@ class _Groups(_Ears):
         self._observation.emit(events.GroupLeft, scope, safe_str(group), ref)
 
 
-class _Pools(_Ears):
+class _Pools(_EventListener):
     """Hears of jobs that are not done."""
 
     def pool_discarded(self, pool: Process, job: Any) -> None:
         self._observation.emit(events.PoolDiscarded, pool.ref, shown_name(type(job)))
 
 
-class _Guests(_Ears):
+class _Guests(_EventListener):
     """Hears of guests that were cut short."""
 
     def process_ended(self, process: Process, reason: Reason) -> None:
@@ -238,14 +238,14 @@ class _Guests(_Ears):
             self._observation.emit(kind, *fields)
 
 
-class _Workers(_Ears):
+class _Workers(_EventListener):
     """Hears of workers that have gone."""
 
     def worker_lost(self, name: str, reason: Reason) -> None:
         self._observation.emit(events.WorkerLost, name, why(reason))
 
 
-class _Troubles(_Ears):
+class _Troubles(_EventListener):
     """Hears of handlers that are slow, casts that are refused, and calls in a circle."""
 
     def process_slow(self, ref: Ref[Any], seconds: float) -> None:
@@ -258,7 +258,7 @@ class _Troubles(_Ears):
         self._observation.emit(events.ProcessDeadlock, calls)
 
 
-ON_DEMAND: Final[dict[type[_Ears], frozenset[str]]] = {
+ON_DEMAND: Final[dict[type[_EventListener], frozenset[str]]] = {
     _Lives: frozenset({"process.started", "process.ended"}),
     _Names: frozenset({"name.registered", "name.released"}),
     _Messages: frozenset({"message.dead"}),
