@@ -42,7 +42,6 @@ from enfilade.actors.node.services import Observation, Peers, Workers
 from enfilade.actors.node.sharing import CheckedRef, CheckedRequest, Sharing
 from enfilade.actors.node.statistics import NodeStatistics, statistics_of
 from enfilade.actors.processes import end, start
-from enfilade.actors.processes.carrying import NodeTraces
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef, process_of
@@ -54,6 +53,7 @@ from enfilade.actors.processes.spawn import Spawn, SpawnSoon
 from enfilade.actors.processes.steps import is_from_outside, own_fault, step_failed
 from enfilade.actors.processes.task_bodies import EphemeralBody
 from enfilade.actors.processes.timers import Timer, Timers
+from enfilade.actors.processes.trace_layers import NodeTraces
 
 __all__ = ["Node"]
 

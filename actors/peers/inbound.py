@@ -31,9 +31,8 @@ from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.trace_context import TraceContext
 from enfilade.actors.messages.traced import Traced, using
 from enfilade.actors.peers.absence import Undecoded, absence, is_gone, is_lost
-from enfilade.actors.peers.answering import Outward
 from enfilade.actors.peers.authority import Authority
-from enfilade.actors.peers.dealing import check_claims, take
+from enfilade.actors.peers.batch_handles import check_claims, take
 from enfilade.actors.peers.distribution import Distribution, Given
 from enfilade.actors.peers.faults import decode_by, decode_reason
 from enfilade.actors.peers.ledger import Ledger, Linked
@@ -43,6 +42,7 @@ from enfilade.actors.peers.remote_call import ENDINGS, RemoteCall, arguments, ch
 from enfilade.actors.peers.rooms import Rooms
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.trace_field import received
+from enfilade.actors.peers.way_back import Outward
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.links import canonical
 from enfilade.actors.processes.local_ref import LocalRef, process_of

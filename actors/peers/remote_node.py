@@ -52,10 +52,10 @@ from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.trace_field import carrying, field_of
 from enfilade.actors.peers.travelling_types import types
-from enfilade.actors.processes.carrying import add_layer
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.start import Started
+from enfilade.actors.processes.trace_layers import add_layer
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
 from enfilade.transport.chunks import length

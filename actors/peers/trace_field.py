@@ -16,7 +16,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.trace_context import LARGEST_STATE, LINKED, ROOT, TraceContext
 from enfilade.actors.messages.traced import Traced, mark, trace_of
-from enfilade.actors.processes.carrying import outgoing, traced_message
+from enfilade.actors.processes.trace_layers import outgoing, traced_message
 from enfilade.transport.wire import NIL
 
 if TYPE_CHECKING:

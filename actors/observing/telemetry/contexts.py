@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import Traced, using
-from enfilade.actors.processes.carrying import begin_carrying, end_carrying
+from enfilade.actors.processes.trace_layers import begin_carrying, end_carrying
 
 __all__ = ["carry", "context", "use"]
 

@@ -28,9 +28,9 @@ from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
 from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.observing.telemetry.extra import of_the_extra
-from enfilade.actors.processes.carrying import LONGEST, begin_carrying, end_carrying
 from enfilade.actors.processes.identity import actor_name, target_name
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.trace_layers import LONGEST, begin_carrying, end_carrying
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
