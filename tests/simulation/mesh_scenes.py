@@ -6,6 +6,7 @@ below one that it has seen. So whoever still acts for what another one has got i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -87,26 +88,32 @@ class Holder(Actor):
             self.world.fail(error)
 
 
-async def talk(world: World, node: Node, name: str, ref: Callable[[Any], Any]) -> None:
-    """Call holders now and then, for as long as the life lasts."""
-    draws = world.random(f"talk of {name}.{world.hosts[name].lives}")
-    count = 0
-    while True:
-        await trio.sleep(draws.exponential(0.2))
-        count += 1
-        number = f"{node.incarnation:x}.{count}"
-        with suppress(CallError, NotConnected, NoQuorum, MailboxFull):
-            answer = await ref(draws).within(3.0).call(Holder.act, number, draws.exponential(0.1))
-            assert answer == number
+async def talk(world: World, node: Node, ref: Callable[[Any], Any]) -> None:
+    """Have a process of a node call holders now and then, for as long as the life lasts."""
+    draws = world.random(f"talk of {node.name}.{world.hosts[node.name].lives}")
+
+    async def talking(me: Process) -> None:
+        for count in itertools.count(1):
+            await trio.sleep(draws.exponential(0.2))
+            number = f"{node.incarnation:x}.{count}"
+            with suppress(CallError, NotConnected, NoQuorum, MailboxFull):
+                answer = await ref(draws).within(3.0).call(Holder.act, number, draws.exponential(0.1))
+                assert answer == number
+
+    await node.spawn(talking)
 
 
-async def answered(world: World, hosts: list[Host], ask: Callable[[Node], Awaitable[Any]]) -> None:
-    """Every host gets an answer."""
+async def weathered(world: World, hosts: list[Host], ask: Callable[[Node], Awaitable[Any]]) -> None:
+    """Let faults strike; afterwards every host gets an answer, and the world is as it must be."""
+    world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
+    await world.run(40)
+    await world.calm(RECOVERY)
     for host in hosts:
         try:
             await world.on(host, ask, host.node)
         except (CallError, NoQuorum) as error:
             raise AssertionError(f"{host} gets no answer") from error
+    world.check()
 
 
 async def opened(world: World, boot: Callable[[Node], Awaitable[Any]], **options: Any) -> list[Host]:
@@ -123,24 +130,15 @@ async def global_names(world: World) -> None:
     async def boot(node: Node) -> None:
         child = Child(Holder, world, outside, "bank", name=Global("bank", taken="wait"), id="bank")
         await node.spawn(Supervisor, [child], intensity=1000, period=1.0)
-
-        async def talking(me: Process) -> None:
-            await talk(world, node, node.name, lambda draws: node.mesh.named("bank"))
-
-        await node.spawn(talking)
+        await talk(world, node, lambda draws: node.mesh.named("bank"))
 
     async def ask(node: Node) -> None:
         number = f"at last, {node.name}"
         assert await node.mesh.named("bank").within(5.0).call(Holder.act, number, 0.0) == number
         assert await node.mesh.whereis("bank") is not None
 
-    hosts = await opened(world, boot)
-    world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
-    await world.run(40)
-    await world.calm(RECOVERY)
-    await answered(world, hosts, ask)
+    await weathered(world, await opened(world, boot), ask)
     assert len(outside.done) > 3
-    world.check()
 
 
 async def keyed_actors(world: World) -> None:
@@ -148,10 +146,7 @@ async def keyed_actors(world: World) -> None:
     outside = Outside()
 
     async def boot(node: Node) -> None:
-        async def talking(me: Process) -> None:
-            await talk(world, node, node.name, lambda draws: node.mesh.keyed("Account", draws.choice(KEYS)))
-
-        await node.spawn(talking)
+        await talk(world, node, lambda draws: node.mesh.keyed("Account", draws.choice(KEYS)))
 
     async def ask(node: Node) -> None:
         for key in KEYS:
@@ -162,10 +157,6 @@ async def keyed_actors(world: World) -> None:
         def __init__(self, key: str) -> None:
             super().__init__(world, outside, key)
 
-    hosts = await opened(world, boot, kinds={"Account": Kind(Account, idle=1.5, shards=3)})
-    world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
-    await world.run(40)
-    await world.calm(RECOVERY)
-    await answered(world, hosts, ask)
+    kinds = {"Account": Kind(Account, idle=1.5, shards=3)}
+    await weathered(world, await opened(world, boot, kinds=kinds), ask)
     assert len(outside.done) > 9
-    world.check()

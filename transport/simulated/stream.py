@@ -49,6 +49,7 @@ class SimulatedStream(Stream):
         self._lane = Lane()
         self._back = Lane()
         self._arrived = bytearray()
+        self._waiting = bytearray()
         self._fault = ""
         self._room = WINDOW
         self._read = 0
@@ -62,7 +63,18 @@ class SimulatedStream(Stream):
 
     @property
     def pending(self) -> int:
-        return 0
+        return len(self._waiting)
+
+    def push(self, data: bytes) -> None:
+        """Send all of it, as soon as there is room; without effect when the connection is over."""
+        self._waiting += data
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        while self._waiting and self._room and not self._fault:
+            with memoryview(self._waiting) as view:
+                sent = self.send(view)
+            del self._waiting[:sent]
 
     def send(self, data: memoryview) -> int:
         if self._fault:
@@ -135,6 +147,7 @@ class SimulatedStream(Stream):
 
     def _make_room(self, size: int) -> None:
         self._room += size
+        self._send_waiting()
         self._tell()
 
     def _tell(self) -> None:

@@ -58,7 +58,6 @@ class Client:
         self._stream = stream
         self._reader = Reader()
         self._wanted: dict[str, str] = {}
-        self._pending = bytearray()
         self._pings = 0
         self._is_refused = False
         stream.heard = self._heard
@@ -89,7 +88,6 @@ class Client:
         self._server.left(self)
 
     def _heard(self) -> None:
-        self._send()
         try:
             data = self._stream.receive()
         except BlockingIOError:
@@ -133,19 +131,6 @@ class Client:
         self.close()
 
     def _say(self, data: bytes) -> None:
-        self._pending += data
-        self._send()
-        if len(self._pending) > MOST_PENDING:
-            self._pending.clear()
+        self._stream.push(data)
+        if self._stream.pending > MOST_PENDING:
             self.close()
-
-    def _send(self) -> None:
-        try:
-            while self._pending:
-                with memoryview(self._pending) as view:
-                    sent = self._stream.send(view)
-                del self._pending[:sent]
-        except BlockingIOError:
-            pass
-        except ConnectionError:
-            self._pending.clear()

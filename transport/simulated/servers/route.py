@@ -50,7 +50,6 @@ class Route:
         self._server = server
         self._stream = stream
         self._arrived = bytearray()
-        self._pending = bytearray()
         self._wanted: dict[str, None] = {}
         self._silent = 0
         stream.heard = self._heard
@@ -63,7 +62,7 @@ class Route:
     def say(self, word: list[Any]) -> None:
         """Say something to the other server."""
         data = msgspec.msgpack.encode(word)
-        self._send(_SIZE.pack(len(data)) + data)
+        self._stream.push(_SIZE.pack(len(data)) + data)
 
     def publish(self, message: Publish) -> bool:
         """Pass a message on, if anybody there listens; return whether."""
@@ -108,7 +107,6 @@ class Route:
                 self._server.agree(self.name, said)
 
     def _heard(self) -> None:
-        self._send(b"")
         try:
             data = self._stream.receive()
         except BlockingIOError:
@@ -117,15 +115,3 @@ class Route:
             self._server.unrouted(self)
             return
         self._server.buffer(partial(self._take, data))
-
-    def _send(self, data: bytes) -> None:
-        self._pending += data
-        try:
-            while self._pending:
-                with memoryview(self._pending) as view:
-                    sent = self._stream.send(view)
-                del self._pending[:sent]
-        except BlockingIOError:
-            pass
-        except ConnectionError:
-            self._pending.clear()
