@@ -299,9 +299,9 @@ async def test_mesh_41_who_has_lost_the_mesh_is_told_once(server: NatsServer) ->
 
 
 async def gather(me: Process, events: list[Any]) -> None:
-    """Keep what is said to a process."""
+    """Keep who comes and goes. A node that stops may say before that it is about to."""
     while True:
-        events.append(await me.receive())
+        events.append(await me.receive((NodeJoined, NodeLeft)))
 
 
 async def test_the_directory_tells_who_comes_and_goes(
