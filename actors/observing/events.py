@@ -31,6 +31,7 @@ __all__ = [
     "Frame",
     "GroupJoined",
     "GroupLeft",
+    "GuestCutShort",
     "GuestLimited",
     "GuestTrapped",
     "HandlerDetached",
@@ -412,8 +413,8 @@ class PoolDiscarded(Event):
 
 
 @attrs.frozen
-class GuestTrapped(Event):
-    """A guest was cut short by a trap.
+class GuestCutShort(Event):
+    """The base of the events of guests that were cut short.
 
     Attributes:
         ref: the guest.
@@ -422,8 +423,6 @@ class GuestTrapped(Event):
         backtrace: its frames, the innermost first.
     """
 
-    kind: ClassVar[str] = "guest.trapped"
-
     ref: Ref[Any]
     trap: str
     text: str
@@ -431,15 +430,17 @@ class GuestTrapped(Event):
 
 
 @attrs.frozen
-class GuestLimited(Event):
-    """A guest was cut short because it has reached a limit; fields as of `GuestTrapped`."""
+class GuestTrapped(GuestCutShort):
+    """A guest was cut short by a trap."""
+
+    kind: ClassVar[str] = "guest.trapped"
+
+
+@attrs.frozen
+class GuestLimited(GuestCutShort):
+    """A guest was cut short because it has reached a limit."""
 
     kind: ClassVar[str] = "guest.limited"
-
-    ref: Ref[Any]
-    trap: str
-    text: str
-    backtrace: tuple[str, ...]
 
 
 @attrs.frozen
