@@ -99,7 +99,11 @@ async def open_node(
         is_silent and observe and os.environ.get("ENFILADE_OBSERVE") == "1" and config.runtime is REAL
     )
     if is_visible:
-        from enfilade.actors.observing.visibility import door_for_observers, policy_for_observers, visible
+        from enfilade.actors.observing.discovery.visibility import (
+            door_for_observers,
+            policy_for_observers,
+            visible,
+        )
 
         listen, policy = door_for_observers(f"{name}@{zone}"), policy_for_observers(policy)
     has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier, mesh, kinds))
@@ -132,7 +136,7 @@ async def open_node(
             )
             node.equip(peers=await stack.enter_async_context(peering))
             if observe and (listen or mesh) and policy is not None and policy.lets_observe:
-                from enfilade.actors.observing.desk import open_desks
+                from enfilade.actors.observing.watches.desk import open_desks
 
                 open_desks(node)
             if is_visible and listen is not None:

@@ -366,7 +366,7 @@ def trace_node(
 ) -> None:
     """Show the messages of processes of a node, until the trace ends by itself."""
     from enfilade.actors.cli.trace import trace_node as run
-    from enfilade.actors.observing.views import TraceView
+    from enfilade.actors.observing.protocol.views import TraceView
 
     named = tuple(int(each) if each.isdecimal() else each for each in processes)
     view = TraceView(named, sends, match, count, for_, rate, contents)

@@ -16,11 +16,11 @@ from enfilade.actors.cli.places import place_of, running_place
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.client import Client as Watcher
-from enfilade.actors.observing.client import WatchEnded
-from enfilade.actors.observing.dump import Stacks, read, text_of, written
-from enfilade.actors.observing.running_nodes import RunningNode, running_nodes
-from enfilade.actors.observing.views import DumpView
+from enfilade.actors.observing.discovery.running_nodes import RunningNode, running_nodes
+from enfilade.actors.observing.dumps.dump import Stacks, read, text_of, written
+from enfilade.actors.observing.protocol.views import DumpView
+from enfilade.actors.observing.watches.client import Client as Watcher
+from enfilade.actors.observing.watches.client import WatchEnded
 from enfilade.transport.doors import Client, DoorError, DoorOpenError
 
 __all__ = ["dump_node", "read_dump", "show_dump"]

@@ -14,9 +14,9 @@ from enfilade.actors.cli.observe.command import nodes_behind
 from enfilade.actors.cli.observe.observed import Look, Observed
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.scrapes import AT_A_TIME, PATH, answer_scrapes, text_of
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.metrics import Readings
-from enfilade.actors.observing.views import MetricsView
+from enfilade.actors.observing.protocol.views import MetricsView
+from enfilade.actors.observing.telemetry.metrics import Readings
+from enfilade.actors.observing.watches.client import State
 
 __all__ = ["print_metrics", "serve_metrics"]
 

@@ -24,8 +24,8 @@ from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.control import Control
-from enfilade.actors.observing.listing import Branch, Listing, ProcessEntry
+from enfilade.actors.observing.tables.listing import Branch, Listing, ProcessEntry
+from enfilade.actors.observing.watches.control import Control
 from enfilade.actors.opening import open_node
 from enfilade.actors.peers.events import NodeDown
 from enfilade.transport import zones

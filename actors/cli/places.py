@@ -12,7 +12,7 @@ import attrs
 
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import read_zone_file
-from enfilade.actors.observing.running_nodes import RunningNode, running_nodes, runtime_directory
+from enfilade.actors.observing.discovery.running_nodes import RunningNode, running_nodes, runtime_directory
 
 __all__ = ["Place", "place_of", "running_place"]
 

@@ -10,8 +10,8 @@ import trio
 
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.metrics import Readings
 from enfilade.actors.observing.telemetry.extra import MissingExtra
+from enfilade.actors.observing.telemetry.metrics import Readings
 from enfilade.actors.observing.telemetry.opentelemetry import Instrumentation
 from enfilade.actors.observing.telemetry.prometheus import exposition
 

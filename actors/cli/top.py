@@ -15,8 +15,8 @@ from enfilade.actors.cli.places import place_of
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.client import Client, State, States, WatchEnded
-from enfilade.actors.observing.views import NodeView, TableView
+from enfilade.actors.observing.protocol.views import NodeView, TableView
+from enfilade.actors.observing.watches.client import Client, State, States, WatchEnded
 
 __all__ = ["show_top"]
 

@@ -14,8 +14,8 @@ from enfilade.actors.cli.recordings import Recording, Writer, entry_shown, read_
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.client import Client, WatchEnded
-from enfilade.actors.observing.views import TraceView
+from enfilade.actors.observing.protocol.views import TraceView
+from enfilade.actors.observing.watches.client import Client, WatchEnded
 
 __all__ = ["draw_chart", "play_recording", "trace_node"]
 

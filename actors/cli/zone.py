@@ -33,9 +33,9 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.dump_files import DumpFiles, dumping_while_held, leaving_crash_dumps
-from enfilade.actors.observing.dump_signals import dumps_at_signals
-from enfilade.actors.observing.running_nodes import announced
+from enfilade.actors.observing.discovery.running_nodes import announced
+from enfilade.actors.observing.dumps.files import DumpFiles, dumping_while_held, leaving_crash_dumps
+from enfilade.actors.observing.dumps.signals import dumps_at_signals
 from enfilade.actors.opening import open_node
 from enfilade.actors.processes.links import Down
 from enfilade.actors.supervision.child_spec import Child

@@ -29,12 +29,12 @@ The places where the runtime touches objects of the program, other than to say w
 * `node/sharing.py`: values that processes pass to one another, in debug mode
 * `processes/timers.py`: functions and messages whose time has come
 * `node/watchdog.py`: names of tasks and functions, and stacks
-* `observing/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
-* `observing/dump.py`: tables that change while a thread reads them
-* `observing/dump_files.py`: a whole node, dumped in the middle of any line
-* `observing/log_lines.py`: records of the log
-* `observing/traces.py`: messages, and a class's own view of them
-* `observing/vitals.py`: files of the system that may not be there
+* `observing/dumps/dump.py`: tables that change while a thread reads them
+* `observing/dumps/files.py`: a whole node, dumped in the middle of any line
+* `observing/events/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
+* `observing/events/log_lines.py`: records of the log
+* `observing/measurements/vitals.py`: files of the system that may not be there
+* `observing/watches/traces.py`: messages, and a class's own view of them
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
 * `peers/distribution.py`: events for watchers, and errors of a policy

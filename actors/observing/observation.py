@@ -18,23 +18,23 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
-from enfilade.actors.observing import events
-from enfilade.actors.observing.counting import Counts
-from enfilade.actors.observing.crashes import failure_of, message_shown, state_shown
-from enfilade.actors.observing.event_listeners import ON_DEMAND, Rare
-from enfilade.actors.observing.events import Event, ProcessCrashed
-from enfilade.actors.observing.light_ref import light
-from enfilade.actors.observing.log_lines import LogLines
-from enfilade.actors.observing.notes import Note, read
-from enfilade.actors.observing.reason_records import why
-from enfilade.actors.observing.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
+from enfilade.actors.observing.events import records as events
+from enfilade.actors.observing.events.crashes import failure_of, message_shown, state_shown
+from enfilade.actors.observing.events.light_ref import light
+from enfilade.actors.observing.events.listeners import ON_DEMAND, Rare
+from enfilade.actors.observing.events.log_lines import LogLines
+from enfilade.actors.observing.events.notes import Note, read
+from enfilade.actors.observing.events.reasons import why
+from enfilade.actors.observing.events.records import Event, ProcessCrashed
+from enfilade.actors.observing.events.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
+from enfilade.actors.observing.measurements.counting import Counts
 from enfilade.actors.patterns.events import HandlerExists
 from enfilade.actors.processes.identity import identity_of
 from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
-    from enfilade.actors.observing.watching import Watching
+    from enfilade.actors.observing.watches.shared import Watching
     from enfilade.actors.processes.process import Process
 
 __all__ = ["Observation"]
@@ -210,7 +210,7 @@ class Observation:
 
     def keep(self, kind: type[Event], at: float, *fields: Any) -> None:
         """As `emit`, of an event at the time `at` that the timeline keeps, as a note: refs and reasons among
-        the fields are notes, too (`notes.py`).
+        the fields are notes, too (`events/notes.py`).
         """
         self.number += 1
         note = kind, self.number, at, *fields
@@ -245,7 +245,7 @@ class Observation:
     def watching(self) -> Watching:
         """The things that all watches of the node share."""
         if self._watching is None:
-            from enfilade.actors.observing.watching import Watching  # as below
+            from enfilade.actors.observing.watches.shared import Watching  # as below
 
             self._watching = Watching(self._node)
         return self._watching
@@ -255,7 +255,7 @@ class Observation:
     ) -> AbstractAsyncContextManager[Any]:
         """Watch a view of the node from within its program. See `services.Observation.watch`."""
         # What speaks the protocol brings transport along, which a node without peers does without.
-        from enfilade.actors.observing.client import watching_here
+        from enfilade.actors.observing.watches.client import watching_here
 
         return watching_here(self._node, view, interval, budget)
 

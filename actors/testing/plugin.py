@@ -21,7 +21,7 @@ import pytest
 
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.dump import dump, text_of
+from enfilade.actors.observing.dumps.dump import dump, text_of
 from enfilade.actors.opening import open_node
 from enfilade.actors.testing.leaks import check_leaks
 from enfilade.actors.testing.probe import Probe, open_probe

@@ -177,7 +177,7 @@ BELIEVER = (
 from pathlib import Path
 from enfilade.actors.cli.files import read_own
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.observing.running_nodes import _is_own
+from enfilade.actors.observing.discovery.running_nodes import _is_own
 from enfilade.hostcalls.engine.cache import CompileCache
 from enfilade.transport.mesh.files import make_private_directory
 from enfilade.transport.mesh.identity import check_secret

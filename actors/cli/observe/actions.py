@@ -9,7 +9,7 @@ import attrs
 
 from enfilade.actors.cli.observe.observed import Observed
 from enfilade.actors.cli.observe.words import one_line
-from enfilade.actors.observing.views import TreeView
+from enfilade.actors.observing.protocol.views import TreeView
 
 __all__ = ["ACTIONS", "Action", "Question", "Target", "question", "target_of", "why_no_action"]
 

@@ -19,7 +19,7 @@ from enfilade.actors.cli.places import place_of
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.exhibit import open_exhibit
+from enfilade.actors.observing.watches.exhibit import open_exhibit
 from enfilade.actors.opening import open_node
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.policy import Policy, Rights, Rule

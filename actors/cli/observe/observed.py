@@ -18,8 +18,8 @@ import trio
 from enfilade.actors.cli.observe.words import one_line
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.client import Client, State, WatchEnded
-from enfilade.actors.observing.views import View
+from enfilade.actors.observing.protocol.views import View
+from enfilade.actors.observing.watches.client import Client, State, WatchEnded
 from enfilade.actors.peers.events import NodeDown
 from enfilade.transport.carrier import CarrierError
 from enfilade.transport.policy import CONTROL, NotAdmitted

@@ -11,8 +11,8 @@ from enfilade.actors.cli.observe.history import LONGEST_STEP, History
 from enfilade.actors.cli.observe.lints import Warned, warnings_of
 from enfilade.actors.cli.observe.observed import Look, Observed
 from enfilade.actors.cli.observe.trackers import Credit, Mailboxes, Row, Waits
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.views import EventView, NodeView, TableView
+from enfilade.actors.observing.protocol.views import EventView, NodeView, TableView
+from enfilade.actors.observing.watches.client import State
 
 __all__ = ["NOTED", "Sight"]
 

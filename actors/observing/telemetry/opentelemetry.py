@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from enfilade.actors.observing.metrics import INSTRUMENTS, Instrument, Metrics, Readings
+from enfilade.actors.observing.tables.walker import Walker
 from enfilade.actors.observing.telemetry.extra import of_the_extra
+from enfilade.actors.observing.telemetry.metrics import INSTRUMENTS, Instrument, Metrics, Readings
 from enfilade.actors.observing.telemetry.spans import Propagation, Spans
-from enfilade.actors.observing.walker import Walker
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from enfilade.actors.observing.metrics import INSTRUMENTS, Instrument, Readings
 from enfilade.actors.observing.telemetry.extra import of_the_extra
+from enfilade.actors.observing.telemetry.metrics import INSTRUMENTS, Instrument, Readings
 
 __all__ = ["exposition"]
 

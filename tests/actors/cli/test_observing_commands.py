@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from enfilade.actors.observing.running_nodes import running_nodes, runtime_directory
+from enfilade.actors.observing.discovery.running_nodes import running_nodes, runtime_directory
 from tests.actors.cli.command import enfilade, enfilade_here
 from tests.actors.cli.running import line_with, running, zone
 

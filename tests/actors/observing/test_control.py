@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import Actor, Child, Node, Ref, Refused, Supervisor
-from enfilade.actors.observing.control import Control
+from enfilade.actors.observing.watches.control import Control
 from enfilade.transport.policy import CONTROL, Rights
 from tests.actors.observing.pair import observed
 

@@ -8,8 +8,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import Actor, Child, Node, Supervisor, open_node, system
-from enfilade.actors.observing.client import Client
-from enfilade.actors.observing.views import NodeView, TableView
+from enfilade.actors.observing.protocol.views import NodeView, TableView
+from enfilade.actors.observing.watches.client import Client
 from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef

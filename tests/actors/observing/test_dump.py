@@ -15,10 +15,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILLED, Actor, Child, NodeConfig, Process, Ref, Supervisor, open_node
-from enfilade.actors.observing.dump import dump, read, text_of, written
-from enfilade.actors.observing.dump_files import DumpFiles, leaving_crash_dumps
-from enfilade.actors.observing.views import DumpView
-from enfilade.actors.observing.waits import diagnosed, waits_of
+from enfilade.actors.observing.dumps.dump import dump, read, text_of, written
+from enfilade.actors.observing.dumps.files import DumpFiles, leaving_crash_dumps
+from enfilade.actors.observing.protocol.views import DumpView
+from enfilade.actors.observing.tables.waits import diagnosed, waits_of
 
 
 class Ring(Actor):

@@ -29,7 +29,7 @@ from enfilade.actors import (
     open_node,
     system,
 )
-from enfilade.actors.observing.events import (
+from enfilade.actors.observing.events.records import (
     KINDS,
     ChildRemoved,
     ChildRestarted,

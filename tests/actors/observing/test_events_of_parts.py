@@ -11,8 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, CallTimeout, Guest, JobDiscarded, Node, Pool, Worker, open_node
 from enfilade.actors.messages.reasons import Custom
-from enfilade.actors.observing import events as kinds
-from enfilade.actors.observing.event_shown import event_shown
+from enfilade.actors.observing.events import records as kinds
+from enfilade.actors.observing.events.shown import event_shown
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.actors.observing.test_events import taken

@@ -12,9 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import Actor, Child, Refused, Supervisor, open_node, system
 from enfilade.actors.cli.observe.command import exhibited
-from enfilade.actors.observing.client import Client, State
-from enfilade.actors.observing.dump import dump, read, written
-from enfilade.actors.observing.views import (
+from enfilade.actors.observing.dumps.dump import dump, read, written
+from enfilade.actors.observing.protocol.views import (
     EventView,
     LogView,
     NodeView,
@@ -26,6 +25,7 @@ from enfilade.actors.observing.views import (
     TreeView,
     View,
 )
+from enfilade.actors.observing.watches.client import Client, State
 
 
 class Till(Actor):

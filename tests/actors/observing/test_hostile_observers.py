@@ -9,10 +9,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, Node, Process, Refused
-from enfilade.actors.observing.client import Client
-from enfilade.actors.observing.desk import Desk
-from enfilade.actors.observing.matching import LARGEST_MATCH, Glob, Match
-from enfilade.actors.observing.views import (
+from enfilade.actors.observing.protocol.matching import LARGEST_MATCH, Glob, Match
+from enfilade.actors.observing.protocol.views import (
     EventView,
     MetricsView,
     NodeView,
@@ -23,7 +21,9 @@ from enfilade.actors.observing.views import (
     Update,
     check_view,
 )
-from enfilade.actors.observing.watch import Watch
+from enfilade.actors.observing.watches.client import Client
+from enfilade.actors.observing.watches.desk import Desk
+from enfilade.actors.observing.watches.watch import Watch
 from enfilade.transport.policy import OBSERVE, TRACE, Rights
 from tests.actors.observing.pair import observed
 

@@ -17,10 +17,10 @@ from enfilade.actors import Actor, Child, Node, NodeConfig, Pool, Supervisor, Wo
 from enfilade.actors.cli.metrics import Reader, answer_scrapes
 from enfilade.actors.cli.observe.observed import Observed
 from enfilade.actors.cli.scrapes import own_answers
-from enfilade.actors.observing.metrics import INSTRUMENTS, Metrics
+from enfilade.actors.observing.tables.walker import Walker
 from enfilade.actors.observing.telemetry import exposition, instrument
 from enfilade.actors.observing.telemetry.extra import MissingExtra
-from enfilade.actors.observing.walker import Walker
+from enfilade.actors.observing.telemetry.metrics import INSTRUMENTS, Metrics
 from tests.actors.observing.pair import observed
 
 sdk = pytest.importorskip("opentelemetry.sdk.metrics")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, Node, Ref, open_node, system
-from enfilade.actors.observing.client import Client
-from enfilade.actors.observing.views import TableView
+from enfilade.actors.observing.protocol.views import TableView
+from enfilade.actors.observing.watches.client import Client
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.policy import Policy, Rights, Rule
 

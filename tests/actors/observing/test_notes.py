@@ -10,8 +10,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, Child, Node, Supervisor, open_node, system
 from enfilade.actors.messages.reasons import KILLED, Crashed
-from enfilade.actors.observing.notes import note_of, note_of_reason, read
-from enfilade.actors.observing.reason_records import why
+from enfilade.actors.observing.events.notes import note_of, note_of_reason, read
+from enfilade.actors.observing.events.reasons import why
 from enfilade.actors.processes.ended_process import EndedProcess
 
 

@@ -20,9 +20,7 @@ from enfilade.actors import (
     open_node,
     system,
 )
-from enfilade.actors.observing.client import Client, States
-from enfilade.actors.observing.desk import Desk
-from enfilade.actors.observing.views import (
+from enfilade.actors.observing.protocol.views import (
     EventView,
     NodeView,
     ProcessView,
@@ -31,7 +29,9 @@ from enfilade.actors.observing.views import (
     TreeView,
     Update,
 )
-from enfilade.actors.observing.watch import Watch
+from enfilade.actors.observing.watches.client import Client, States
+from enfilade.actors.observing.watches.desk import Desk
+from enfilade.actors.observing.watches.watch import Watch
 from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, TRACE, Rights
 from tests.actors.observing.pair import observed
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, Node, Ref, system
-from enfilade.actors.observing.client import Client
-from enfilade.actors.observing.order import Key, Order, SortedKeys
-from enfilade.actors.observing.ranking import SWEPT, Ranking
-from enfilade.actors.observing.views import TableView
+from enfilade.actors.observing.protocol.views import TableView
+from enfilade.actors.observing.tables.order import Key, Order, SortedKeys
+from enfilade.actors.observing.tables.ranking import SWEPT, Ranking
+from enfilade.actors.observing.watches.client import Client
 from tests.actors.observing.pair import observed
 
 

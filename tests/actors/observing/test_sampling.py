@@ -11,8 +11,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, Node, Process, Ref, open_node
+from enfilade.actors.observing.protocol.views import NodeView, TableView
 from enfilade.actors.observing.sampling.sampler import Samples, new_sampler, words
-from enfilade.actors.observing.views import NodeView, TableView
 from enfilade.actors.processes.local_ref import process_of
 
 needs_words = pytest.mark.skipif(words is None, reason="the sampler is not compiled here")

@@ -13,10 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from enfilade.actors import Actor, Child, Guest, Node, Pool, Process, Refused, Supervisor, Worker
 from enfilade.actors.messages.reasons import KILL
 from enfilade.actors.node.statistics import NodeStatistics
-from enfilade.actors.observing.client import Client, State
-from enfilade.actors.observing.columns import COLUMNS_OF, KEYS
-from enfilade.actors.observing.control import Control
-from enfilade.actors.observing.views import (
+from enfilade.actors.observing.protocol.columns import COLUMNS_OF, KEYS
+from enfilade.actors.observing.protocol.views import (
     DumpView,
     LogView,
     NodeView,
@@ -25,6 +23,8 @@ from enfilade.actors.observing.views import (
     TableView,
     View,
 )
+from enfilade.actors.observing.watches.client import Client, State
+from enfilade.actors.observing.watches.control import Control
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport.policy import CONTROL, Rights
 from tests.actors.counting_guests import GRANTS, exporter

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from enfilade.actors import Actor, Child, Node, Process, Refused, Supervisor
 from enfilade.actors.cli.app import app
 from enfilade.actors.cli.recordings import Writer, read_recording, redact, write_records
-from enfilade.actors.observing.client import Client
-from enfilade.actors.observing.views import TraceView
+from enfilade.actors.observing.protocol.views import TraceView
+from enfilade.actors.observing.watches.client import Client
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.transport.policy import Rights
 from tests.actors.observing.pair import observed

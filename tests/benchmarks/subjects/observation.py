@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from enfilade.actors import Actor, Node, Ref, open_node
-from enfilade.actors.observing.views import LIMITS, NodeView, TableView, TraceView
+from enfilade.actors.observing.protocol.views import LIMITS, NodeView, TableView, TraceView
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.subjects.messages import Counter, Ping, Pong
 from tests.benchmarks.subjects.tier import run

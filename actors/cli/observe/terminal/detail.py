@@ -15,8 +15,8 @@ from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, fact_line, heading, shorten
 from enfilade.actors.cli.observe.terminal.table import STYLES
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.views import ProcessView
+from enfilade.actors.observing.protocol.views import ProcessView
+from enfilade.actors.observing.watches.client import State
 
 __all__ = ["DetailPage"]
 

@@ -13,8 +13,8 @@ from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, cut, shorten
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.views import LogView
+from enfilade.actors.observing.protocol.views import LogView
+from enfilade.actors.observing.watches.client import State
 
 __all__ = ["LogPage"]
 

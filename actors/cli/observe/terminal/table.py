@@ -18,8 +18,8 @@ from enfilade.actors.cli.observe.columns import GUESTS, PROCESSES, TABLES, Colum
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, cut
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.views import LIMITS, TableView
+from enfilade.actors.observing.protocol.views import LIMITS, TableView
+from enfilade.actors.observing.watches.client import State
 
 __all__ = ["STYLES", "GuestsPage", "ProcessesPage", "TablePage", "TablesPage"]
 

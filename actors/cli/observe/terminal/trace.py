@@ -13,8 +13,8 @@ from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, shorten
 from enfilade.actors.cli.recordings import Writer, entry_shown
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.views import TraceView
+from enfilade.actors.observing.protocol.views import TraceView
+from enfilade.actors.observing.watches.client import State
 
 __all__ = ["TracePage"]
 

@@ -28,8 +28,8 @@ from enfilade.actors.cli.observe.web import orders
 from enfilade.actors.cli.observe.zones import zones_of
 from enfilade.actors.cli.recordings import Recording, Writer
 from enfilade.actors.messages.errors import Refused
-from enfilade.actors.observing import views
-from enfilade.actors.observing.client import State
+from enfilade.actors.observing.protocol import views
+from enfilade.actors.observing.watches.client import State
 
 __all__ = ["View", "view_of"]
 

@@ -12,8 +12,8 @@ import trio
 from enfilade.actors import Node
 from enfilade.actors.cli.observe.observed import Observed
 from enfilade.actors.cli.observe.sight import Sight
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.views import Update
+from enfilade.actors.observing.protocol.views import Update
+from enfilade.actors.observing.watches.client import State
 
 NOW = 10_000.0
 NAME = "bank@east"

@@ -11,8 +11,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from enfilade.actors import Node
 from enfilade.actors.cli.observe.observed import Connect, Look, Observed
 from enfilade.actors.cli.observe.sight import Sight
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.views import TableView, TreeView
+from enfilade.actors.observing.protocol.views import TableView, TreeView
+from enfilade.actors.observing.watches.client import State
 from enfilade.transport.carrier import CarrierError
 from enfilade.transport.policy import Rights
 from tests.actors.cli.observe.shop import connecting, hall, shop

@@ -17,8 +17,8 @@ pytest.importorskip("textual")
 from enfilade.actors import Child, Node, Supervisor, system
 from enfilade.actors.cli.observe.command import nodes_behind
 from enfilade.actors.cli.observe.terminal.table import ProcessesPage
-from enfilade.actors.observing.client import State
-from enfilade.actors.observing.dump import dump, written
+from enfilade.actors.observing.dumps.dump import dump, written
+from enfilade.actors.observing.watches.client import State
 from enfilade.transport.policy import Rights
 from tests.actors.cli.observe.shop import Till, connecting, hall, shop, tills, viewer
 

@@ -1,0 +1,273 @@
+"""The listeners that make events: of what is rare always, of the rest while somebody asks for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.messages.reasons import Reason, Trapped
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.observing.events import records as events
+from enfilade.actors.observing.events.notes import note_of, note_of_reason
+from enfilade.actors.observing.events.reasons import why
+from enfilade.actors.observing.events.records import Event
+from enfilade.actors.processes.identity import identity_of
+
+if TYPE_CHECKING:
+    from enfilade.actors.processes.process import Process
+
+__all__ = ["ON_DEMAND", "Maker", "Rare"]
+
+RESTARTING: Final = 1_024
+"""How many children may be between two incarnations for the next one to say how long that took."""
+
+OVERFLOWING: Final = 1_024
+"""How many mailboxes may overflow within a second and be told apart."""
+
+LIMITS: Final = ("limit exceeded", "cpu time exhausted", "start function took too long")
+"""The kinds of traps by which a guest has reached a limit."""
+
+FRAMES: Final = 50
+"""How many frames of a guest an event has."""
+
+
+class Maker(Protocol):
+    """A maker of events, which keeps them: see `observation.Observation`."""
+
+    now: Callable[[], float]
+
+    def emit(self, kind: type[Event], *fields: Any) -> Event:
+        """Make an event."""
+
+    def keep(self, kind: type[Event], at: float, *fields: Any) -> None:
+        """Make an event that the timeline keeps."""
+
+    def crashed(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        """Make a crash report."""
+
+    def close(self) -> None:
+        """Make no more."""
+
+
+class _EventListener(Listener):
+    def __init__(self, observation: Maker) -> None:
+        self._observation = observation
+
+
+class Rare(_EventListener):
+    """Hears what is always noted."""
+
+    def __init__(self, observation: Maker) -> None:
+        super().__init__(observation)
+        self._ended: dict[Ref[Any], tuple[float, Any, Any]] = {}
+        self._now = observation.now
+
+    def child_started(
+        self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
+    ) -> None:
+        place = note_of(supervisor.ref), child_id, note_of(ref)
+        self._observation.keep(events.ChildStarted, self._now(), *place, restart_number)
+
+    def child_restarted(
+        self,
+        supervisor: Process,
+        child_id: Hashable,
+        old: Ref[Any],
+        ref: Ref[Any],
+        reason: Reason,
+        in_period: int,
+    ) -> None:
+        now = self._now()
+        seconds: float | None
+        ended = self._ended.pop(old, None)
+        if ended is None:
+            seconds, shown, former = None, note_of_reason(reason), note_of(old)
+        else:
+            since, shown, former = ended
+            seconds = now - since
+        intensity = supervisor.body.strategy.children.flags.intensity
+        place = note_of(supervisor.ref), child_id, former, note_of(ref)
+        self._observation.keep(events.ChildRestarted, now, *place, shown, seconds, in_period, intensity)
+
+    def child_terminated(
+        self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
+    ) -> None:
+        now, shown, former = self._now(), note_of_reason(reason), note_of(ref)
+        if will_restart:
+            if len(self._ended) >= RESTARTING:
+                del self._ended[next(iter(self._ended))]
+            self._ended[ref] = now, shown, former
+        place = note_of(supervisor.ref), child_id, former
+        self._observation.keep(events.ChildTerminated, now, *place, shown, will_restart)
+
+    def child_start_failed(
+        self, supervisor: Process, child_id: Hashable, reason: Reason, next_in: float | None
+    ) -> None:
+        place = note_of(supervisor.ref), child_id
+        shown = note_of_reason(reason)
+        self._observation.keep(events.ChildStartFailed, self._now(), *place, shown, next_in)
+
+    def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
+        self._observation.keep(events.ChildRemoved, self._now(), note_of(supervisor.ref), child_id)
+
+    def supervisor_gave_up(
+        self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
+    ) -> None:
+        place = note_of(supervisor.ref), child_id
+        shown = note_of_reason(reason)
+        self._observation.keep(events.SupervisorGaveUp, self._now(), *place, shown, restarts, period)
+
+    def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        if error is not None or process.exit_signal is None:  # otherwise it is the doing of a signal
+            self._observation.crashed(process, reason, error)
+
+    def process_unkillable(self, ref: Ref[Any], frames: str) -> None:
+        self._observation.emit(events.ProcessUnkillable, ref, frames)
+
+    def loop_held(self, ref: Ref[Any] | None, place: str, seconds: float) -> None:
+        self._observation.keep(events.LoopHeld, self._now(), note_of(ref), place, seconds)
+
+    def node_up(self, peer: str) -> None:
+        self._observation.keep(events.NodeLinkUp, self._now(), peer)
+
+    def node_down(self, peer: str, reason: str) -> None:
+        self._observation.keep(events.NodeLinkDown, self._now(), peer, safe_str(reason))
+
+    def node_refused(self, reason: str) -> None:
+        self._observation.keep(events.NodeRefused, self._now(), safe_str(reason))
+
+    def node_stopping(self) -> None:
+        self._observation.emit(events.NodeStopping)
+
+    def node_stopped(self) -> None:
+        self._observation.emit(events.NodeStopped)
+        self._observation.close()
+
+
+class _Lives(_EventListener):
+    """Hears of ordinary starts and ends."""
+
+    def process_started(self, process: Process) -> None:
+        who = identity_of(process)
+        fields = (who.ref, who.actor, who.parent, who.name, who.label)
+        self._observation.emit(events.ProcessStarted, *fields)
+
+    def process_ended(self, process: Process, reason: Reason) -> None:
+        who = identity_of(process)
+        fields = (who.ref, who.actor, who.parent, who.name, who.label)
+        self._observation.emit(events.ProcessEnded, *fields, why(reason))
+
+
+class _Names(_EventListener):
+    """Hears of names."""
+
+    def name_registered(self, process: Process, name: str) -> None:
+        self._observation.emit(events.NameRegistered, name, process.ref)
+
+    def name_released(self, process: Process, name: str) -> None:
+        self._observation.emit(events.NameReleased, name, process.ref)
+
+
+class _Messages(_EventListener):
+    """Hears of dead letters."""
+
+    def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
+        self._observation.emit(events.DeadLetterEvent, ref, why(reason), shown_name(type(message)))
+
+
+class _Mailboxes(_EventListener):
+    """Hears of messages that find a mailbox full, and tells of each mailbox once a second."""
+
+    def __init__(self, observation: Maker) -> None:
+        super().__init__(observation)
+        self._counts: dict[int, int] = {}
+        self._told: dict[int, float] = {}
+
+    def mailbox_overflowed(self, process: Process) -> None:
+        serial, now = process.serial, self._observation.now()
+        count = self._counts.get(serial, 0) + 1
+        if now - self._told.get(serial, -math.inf) < 1.0:
+            self._counts[serial] = count
+            return
+        if len(self._told) >= OVERFLOWING:
+            self._told.clear()
+            self._counts.clear()
+        self._told[serial] = now
+        self._counts[serial] = 0
+        mailbox = process.mailbox
+        fields = (process.ref, mailbox.overflow, mailbox.capacity, count)
+        self._observation.emit(events.MailboxOverflowed, *fields)
+
+
+class _Calls(_EventListener):
+    """Hears of calls that have had no reply in time."""
+
+    def call_timed_out(self, caller: Ref[Any] | None, target: Ref[Any], method: str, seconds: float) -> None:
+        shown = safe_str(method) if method else None
+        self._observation.emit(events.CallTimedOut, caller, target, shown, seconds)
+
+
+class _Groups(_EventListener):
+    """Hears of the groups of this node's processes."""
+
+    def group_joined(self, scope: str, group: Hashable, ref: Ref[Any]) -> None:
+        self._observation.emit(events.GroupJoined, scope, safe_str(group), ref)
+
+    def group_left(self, scope: str, group: Hashable, ref: Ref[Any]) -> None:
+        self._observation.emit(events.GroupLeft, scope, safe_str(group), ref)
+
+
+class _Pools(_EventListener):
+    """Hears of jobs that are not done."""
+
+    def pool_discarded(self, pool: Process, job: Any) -> None:
+        self._observation.emit(events.PoolDiscarded, pool.ref, shown_name(type(job)))
+
+
+class _Guests(_EventListener):
+    """Hears of guests that were cut short."""
+
+    def process_ended(self, process: Process, reason: Reason) -> None:
+        if type(reason) is Trapped:
+            kind = events.GuestLimited if reason.kind in LIMITS else events.GuestTrapped
+            backtrace = tuple(map(safe_str, reason.backtrace))[:FRAMES]
+            fields = process.ref, safe_str(reason.kind), safe_str(reason.message), backtrace
+            self._observation.emit(kind, *fields)
+
+
+class _Workers(_EventListener):
+    """Hears of workers that have gone."""
+
+    def worker_lost(self, name: str, reason: Reason) -> None:
+        self._observation.emit(events.WorkerLost, name, why(reason))
+
+
+class _Troubles(_EventListener):
+    """Hears of handlers that are slow, casts that are refused, and calls in a circle."""
+
+    def process_slow(self, ref: Ref[Any], seconds: float) -> None:
+        self._observation.emit(events.ProcessSlow, ref, seconds)
+
+    def process_refused(self, ref: Ref[Any], error: Exception) -> None:
+        self._observation.emit(events.ProcessRefused, ref, safe_str(error))
+
+    def process_deadlock(self, calls: tuple[str, ...]) -> None:
+        self._observation.emit(events.ProcessDeadlock, calls)
+
+
+ON_DEMAND: Final[dict[type[_EventListener], frozenset[str]]] = {
+    _Lives: frozenset({"process.started", "process.ended"}),
+    _Names: frozenset({"name.registered", "name.released"}),
+    _Messages: frozenset({"message.dead"}),
+    _Mailboxes: frozenset({"mailbox.overflowed"}),
+    _Troubles: frozenset({"process.slow", "process.refused", "process.deadlock"}),
+    _Calls: frozenset({"call.timed_out"}),
+    _Groups: frozenset({"group.joined", "group.left"}),
+    _Pools: frozenset({"pool.discarded"}),
+    _Guests: frozenset({"guest.trapped", "guest.limited"}),
+    _Workers: frozenset({"worker.lost"}),
+}
+"""Who hears of what is not always noted, and of which kinds of event."""

@@ -1,0 +1,62 @@
+"""Events as numbers and texts, for those who look from outside.
+
+Without the right to inspect, what an error or a reason says is left out, and the event says that it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.observing.events.reasons import Why
+from enfilade.actors.observing.events.records import Event, Failure
+
+__all__ = ["event_shown"]
+
+SECRET: Final = {
+    "process.crashed": ("state",),
+    "process.refused": ("error",),
+    "guest.trapped": ("text",),
+    "guest.limited": ("text",),
+    "process.unkillable": ("stack",),
+    "handler.detached": ("error",),
+}
+"""The fields, by kind of event, whose texts only those see who may inspect."""
+
+
+def event_shown(event: Event, *, inspects: bool) -> dict[str, Any]:
+    """The fields of an event, and its kind."""
+    shown: dict[str, Any] = {"kind": event.kind}
+    secret = () if inspects else SECRET.get(event.kind, ())
+    for field in attrs.fields(type(event)):
+        value = getattr(event, field.name)
+        shown[field.name] = None if field.name in secret else _shown(value, inspects)
+    if secret:
+        shown["hidden"] = True
+    return shown
+
+
+def _shown(value: Any, inspects: bool) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Ref):
+        return {"serial": value.serial, "text": safe_str(value)}
+    if isinstance(value, Why | Failure) and not inspects:
+        fields = {name: _shown(inner, inspects) for name, inner in _fields(value) if name not in TEXTS}
+        return {**fields, "hidden": True}
+    if attrs.has(type(value)):
+        return {name: _shown(inner, inspects) for name, inner in _fields(value)}
+    if isinstance(value, tuple | list):
+        return [_shown(inner, inspects) for inner in value]
+    return safe_str(value)
+
+
+TEXTS: Final = ("text", "notes")
+"""The fields of reasons and errors that may hold data."""
+
+
+def _fields(value: Any) -> list[tuple[str, Any]]:
+    return [(field.name, getattr(value, field.name)) for field in attrs.fields(type(value))]

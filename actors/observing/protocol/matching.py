@@ -1,0 +1,149 @@
+"""Which rows of a table are shown: `worker 9*`, `queued > 10`, `state = suspended and actor = Till`.
+
+A match is made of terms that are joined by `and`. A term is a comparison of a column, by `=`, `!=`, `<`, `>`,
+`<=` or `>=`; or a text, with `*` and `?` as in file names, that is looked for in the
+columns that name things, in the first thousand characters of each.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.observing.protocol.columns import COLUMNS_OF
+
+__all__ = ["LARGEST_MATCH", "Glob", "Match"]
+
+LARGEST_MATCH: Final = 1_000
+"""Characters of a match."""
+
+TEXTS: Final = ("name", "label", "actor", "kind", "child_id", "scope", "module", "method", "type")
+"""The columns in which a term that compares nothing is looked for."""
+
+WORDS: Final = frozenset(
+    {*TEXTS, "state", "process_state", "routing", "restart", "reason", "what", "outcome"}
+)
+NUMBERS: Final = frozenset().union(*COLUMNS_OF.values()) - WORDS
+
+COMPARISON: Final = re.compile(r"^(\w+)\s*(<=|>=|!=|=|<|>)\s*(.*)$", re.DOTALL)
+OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+Value = Callable[[str], Any]
+"""Tells the value of a column; None for one that there is not."""
+
+Test = Callable[[Value], bool]
+
+
+class Match:
+    """A test of rows.
+
+    Raises:
+        ValueError: the text is too long, or a term compares what cannot be compared.
+    """
+
+    def __init__(self, text: str) -> None:
+        if len(text) > LARGEST_MATCH:
+            raise ValueError(f"match must have at most {LARGEST_MATCH} characters, got {len(text)}")
+        terms = [term.strip() for term in re.split(r"\s+and\s+", text.strip())]
+        self._tests = [_test(term) for term in terms if term]
+
+    @property
+    def is_open(self) -> bool:
+        """True if every row matches."""
+        return not self._tests
+
+    def __call__(self, value: Value) -> bool:
+        """Tell whether a row is shown of which `value` tells the columns."""
+        return all(test(value) for test in self._tests)
+
+
+def _test(term: str) -> Test:
+    found = COMPARISON.match(term)
+    if found is not None and found[1] in NUMBERS:
+        column, sign, given = found.groups()
+        try:
+            number = float(given)
+        except ValueError:
+            raise ValueError(
+                f"{column} must be compared with a number, got {safe_repr(given, 100)}"
+            ) from None
+        compare = OPERATORS[sign]
+        return lambda value: type(found := value(column)) in (int, float) and compare(found, number)
+    if found is not None and found[1] in WORDS:
+        column, sign, given = found.groups()
+        if sign not in ("=", "!="):
+            raise ValueError(f"{column} is a text: expected = or !=, got {sign}")
+        pattern = Glob(given.strip())
+        return lambda value: pattern.fits(_text(value(column))) == (sign == "=")
+    pattern = Glob(term if set(term) & {"*", "?"} else f"*{term}*")
+    return lambda value: any(pattern.fits(_text(found)) for column in TEXTS if (found := value(column)))
+
+
+def _text(value: Any) -> str:
+    text = value if type(value) is str else "" if value is None else safe_str(value)
+    return text[:LARGEST_MATCH]
+
+
+class Glob:
+    """A pattern of a whole text: `*` stands for anything, `?` for one character.
+
+    It looks for the parts between the stars one after the other, leftmost first, which needs no going back.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._parts = [_Part(part) for part in re.sub(r"\*+", "*", pattern).split("*")]
+
+    def fits(self, text: str) -> bool:
+        """Tell whether the whole of a text is like that."""
+        first, *rest = self._parts
+        if not rest:
+            return len(text) == first.length and first.is_at(text, 0)
+        *middle, last = rest
+        end = len(text) - last.length
+        if end < first.length or not first.is_at(text, 0) or not last.is_at(text, end):
+            return False
+        place = first.length
+        for part in middle:
+            place = part.found(text, place, end)
+            if place < 0:
+                return False
+            place += part.length
+        return True
+
+
+class _Part:
+    """A part of a pattern: a text, in which `?` stands for one character.
+
+    Attributes:
+        length: how many characters it stands for.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.length = len(text)
+        self._text = text
+        self._pattern = None
+        if "?" in text:
+            self._pattern = re.compile(".".join(map(re.escape, text.split("?"))), re.DOTALL)
+
+    def is_at(self, text: str, place: int) -> bool:
+        """Tell whether it is at that place of a text."""
+        if self._pattern is None:
+            return text.startswith(self._text, place)
+        return self._pattern.match(text, place) is not None
+
+    def found(self, text: str, start: int, end: int) -> int:
+        """The first place of it in text[start:end], or -1."""
+        if self._pattern is None:
+            return text.find(self._text, start, end)
+        match = self._pattern.search(text, start, end)
+        return -1 if match is None else match.start()

@@ -1,0 +1,235 @@
+"""The rows of the table of processes, and what a view of one process adds: numbers and texts, no objects.
+
+Without the right to inspect, a row has nothing in it that the program's data could be read from.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.messages.traced import bare
+from enfilade.actors.observing.events.crashes import state_shown
+from enfilade.actors.observing.events.reasons import why
+from enfilade.actors.observing.protocol.columns import PROCESS_COLUMNS
+from enfilade.actors.processes.identity import actor_name, identity_of, supervisor_of
+from enfilade.actors.processes.timers import owned_timers
+
+if TYPE_CHECKING:
+    from enfilade.actors.processes.process import Process
+
+__all__ = [
+    "described",
+    "detail_of",
+    "reason_shown",
+    "row_of",
+    "row_of_ended",
+    "shown_ref",
+    "stack_of",
+    "state_of",
+    "value_of",
+]
+
+RECORD: Final = 700
+"""Bytes of a record and its body, about."""
+
+SAMPLE: Final = 8
+FIRST: Final = 20
+FRAMES: Final = 20
+REFS: Final = 100
+"""How many messages are looked at for the size of a mailbox; and how many messages, frames and refs a detail
+lists.
+"""
+
+
+def state_of(process: Process) -> str:
+    """The state of a process, in a word."""
+    if process.ended is not None:
+        return "ended"
+    if process.suspended:
+        return "suspended"
+    if process.stopping is not None or process.exit_signal is not None:
+        return "stopping"
+    body = process.body
+    if body.kind == "starting" or process in process.node.starting:
+        return "starting"
+    if body.task is None:
+        return "idle" if process.idle else "runnable"
+    if not process.idle:
+        return "handling" if body.kind == "actor" else "running"
+    return "waiting" if body.is_plain or process.wanted is not None else "idle"
+
+
+def value_of(process: Process, column: str) -> Any:
+    """The value of a column for a living process, without making the row; None for another column."""
+    value = VALUES.get(column)
+    return None if value is None else value(process)
+
+
+def row_of(process: Process, columns: Iterable[str] = PROCESS_COLUMNS) -> dict[str, Any]:
+    """The row of a living process, without what is known by counting."""
+    return {column: VALUES[column](process) for column in columns if column in VALUES}
+
+
+def _place_of(process: Process) -> tuple[Any, int]:
+    """The id of a process under its supervisor, and how often that has restarted it."""
+    supervisor = supervisor_of(process)
+    place: tuple[Any, int] = (None, 0) if supervisor is None else supervisor.body.place_of(process.ref)
+    return place
+
+
+def _supervisor(process: Process) -> int | None:
+    supervisor = supervisor_of(process)
+    return None if supervisor is None else supervisor.serial
+
+
+def _child_id(process: Process) -> str | None:
+    child_id = _place_of(process)[0]
+    return None if child_id is None else safe_str(child_id)
+
+
+def _serial(process: Process) -> int:
+    return process.serial
+
+
+def _capacity(process: Process) -> int | None:
+    return process.mailbox.capacity
+
+
+def _method(process: Process) -> str | None:
+    at_hand = process.at_hand
+    return safe_str(at_hand.method) if at_hand is not None and at_hand.method else None
+
+
+def row_of_ended(process: Process, reason: Reason, *, inspects: bool = False) -> dict[str, Any]:
+    """The row of a process that has just ended."""
+    who = identity_of(process)
+    row: dict[str, Any] = dict.fromkeys(PROCESS_COLUMNS)
+    row.update(
+        serial=process.serial,
+        name=who.name,
+        label=None if who.label is None else safe_str(who.label),
+        kind="ended",
+        actor=who.actor,
+        parent=who.parent.serial,
+        state="ended",
+        queued=0,
+        reason=reason_shown(reason, inspects=inspects),
+    )
+    return row
+
+
+def reason_shown(reason: Reason, *, inspects: bool) -> dict[str, Any]:
+    """A reason: its type, and for those who may inspect what it says."""
+    found = why(reason)
+    shown: dict[str, Any] = {"type": found.type, "is_normal": found.is_normal}
+    return {**shown, "text": found.text} if inspects else {**shown, "hidden": True}
+
+
+def memory_of(process: Process) -> int:
+    """The bytes of a process, about: its record, its queue, a sample of its messages, its attributes."""
+    queue = process.queue
+    size = RECORD + sys.getsizeof(queue)
+    waiting = len(queue)
+    if waiting:
+        sampled = [sys.getsizeof(queue[at]) for at in range(0, waiting, max(1, waiting // SAMPLE))][:SAMPLE]
+        size += waiting * sum(sampled) // len(sampled)
+    attributes = getattr(process.body.actor, "__dict__", None)
+    if type(attributes) is dict:
+        size += sys.getsizeof(attributes)
+    return size
+
+
+VALUES: Final[dict[str, Callable[[Process], Any]]] = {
+    "serial": _serial,
+    "name": lambda process: process.name,
+    "label": lambda process: None if process.label is None else safe_str(process.label),
+    "kind": lambda process: process.body.kind,
+    "actor": actor_name,
+    "parent": lambda process: process.parent.serial,
+    "supervisor": _supervisor,
+    "child_id": _child_id,
+    "restarts": lambda process: _place_of(process)[1],
+    "state": state_of,
+    "queued": lambda process: len(process.queue),
+    "capacity": _capacity,
+    "links": lambda process: len(process.links or ()),
+    "monitors": lambda process: len(process.monitors or ()),
+    "watchers": lambda process: len(process.watchers or ()),
+    "timers": lambda process: sum(1 for _ in owned_timers(process)),
+    "memory": memory_of,
+    "method": _method,
+    "waits_for": lambda process: None if process.awaited is None else shown_ref(process.awaited.target),
+    "reason": lambda process: None,
+}
+"""What makes the value of each column of a living process; those that are counted are not among them."""
+
+
+def detail_of(process: Process, *, inspects: bool) -> dict[str, Any]:
+    """The details of one process: its row, and more."""
+    extras = process.extras_or_none
+    groups = () if extras is None else extras.groups
+    detail = {
+        **row_of(process),
+        "ref": shown_ref(process.ref),
+        "callers": [shown_ref(ref) for ref in process.callers],
+        "link_refs": _refs(process.links),
+        "monitor_refs": [
+            shown_ref(monitor.ref) for monitor in list((process.monitors or {}).values())[:REFS]
+        ],
+        "watcher_refs": [
+            shown_ref(watcher[0] if isinstance(watcher, tuple) else watcher.owner)
+            for watcher in list(process.watchers or ())[:REFS]
+        ],
+        "groups": [safe_str(group) for group in list(groups)[:REFS]],
+        "aliases": 0 if extras is None else len(extras.aliases),
+        "deferred": 0 if extras is None else len(extras.deferred),
+        "stashed": 0 if extras is None else len(extras.stash),
+        "trap_exits": process.trap_exits,
+        "overflow": process.mailbox.overflow,
+        "messages": [described(process.queue[at]) for at in range(min(FIRST, len(process.queue)))],
+        "stack": stack_of(process),
+    }
+    if inspects:
+        detail["status"] = state_shown(process)
+    else:
+        detail["status"] = None
+        detail["hidden"] = True
+    return detail
+
+
+def described(message: Any) -> str:
+    """The kind of a message: the method of a call or cast, the type of another."""
+    message = bare(message)
+    kind = type(message)
+    if kind is signals.Cast:
+        return f"cast {safe_str(message.method)}"
+    if issubclass(kind, signals.Call):
+        return f"call {safe_str(message.method)}"
+    return f"message {shown_name(kind)}"
+
+
+def stack_of(process: Process) -> list[dict[str, Any]]:
+    """Where the task of a process is, the innermost last; nothing for a process without a task."""
+    task = process.body.task
+    if task is None:
+        return []
+    frames = [
+        {"file": frame.f_code.co_filename, "line": line, "function": frame.f_code.co_qualname}
+        for frame, line in task.iter_await_frames()
+    ]
+    return frames[-FRAMES:]
+
+
+def shown_ref(ref: Ref[Any] | None) -> str | None:
+    """A ref as text."""
+    return None if ref is None else safe_str(ref)
+
+
+def _refs(refs: Any) -> list[str | None]:
+    return [shown_ref(ref) for ref in list(refs or ())[:REFS]]

@@ -1,0 +1,145 @@
+"""The supervision tree, as it is looked at: branches in order, closed ones with the sums of what is below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import attrs
+
+from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.observing.tables.rows import shown_ref, state_of
+from enfilade.actors.processes.identity import actor_name
+from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.supervision.supervisor_body import SupervisorBody
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.observing.protocol.views import TreeView
+    from enfilade.actors.observing.tables.walker import Walker
+    from enfilade.actors.processes.process import Process
+
+__all__ = ["Forest", "LivingForest", "Place", "branches_of", "children_of"]
+
+T = TypeVar("T")
+
+Place = dict[str, Any]
+"""The place of a child under its supervisor: id, restart, type, restarts, state."""
+
+
+class Forest(Protocol[T]):
+    """The processes of a supervision tree, wherever they are known from."""
+
+    def top(self, serial: int | None) -> T | None:
+        """The process of that serial, or the root of the node; None if there is none."""
+
+    def branch(self, process: T) -> dict[str, Any]:
+        """The fields of a process in its branch."""
+
+    def queued(self, process: T) -> int | None:
+        """The messages that wait in its mailbox; None when it has ended."""
+
+    def children(self, process: T) -> list[tuple[T | None, Place]] | None:
+        """The children of a supervisor: the process of each, if it is known, and its place; None for another
+        kind of process.
+        """
+
+
+@attrs.frozen
+class LivingForest:
+    """The processes of a node that runs."""
+
+    node: Node
+
+    def top(self, serial: int | None) -> Process | None:
+        if serial is None and self.node.root is not None:
+            serial = self.node.root.serial
+        return None if serial is None else self.node.processes.get(serial)
+
+    def branch(self, process: Process) -> dict[str, Any]:
+        return {
+            "process": process.serial,
+            "actor": actor_name(process),
+            "name": process.name,
+            "queued": len(process.queue),
+            "process_state": state_of(process),
+        }
+
+    def queued(self, process: Process) -> int | None:
+        return len(process.queue) if process.ended is None else None
+
+    def children(self, process: Process) -> list[tuple[Process | None, Place]] | None:
+        return children_of(process)
+
+
+async def branches_of(forest: Forest[T], view: TreeView, walker: Walker, budget: float) -> dict[str, Any]:
+    """The branches that `view` asks for, from the top down, and whether there are more."""
+    top = forest.top(view.root)
+    branches: list[dict[str, Any]] = []
+    if top is None:
+        return {"branches": branches, "is_cut": False}
+    opened = set(view.open)
+    named = forest.branch(top)["name"]
+    pending: list[tuple[T | None, Place, int]] = [(top, {"id": named or "root"}, 0)]
+    while pending and len(branches) < view.count:
+        process, place, depth = pending.pop()
+        branch = {**place, "depth": depth, "process": None}
+        branches.append(branch)
+        if process is None:
+            continue
+        branch.update(forest.branch(process))
+        children = forest.children(process)
+        if children is None:
+            continue
+        branch["children"] = len(children)
+        branch["open"] = branch["process"] in opened and depth < view.depth
+        if branch["open"]:
+            pending += reversed([(child, shown, depth + 1) for child, shown in children])
+        else:
+            branch["below"] = await _sums(forest, process, walker, budget)
+    return {"branches": branches, "is_cut": bool(pending)}
+
+
+def children_of(process: Process) -> list[tuple[Process | None, Place]] | None:
+    """The children of a supervisor: the process of each, if it has one here, and its place; None for another
+    kind of process.
+    """
+    body = process.body
+    if not isinstance(body, SupervisorBody) or not body.supervises:
+        return None
+    found: list[tuple[Process | None, Place]] = []
+    for record in body.strategy.children:
+        child = process_of(record.ref)
+        child_id = body.strategy.children.info(record).id
+        place: Place = {
+            "id": None if child_id is None else safe_str(child_id),
+            "restart": record.spec.restart,
+            "type": record.spec.type,
+            "restarts": record.restarts,
+            "state": record.status.value,
+        }
+        if record.ref is not None and child is None:
+            place["elsewhere"] = shown_ref(record.ref)
+        found.append((child, place))
+    return found
+
+
+async def _sums(forest: Forest[T], top: T, walker: Walker, budget: float) -> dict[str, int]:
+    """The numbers of processes, restarts and queued messages below a supervisor that is closed."""
+    sums = {"processes": 0, "restarts": 0, "queued": 0}
+    pending = [top]
+
+    async for supervisor in walker.each(_drained(pending), budget):
+        for child, place in forest.children(supervisor) or ():
+            sums["restarts"] += place["restarts"]
+            queued = None if child is None else forest.queued(child)
+            if child is not None and queued is not None:
+                sums["processes"] += 1
+                sums["queued"] += queued
+                pending.append(child)
+    return sums
+
+
+def _drained(pending: list[T]) -> Iterator[T]:
+    while pending:
+        yield pending.pop()

@@ -1,0 +1,1 @@
+"""Watches: the processes that show views to observers, and the client that puts their updates together."""

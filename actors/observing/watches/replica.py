@@ -1,0 +1,121 @@
+"""Replicas: all processes of a node, in pieces, and then each change.
+
+A walk in the order of serials gives the processes that there are at its beginning. What happens meanwhile
+with a process that the walk has passed, or that has started since, is a change, and comes after the rows that
+it changes; what happens with one that it has yet to reach is simply seen. So nothing is held up, and the copy
+is exact when the last piece has been applied.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.observing.watches.shots import Scene, Shot
+from enfilade.actors.processes.identity import identity_of
+
+if TYPE_CHECKING:
+    from enfilade.actors.observing.protocol.views import ReplicaView
+    from enfilade.actors.processes.process import Process
+
+__all__ = ["ReplicaPicture"]
+
+PIECE: Final = 512
+"""How many rows a piece has, and how many changes."""
+
+
+class ReplicaPicture(Listener):
+    """The pieces of a replica, and what has changed since the one before."""
+
+    def __init__(self, scene: Scene, view: ReplicaView) -> None:
+        self._scene = scene
+        self._node = node = scene.watching.node
+        self._waiting: deque[int] = deque(sorted(node.processes))
+        self._total = len(self._waiting)
+        self._upto = self._waiting[-1] if self._waiting else 0
+        self._cursor = 0
+        self._changed: dict[int, bool] = {}  # true: it has ended
+        self._piece = "begin"
+        node.hooks.add(self)
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        if self._piece == "begin":
+            self._piece = "rows"
+            return Shot({"piece": "begin", "upto": self._upto, "total": self._total}, has_more=True)
+        rows = await self._next_rows()
+        changed, left = self._next_changes()
+        piece = self._piece
+        if piece == "rows" and not self._waiting:
+            self._cursor = self._upto
+            if not self._changed:
+                piece, self._piece = "end", "changes"
+        data = {"piece": piece, "rows": rows, "changed": changed, "left": left}
+        return Shot(data, has_more=self._piece == "rows" or bool(self._changed))
+
+    async def _next_rows(self) -> list[dict[str, Any]]:
+        """The next rows of the walk."""
+        rows: list[dict[str, Any]] = []
+        async for serial in self._scene.watching.walker.each(self._taken(rows), self._scene.budget):
+            process = self._node.processes.get(serial)
+            if process is not None and process.ended is None:
+                rows.append(_row_of(process))
+            self._cursor = serial
+        return rows
+
+    def _taken(self, rows: list[dict[str, Any]]) -> Any:
+        while self._waiting and len(rows) < PIECE:
+            yield self._waiting.popleft()
+
+    def _next_changes(self) -> tuple[list[dict[str, Any]], list[int]]:
+        """The changes that come next: rows as they are now, and who has ended."""
+        rows: list[dict[str, Any]] = []
+        left: list[int] = []
+        while self._changed and len(rows) + len(left) < PIECE:
+            serial = next(iter(self._changed))
+            has_ended = self._changed.pop(serial)
+            process = None if has_ended else self._node.processes.get(serial)
+            if process is None or process.ended is not None:
+                left.append(serial)
+            else:
+                rows.append(_row_of(process))
+        return rows, left
+
+    def _note(self, process: Process, *, has_ended: bool = False) -> None:
+        serial = process.serial
+        if self._cursor < serial <= self._upto:
+            return  # the walk has yet to come there
+        self._changed.pop(serial, None)
+        self._changed[serial] = has_ended
+
+    def process_started(self, process: Process) -> None:
+        self._note(process)
+
+    def process_ended(self, process: Process, reason: Reason) -> None:
+        self._note(process, has_ended=True)
+
+    def name_registered(self, process: Process, name: str) -> None:
+        self._note(process)
+
+    def name_released(self, process: Process, name: str) -> None:
+        self._note(process)
+
+    def close(self) -> None:
+        self._node.hooks.remove(self)
+
+
+def _row_of(process: Process) -> dict[str, Any]:
+    """What does not change with every message."""
+    who = identity_of(process)
+    return {
+        "serial": process.serial,
+        "name": who.name,
+        "label": None if who.label is None else safe_str(who.label),
+        "actor": who.actor,
+        "parent": who.parent.serial,
+        "supervisor": None if who.supervisor is None else who.supervisor.serial,
+        "child_id": None if who.child_id is None else safe_str(who.child_id),
+        "restarts": who.restarts,
+    }

@@ -1,0 +1,80 @@
+"""The things that the watches of one node share: walk, vital signs, log, graves, counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from enfilade.actors.observing.measurements.vitals import Rates, Vitals
+from enfilade.actors.observing.tables.ranking import Rankings
+from enfilade.actors.observing.tables.walker import Grave, Walker
+from enfilade.actors.observing.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from enfilade.actors.node.node import Node
+    from enfilade.actors.observing.events.log_lines import LogLines
+    from enfilade.actors.observing.measurements.counting import Counts
+
+__all__ = ["Watching"]
+
+TOTALS = ("frames_in", "frames_out", "bytes_in", "bytes_out")
+"""The fields of a node link that are shown as what they grow by a second."""
+
+
+class Watching:
+    """The watches of one node, and what they share.
+
+    Attributes:
+        node: the node.
+        now: the time on the clock of its trio run.
+        walker: goes through the node, for one watch at a time.
+        rankings: the orders in which processes are shown.
+        vitals: the vital signs.
+        metrics: what is measured for tools of others.
+        log_lines: the lines of the log.
+        grave: the processes that have ended a short while ago.
+        watches: the node of the observer of each watch, by the serial of its process.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.now = node.timers.now
+        self.walker = Walker(node)
+        self.rankings = Rankings(node, node.observation.counts)
+        self.vitals = Vitals(node)
+        self.metrics = Metrics(node, self.walker, node.observation.counts)
+        self.log_lines: LogLines = node.observation.log_lines
+        self.grave = Grave(node.timers.now)
+        self.watches: dict[int, str] = {}
+
+    def opened(self, serial: int, observer: str) -> None:
+        """A watch begins."""
+        if not self.watches:
+            self.node.hooks.add(self.grave)
+        is_new = serial not in self.watches
+        self.watches[serial] = observer
+        if is_new:
+            self.node.observation.watches_changed(len(self.watches))
+
+    def closed(self, serial: int) -> None:
+        """A watch has ended; after the last one nothing is noted any more."""
+        if self.watches.pop(serial, None) is None:
+            return
+        if not self.watches:
+            self.node.hooks.remove(self.grave)
+            self.grave.rows.clear()
+        self.node.observation.watches_changed(len(self.watches))
+
+    def count(self) -> Counts:
+        """Have messages counted, for one picture more. Not a checkpoint."""
+        counts: Counts = self.node.observation.counts
+        counts.begin()
+        return counts
+
+    def count_no_more(self) -> None:
+        """Have messages counted for one picture less. Not a checkpoint."""
+        self.node.observation.counts.end()
+
+    def link_shown(self, row: dict[str, Any], rates: Rates, now: float) -> dict[str, Any]:
+        """The row of a node link: totals as rates, and how long an answer takes."""
+        grown = rates.of({name: row[name] for name in TOTALS}, now)
+        return {**row, **grown, "round_trip": self.vitals.round_trips.get(row["name"])}

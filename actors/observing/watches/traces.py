@@ -1,0 +1,336 @@
+"""Traces: the messages of some processes, as entries, until the trace ends by itself.
+
+A traced process has an observer, which sees each message before and after it is handled. Other processes
+pay nothing. What traced processes send is seen by layers over `LocalRef.send`, `cast` and `call`, while a
+trace asks for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.hooks import Listener
+from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.layers import put_on, take_off
+from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.observing.events.reasons import why
+from enfilade.actors.observing.protocol.matching import Glob, Match
+from enfilade.actors.observing.protocol.views import LIMITS
+from enfilade.actors.observing.tables.rows import shown_ref
+from enfilade.actors.observing.watches.shots import Scene, Shot
+from enfilade.actors.processes.identity import actor_name
+from enfilade.actors.processes.links import Down, Exited
+from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.system import install_soon, uninstall_soon
+
+if TYPE_CHECKING:
+    from enfilade.actors.observing.protocol.views import TraceView
+    from enfilade.actors.processes.process import Process
+
+__all__ = ["TracePicture"]
+
+WAITING: Final = 10_000
+"""How many entries wait for the next update; of more, the oldest are dropped, and a gap says how many."""
+
+ENTRIES: Final = 500
+"""How many entries an update carries."""
+
+LARGEST_CONTENTS: Final = 200
+"""Characters of the contents of a message."""
+
+ACTOR: Final = "actor:"
+
+
+class TracePicture(Listener):
+    """The entries since the last picture."""
+
+    def __init__(self, scene: Scene, view: TraceView) -> None:
+        self._scene = scene
+        self._view = view
+        self._node = scene.watching.node
+        self._match = Match(view.match)
+        self._ended: str | None = None
+        self._began = scene.watching.now()
+        self._second, self._in_second = self._began, 0
+        self._number = self._messages = self._dropped = 0
+        self._entries: deque[dict[str, Any]] = deque()
+        self._traced: dict[int, _Tracer] = {}
+        self._wanted = view.processes
+        self._names = [Glob(each) for each in view.processes if isinstance(each, str)]
+        for process in self._found():
+            self._trace(process)
+        self._node.hooks.add(self)
+        if view.sends:
+            _SENDS.begin(self)
+
+    # Who is traced.
+
+    def _found(self) -> Iterator[Process]:
+        for each in list(self._node.processes.values()):
+            if each.ended is None and self._wants(each):
+                yield each
+
+    def _wants(self, process: Process) -> bool:
+        if process.serial in self._wanted:
+            return True
+        name = process.name
+        if name is not None and any(glob.fits(name) for glob in self._names):
+            return True
+        return f"{ACTOR}{actor_name(process)}" in self._wanted
+
+    def _trace(self, process: Process) -> None:
+        if process.serial not in self._traced and len(self._traced) < LIMITS["traced"]:
+            tracer = self._traced[process.serial] = _Tracer(self)
+            install_soon(process, tracer)
+
+    def process_started(self, process: Process) -> None:
+        if self._ended is None and f"{ACTOR}{actor_name(process)}" in self._wanted:
+            self._follow(process)
+
+    def name_registered(self, process: Process, name: str) -> None:
+        if self._ended is None and any(glob.fits(name) for glob in self._names):
+            self._follow(process)
+
+    def _follow(self, process: Process) -> None:
+        """Trace a process that has come since the beginning."""
+        self._trace(process)
+        if process.serial in self._traced:
+            self.note(process, "started")
+
+    def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        if process.serial in self._traced:
+            self.note(process, "crashed", outcome=why(reason).type)
+
+    def process_ended(self, process: Process, reason: Reason) -> None:
+        if self._traced.pop(process.serial, None) is not None:
+            self.note(process, "ended", outcome=why(reason).type)
+            if not self._traced and not self._may_follow():
+                self._end("processes")
+
+    def _may_follow(self) -> bool:
+        """Tell whether a process may yet come that is to be traced: of a name, or of a class."""
+        return any(isinstance(each, str) for each in self._wanted)
+
+    # What they do.
+
+    def got(self, process: Process, message: Any) -> None:
+        """Note a message that is about to be handled."""
+        if self._messages >= self._view.count:
+            self._end("count")
+        elif self.note(process, "got", message):
+            self._messages += 1
+
+    def done(self, process: Process, message: Any, seconds: float) -> None:
+        """Note that a message was handled."""
+        self.note(process, "done", message, seconds=round(seconds, 9), outcome=_outcome(message))
+        if self._messages >= self._view.count:
+            self._end("count")
+
+    def sent(self, process: Process, kind: str, method: Any, message: Any, to: LocalRef[Any]) -> None:
+        """Note what a traced process sends."""
+        if process.serial in self._traced:
+            name = None if method is None else safe_str(getattr(method, "__name__", method))
+            self.note(process, "sent", message, kind=kind, method=name, receiver=to.serial)
+
+    def note(self, process: Process, what: str, message: Any = None, **fields: Any) -> bool:
+        """Make an entry, if the trace goes on and the entry matches; tell whether it does."""
+        if self._ended is not None:
+            return False
+        now = self._scene.watching.now()
+        if now - self._began > self._view.seconds:
+            self._end("time")
+            return False
+        entry = {
+            "number": self._number + 1,
+            "time": now,
+            "process": process.serial,
+            "text": shown_ref(process.ref),
+            "name": process.name,
+            "actor": actor_name(process),
+            "what": what,
+            **_described(message),
+            "seconds": None,
+            "outcome": None,
+            "contents": self._contents(process, message),
+            **fields,
+        }
+        if not self._match.is_open and not self._match(entry.get):
+            return False
+        if now - self._second >= 1.0:
+            self._second, self._in_second = now, 0
+        self._in_second += 1
+        if self._in_second > self._view.rate:
+            self._end("rate")
+            return False
+        self._number += 1
+        if len(self._entries) == WAITING:
+            self._entries.popleft()
+            self._dropped += 1
+        self._entries.append(entry)
+        return True
+
+    def _contents(self, process: Process, message: Any) -> str | None:
+        if not self._view.contents or message is None:
+            return None
+        kind = type(message)
+        if kind is signals.Cast or issubclass(kind, signals.Call):
+            message = (message.method, message.args, dict(message.kwargs))
+        return _formatted(type(process.body.actor), message)
+
+    # The end.
+
+    def _end(self, reason: str) -> None:
+        """Trace no more."""
+        if self._ended is None:
+            self._ended = reason
+            self._release()
+
+    def _release(self) -> None:
+        self._node.hooks.remove(self)
+        _SENDS.end(self)
+        for serial, tracer in self._traced.items():
+            process = self._node.processes.get(serial)
+            if process is not None:
+                uninstall_soon(process, tracer)
+        self._traced = {}
+
+    async def shot(self, *, is_full: bool) -> Shot:
+        if self._ended is None and self._scene.watching.now() - self._began > self._view.seconds:
+            self._end("time")
+        missed, self._dropped = self._dropped, 0
+        entries = [self._entries.popleft() for _ in range(min(ENTRIES, len(self._entries)))]
+        if missed:
+            gap = {"number": entries[0]["number"] - 1, "what": "gap", "count": missed}
+            entries = [gap, *entries]
+        is_over = not self._entries and self._ended is not None
+        data = {"entries": entries, "traced": len(self._traced), "ended": self._ended if is_over else None}
+        return Shot(data, missed, has_more=bool(self._entries))
+
+    def close(self) -> None:
+        self._end("closed")
+
+
+class _Tracer:
+    """The observer of one process."""
+
+    def __init__(self, trace: TracePicture) -> None:
+        self._trace = trace
+        self._clock = trace._node.runtime.monotonic
+        self._began: float | None = None
+
+    def received(self, process: Process, message: Any) -> None:
+        self._trace.got(process, message)
+        self._began = self._clock()
+
+    def handled(self, process: Process, message: Any) -> None:
+        if self._began is not None:
+            seconds, self._began = self._clock() - self._began, None
+            self._trace.done(process, message, seconds)
+
+
+def _described(message: Any) -> dict[str, Any]:
+    """The kind of a message, its method or type, and who has sent it, if that is known."""
+    kind = type(message)
+    shown: dict[str, Any] = {"kind": None, "method": None, "type": None, "sender": None, "receiver": None}
+    if message is None:
+        return shown
+    if kind is signals.Cast:
+        shown.update(kind="cast", method=safe_str(message.method))
+    elif issubclass(kind, signals.Call):
+        caller = message.caller
+        sender = None if caller is None else caller.serial if message.peer is None else safe_str(caller)
+        shown.update(kind="call", method=safe_str(message.method), sender=sender)
+    elif issubclass(kind, Down | Exited):
+        shown.update(kind="down" if issubclass(kind, Down) else "exit", sender=message.ref.serial)
+    else:
+        shown.update(kind="message", type=shown_name(kind))
+    return shown
+
+
+def _outcome(message: Any) -> str | None:
+    """What has become of a call: "replied", "deferred", or the type of an error; None for another message."""
+    if not issubclass(type(message), signals.Call):
+        return None
+    if not message.settled:
+        return "deferred"
+    error = message.error if is_a(message, Request) else None
+    return "replied" if error is None else shown_name(type(error))
+
+
+def _formatted(actor: type, message: Any) -> str:
+    """The contents of a message as text, through the class's own `format_message` if it has one."""
+    own = getattr(actor, "format_message", None)
+    if own is None:
+        return safe_repr(message, LARGEST_CONTENTS)
+    masked = _masked(own, message)
+    return "<format_message failed>" if masked is None else safe_repr(masked[0], LARGEST_CONTENTS)
+
+
+@attempt(None)
+def _masked(own: Any, message: Any) -> tuple[Any]:
+    return (own(message),)
+
+
+class _Sends:
+    """The traces that want to see what processes send: while there are any, the refs tell them."""
+
+    def __init__(self) -> None:
+        self.traces: tuple[TracePicture, ...] = ()
+
+    def begin(self, trace: TracePicture) -> None:
+        """Tell a trace of what is sent. Not a checkpoint."""
+        if not self.traces:
+            for name, layer in _TELLING.items():
+                put_on(LocalRef, name, layer)
+        self.traces = (*self.traces, trace)
+
+    def end(self, trace: TracePicture) -> None:
+        """Tell a trace nothing more; after the last one the plain functions are back. Not a checkpoint."""
+        had, self.traces = self.traces, tuple(other for other in self.traces if other is not trace)
+        if had and not self.traces:
+            for name, layer in _TELLING.items():
+                take_off(LocalRef, name, layer)
+
+    def told(self, ref: LocalRef[Any], kind: str, method: Any, message: Any) -> None:
+        """Tell the traces of the running process's node that it sends something."""
+        node = ref._node()
+        process = node.current
+        if process is not None:
+            for trace in self.traces:
+                trace.sent(process, kind, method, message, ref)
+
+
+_SENDS: Final = _Sends()
+
+
+def _telling_send(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def send(self: LocalRef[Any], message: Any) -> None:
+        _SENDS.told(self, "message", None, message)
+        plain(self, message)
+
+    return send
+
+
+def _telling_cast(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def cast(self: LocalRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> None:
+        _SENDS.told(self, "cast", method, None)
+        plain(self, method, *args, **kwargs)
+
+    return cast
+
+
+def _telling_call(plain: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(self: LocalRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        _SENDS.told(self, "call", method, None)
+        return await plain(self, method, *args, **kwargs)
+
+    return call
+
+
+_TELLING: Final = {"send": _telling_send, "cast": _telling_cast, "call": _telling_call}
