@@ -78,8 +78,9 @@ def instrument(
         made.spans = Spans(
             node, spans, record_exceptions=record_exceptions, propagation=propagation, tracer=tracer
         )
-        made.spans.begin()
     node.start_service(made.run, "telemetry")
+    if made.spans is not None:
+        made.spans.begin()
     return made
 
 

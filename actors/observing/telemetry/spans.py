@@ -6,10 +6,14 @@ the given probability. What was not chosen costs one comparison.
 
 A call is a SERVER span where it is handled, and a CLIENT span where it leaves for another node. A cast or a
 message is a CONSUMER span where it is handled. Starts, restarts and runs of guests are INTERNAL.
+
+With OpenTelemetry comes code of others: samplers, generators of ids, span processors, exporters. What they
+raise is logged and costs the span, and nothing else.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import OrderedDict
@@ -18,6 +22,8 @@ from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from enfilade.actors.messages.attempt import is_interrupt
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.layers import put_on, take_off
@@ -42,6 +48,9 @@ Propagation = Literal["parent", "link"]
 CRASHES: Final = 1_024
 """How many crashes are remembered until their processes are started again."""
 
+FAILURES_EVERY: Final = 60.0
+"""Seconds between two lines of the log about what OpenTelemetry has raised."""
+
 SYSTEM: Final = "enfilade"
 LOCAL: Final = "<locals>."
 
@@ -55,6 +64,9 @@ class Spans(Listener):
         record_exceptions: whether spans have the texts and tracebacks of errors.
         propagation: "link": every cast and message begins a trace of its own.
         tracer: makes the spans; None for that of the global provider.
+
+    Attributes:
+        failures: how often OpenTelemetry, or what is plugged into it, has raised an error.
     """
 
     def __init__(
@@ -73,6 +85,7 @@ class Spans(Listener):
         self.api = of_the_extra("opentelemetry.trace")
         self.contexts = of_the_extra("opentelemetry.context")
         self.records = record_exceptions
+        self.failures = 0
         self.tracer = tracer
         if tracer is None:
             self.tracer = self.api.get_tracer(SYSTEM, metadata.version("enfilade"))
@@ -81,6 +94,7 @@ class Spans(Listener):
         self._probability = probability
         self._get_context = self.contexts.get_current
         self._left = self._gap()
+        self._next_line = -math.inf
         self._crashes: OrderedDict[int, tuple[TraceContext, int]] = OrderedDict()
         self._runs: dict[int, Any] = {}
 
@@ -99,6 +113,17 @@ class Spans(Listener):
         end_carrying()
         for owner, name, layer in _NAMING:
             take_off(owner, name, layer)
+
+    def survive(self, error: BaseException) -> None:
+        """OpenTelemetry has raised this: log it, once a minute at most. Raises nothing but Ctrl-C."""
+        if is_interrupt(error):
+            raise error
+        self.failures += 1
+        now = self._node.traces.now()
+        if now >= self._next_line:
+            self._next_line = now + FAILURES_EVERY
+            text = "OpenTelemetry has failed to make a span of %s (failure %d); the process goes on"
+            log(logging.ERROR, text, self._node.full_name, self.failures, error=error)
 
     # Sampling, and contexts.
 
@@ -120,10 +145,13 @@ class Spans(Listener):
     def current(self) -> TraceContext | None:
         """See `Tracer.current`."""
         ours = TRACE.get()
-        if self._get_context():
-            theirs = self.api.get_current_span().get_span_context()
-            if theirs.is_valid:
-                return self.context_of(theirs, ours)
+        try:
+            if self._get_context():
+                theirs = self.api.get_current_span().get_span_context()
+                if theirs.is_valid:
+                    return self.context_of(theirs, ours)
+        except BaseException as error:
+            self.survive(error)
         if ours is not None:
             return ours
         return ROOT if self._is_chosen() else None
@@ -161,8 +189,20 @@ class Spans(Listener):
         trace: TraceContext,
         *,
         at: int | None = None,
+    ) -> tuple[Any, TraceContext | None]:
+        """A span below `trace`, or linked to it, or at the root of a trace; and the context of what belongs
+        to it. The span is None where OpenTelemetry fails, and the context goes on as it is.
+        """
+        try:
+            span = self._span(name, kind, attributes, trace, at)
+            return span, self._within(span, trace)
+        except BaseException as error:
+            self.survive(error)
+            return None, _passed_on(trace)
+
+    def _span(
+        self, name: str, kind: Any, attributes: dict[str, Any], trace: TraceContext, at: int | None
     ) -> Any:
-        """A span below `trace`, or linked to it, or at the root of a trace."""
         api = self.api
         context, links = self.contexts.Context(), []
         if trace.is_link:
@@ -184,7 +224,7 @@ class Spans(Listener):
     ) -> _Handled | _Unsampled:
         """See `Tracer.handling`."""
         if not self._wants(trace):
-            return _Unsampled(None if trace.is_link else trace)
+            return _Unsampled(_passed_on(trace))
         title = _short(actor_name(process) or "mailbox")
         attributes: dict[str, Any] = {"enfilade.process": process.serial}
         if process.name is not None:
@@ -203,8 +243,8 @@ class Spans(Listener):
             }
             if trace.size is not None:
                 attributes["messaging.message.envelope.size"] = trace.size
-        span = self._start(name, kind, attributes, trace)
-        return _Handled(self, span, self._within(span, trace))
+        span, context = self._start(name, kind, attributes, trace)
+        return _Unsampled(context) if span is None else _Handled(self, span, context)
 
     def _within(self, span: Any, trace: TraceContext) -> TraceContext | None:
         """The context of what belongs to a span that was made for `trace`."""
@@ -225,9 +265,10 @@ class Spans(Listener):
             "rpc.method": name,
             "server.address": request.target.node_name,
         }
-        span = self._start(name, self.api.SpanKind.CLIENT, attributes, trace)
-        request.observe(partial(self._replied, span), also_given_up=True)
-        return self._within(span, trace)
+        span, context = self._start(name, self.api.SpanKind.CLIENT, attributes, trace)
+        if span is not None:
+            request.observe(partial(self._replied, span), also_given_up=True)
+        return context
 
     def _replied(self, span: Any, request: Request[Any]) -> None:
         self.finish(span, request.error)
@@ -239,15 +280,16 @@ class Spans(Listener):
             return None
         title = _short(target_name(target))
         attributes = {"enfilade.process": process.serial}
-        span = self._start(f"start {title}", self.api.SpanKind.INTERNAL, attributes, trace)
-        return _Started(self, span, self._within(span, trace), process, title)
+        span, context = self._start(f"start {title}", self.api.SpanKind.INTERNAL, attributes, trace)
+        return None if span is None else _Started(self, span, context, process, title)
 
     def runs(self, process: Process, trace: TraceContext | None, title: str) -> None:
         """A guest runs, whose start a span was made of: one is made of its run."""
         if trace is not None and process.body.kind == "guest" and process.ended is None:
             attributes = {"enfilade.process": process.serial}
-            span = self._start(f"run {title}", self.api.SpanKind.INTERNAL, attributes, trace)
-            self._runs[process.serial] = span
+            span, _ = self._start(f"run {title}", self.api.SpanKind.INTERNAL, attributes, trace)
+            if span is not None:
+                self._runs[process.serial] = span
 
     def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         trace = context_of_error(error)
@@ -283,17 +325,23 @@ class Spans(Listener):
             safe_str(child_id) if child_id is not None else f"child of {supervisor.name or supervisor.ref}"
         )
         attributes = {"enfilade.process": ref.serial}
-        span = self._start(f"restart {title}", self.api.SpanKind.INTERNAL, attributes, trace, at=at)
-        self.finish(span, None)
+        span, _ = self._start(f"restart {title}", self.api.SpanKind.INTERNAL, attributes, trace, at=at)
+        if span is not None:
+            self.finish(span, None)
 
     def finish(self, span: Any, error: BaseException | None) -> None:
-        """End a span, with an error or without."""
-        if error is not None and span.is_recording() and not _is_normal(error):
-            span.set_attribute("error.type", _type_of(error))
-            span.set_status(self.api.Status(self.api.StatusCode.ERROR))
-            if self.records:
-                span.record_exception(error)
-        span.end()
+        """End a span, with an error or without. Never raises, but for Ctrl-C."""
+        try:
+            try:
+                if error is not None and span.is_recording() and not _is_normal(error):
+                    span.set_attribute("error.type", _type_of(error))
+                    span.set_status(self.api.Status(self.api.StatusCode.ERROR))
+                    if self.records:
+                        span.record_exception(error)
+            finally:
+                span.end()
+        except BaseException as failure:
+            self.survive(failure)
 
 
 class _Unsampled:
@@ -320,12 +368,18 @@ class _Handled:
 
     def enter(self) -> None:
         """See `Span.enter`."""
-        self._token = self._spans.contexts.attach(self._spans.api.set_span_in_context(self._span))
+        try:
+            self._token = self._spans.contexts.attach(self._spans.api.set_span_in_context(self._span))
+        except BaseException as error:
+            self._spans.survive(error)
 
     def end(self, error: BaseException | None) -> None:
         """See `Span.end`."""
         if self._token is not None:
-            self._spans.contexts.detach(self._token)
+            try:
+                self._spans.contexts.detach(self._token)
+            except BaseException as failure:
+                self._spans.survive(failure)
         self._spans.finish(self._span, error)
 
 
@@ -349,6 +403,11 @@ class _Started:
         self._spans.finish(self._span, error)
         if error is None:
             self._spans.runs(self._process, self.context, self._title)
+
+
+def _passed_on(trace: TraceContext) -> TraceContext | None:
+    """The context of what belongs to `trace`, where no span is made."""
+    return None if trace is ROOT or trace.is_link else trace
 
 
 def _short(name: str) -> str:
