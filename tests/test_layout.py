@@ -9,181 +9,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("actors", "hostcalls", "transport")
-FACADE = "enfilade"  # the package that the three are installed below
+from tests.houses import ACTORS, FACADE, HOUSES, PACKAGES, ROOT, House, Import, is_ours, is_within
 
-
-@attrs.frozen
-class House:
-    """A package, and who may import whom in it.
-
-    Attributes:
-        package: its name below the facade.
-        may_import: for each room, a folder or a file beside the folders, what it may import at run time,
-            inside of functions too: rooms of the package, or modules of another one.
-        kernel: the rooms that may name one another for the type checker, even in a circle.
-        for_types: what else a room may import for the type checker alone.
-        above: rooms that stand above the others and may import all of them; "" is the package itself.
-        outside: packages that every room may import, which the table of the outer house judges.
-    """
-
-    package: str
-    may_import: dict[str, tuple[str, ...]]
-    kernel: tuple[str, ...] = ()
-    for_types: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
-    above: tuple[str, ...] = ("",)
-    outside: tuple[str, ...] = ()
-
-    @property
-    def folder(self) -> Path:
-        return ROOT.joinpath(*self.package.split("."))
-
-    def room_of(self, module: str) -> str:
-        """The room of a module of this package; a module of another one stands for itself."""
-        if not is_within(module, self.package):
-            return module
-        return module.removeprefix(self.package).lstrip(".").partition(".")[0]
-
-    def allows(self, found: "Import") -> bool:
-        """Tell whether the table has a place for an import."""
-        room, other = self.room_of(found.importer), self.room_of(found.imported)
-        if room in self.above or room == other or not is_ours(found.imported):
-            return True
-        allowed = self.may_import.get(room, ()) + self.outside
-        if found.is_typing:
-            allowed += self.for_types.get(room, ()) + (self.kernel if room in self.kernel else ())
-        return any(is_within(other, each) for each in allowed)
-
-    def is_within_kernel(self, found: "Import") -> bool:
-        """Tell whether an import for the type checker stays within the kernel."""
-        rooms = {self.room_of(found.importer), self.room_of(found.imported)}
-        return found.is_typing and rooms <= set(self.kernel)
-
-
-# A ref leads to a process, a process has its node, a node hands out refs. Whatever stands above the kernel
-# may know all of it.
-KERNEL = ("messages", "processes", "node")
-
-ACTORS = House(
-    "actors",
-    {
-        "messages": (),
-        "processes": ("messages",),
-        "core": ("messages", "processes"),
-        "node": ("messages", "processes", "core"),
-        "system": KERNEL,
-        "logs": KERNEL,
-        "observing": (*KERNEL, "guests", "patterns", "supervision", "system", "transport"),
-        "peers": (*KERNEL, "transport"),
-        "guests": (*KERNEL, "hostcalls"),
-        "supervision": (*KERNEL, "peers"),
-        "patterns": (*KERNEL, "supervision"),
-        "bridges": (),
-        "workers": (*KERNEL, "peers", "supervision", "transport.policy"),
-        "opening": (*KERNEL, "observing", "peers", "workers"),
-        "simulation": (*KERNEL, "guests", "opening", "supervision", "transport"),
-        "worker_main": ("opening", "workers", "transport.policy"),
-    },
-    kernel=KERNEL,
-    # The signature of `open_node` names what it hands on to `peers`; a node without peers does not load it.
-    for_types={"opening": ("transport",)},
-    # Programs and tools, and what users import from.
-    above=("", "cli", "testing"),
-)
-
-# Events happen, measurements are taken, tables are found; dumps and watches show them.
-OBSERVING = House(
-    "actors.observing",
-    {
-        "sampling": (),
-        "events": (),
-        "protocol": ("events",),
-        "measurements": ("sampling",),
-        "tables": ("events", "measurements", "protocol"),
-        "telemetry": ("measurements", "tables"),
-        "dumps": ("events", "measurements", "protocol", "tables"),
-        "watches": ("dumps", "events", "measurements", "protocol", "tables", "telemetry"),
-        "observation": ("events", "measurements", "watches"),
-        "discovery": ("dumps",),
-    },
-    outside=PACKAGES,
-)
-
-HOSTCALLS = House(
-    "hostcalls",
-    {
-        "engine": (),
-        "codec": (),
-        "abi": ("codec",),
-        "resources": ("abi",),
-        "net": ("abi", "resources"),
-        "contracts": ("engine", "abi", "resources", "net"),
-        "drivers": ("engine", "abi", "resources", "net", "contracts"),
-        "kernel": ("engine", "codec", "abi", "resources", "net", "contracts", "drivers"),
-        "sdk": ("codec", "abi", "kernel"),
-    },
-)
-
-# Only `door_carrier` and `zones` know doors: anything else that carries batches can take their place.
-# `budget` needs one function of the compiled module that doors are in.
-TRANSPORT = House(
-    "transport",
-    {
-        "doors": (),
-        "zones": ("doors",),
-        "namespaces": (),
-        "carrier": (),
-        "wire": (),
-        "settings": ("wire",),
-        "patience": (),
-        "policy": ("carrier",),
-        "name_owners": ("carrier", "policy"),
-        "seal": ("carrier", "memory_file", "wire"),
-        "chunks": ("carrier", "closing", "memory_file", "wire"),
-        "node_link": ("carrier", "chunks", "memory_file", "policy", "seal", "settings", "wire"),
-        "outward": ("carrier", "node_link", "wire"),
-        "turn": ("carrier", "wire"),
-        "closing": ("carrier", "doors", "memory_file"),
-        "resuming_link": ("carrier", "node_link", "wire"),
-        "terms": ("policy", "wire"),
-        "inward": ("closing", "carrier", "chunks", "node_link", "outward", "patience", "turn", "wire"),
-        "peer": ("carrier", "chunks", "inward", "node_link", "outward", "policy", "resuming_link", "wire"),
-        "conversation": ("carrier", "seal", "wire"),
-        "rendezvous": (
-            "carrier",
-            "chunks",
-            "closing",
-            "conversation",
-            "name_owners",
-            "node_link",
-            "peer",
-            "policy",
-            "resuming_link",
-            "seal",
-            "settings",
-            "terms",
-            "wire",
-        ),
-        "simulated": ("carrier", "closing", "memory_file", "mesh", "wire"),
-        "door_carrier": ("carrier", "closing", "doors", "wire", "zones"),
-        "memory_carrier": ("carrier", "closing", "memory_file", "wire"),
-        # Nothing but what opens a node with a mesh, or simulates one, knows this.
-        "mesh": ("carrier", "process_start", "wire"),
-        "process_start": (),
-        "records": (),
-        "remote_trace": (),
-        "file_descriptor": ("closing",),
-        "memory_file": ("records",),
-        "budget": ("doors", "records"),
-        "payload": ("budget", "file_descriptor", "memory_file", "policy", "records", "remote_trace"),
-    },
-)
-
-HOUSES = (ACTORS, OBSERVING, HOSTCALLS, TRANSPORT)
 every_house = pytest.mark.parametrize("house", HOUSES, ids=lambda house: house.package)
 
 EXPORTING = [*PACKAGES, "transport.doors", "hostcalls.engine", "actors.simulation", "actors.testing"]
@@ -219,16 +48,6 @@ def tracked(*patterns: str) -> list[Path]:
     if listing.returncode == 0:
         return [path for line in listing.stdout.splitlines() if (path := ROOT / line).is_file()]
     return [path for pattern in patterns or ("*",) for path in ROOT.rglob(pattern) if path.is_file()]
-
-
-@attrs.frozen
-class Import:
-    """One import of a file: for the type checker alone, or at run time, inside of functions too."""
-
-    importer: str
-    imported: str
-    line: int
-    is_typing: bool
 
 
 @functools.cache
@@ -292,14 +111,6 @@ def is_module(name: str) -> bool:
 def imports_in(package: str) -> tuple[Import, ...]:
     paths = sorted(ROOT.joinpath(*package.split(".")).rglob("*.py"))
     return tuple(found for path in paths for found in imports_of(path))
-
-
-def is_within(module: str, package: str) -> bool:
-    return f"{module}.".startswith(f"{package}.")
-
-
-def is_ours(module: str) -> bool:
-    return any(is_within(module, package) for package in (*PACKAGES, FACADE))
 
 
 def circles(edges: dict[str, set[str]]) -> list[str]:

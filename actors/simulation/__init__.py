@@ -1,7 +1,17 @@
 """Simulate a whole system of nodes in one process: virtual time, a simulated network, faults by seed."""
 
-from enfilade.actors.simulation.clock import SimulationClock
-from enfilade.actors.simulation.faults import (
+from enfilade.actors.simulation.checkers.linearizable import (
+    COUNTER,
+    LOCK,
+    QUEUE,
+    REGISTER,
+    SET,
+    Model,
+    Operation,
+    Undecided,
+)
+from enfilade.actors.simulation.checkers.serializable import Append, Read, Transaction
+from enfilade.actors.simulation.faults.kinds import (
     Block,
     Crash,
     DiskFailure,
@@ -15,24 +25,14 @@ from enfilade.actors.simulation.faults import (
     Slow,
     Strike,
 )
+from enfilade.actors.simulation.faults.patterns import CrashLoop, Flap, RollingRestart, Swizzle
+from enfilade.actors.simulation.faults.swarm import Swarm, swarm
 from enfilade.actors.simulation.host import Host, HostCrashed
-from enfilade.actors.simulation.linearizable import (
-    COUNTER,
-    LOCK,
-    QUEUE,
-    REGISTER,
-    SET,
-    Model,
-    Operation,
-    Undecided,
-)
-from enfilade.actors.simulation.patterns import CrashLoop, Flap, RollingRestart, Swizzle
+from enfilade.actors.simulation.machine.clock import SimulationClock
+from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.schedule import Fault, Schedule
-from enfilade.actors.simulation.serializable import Append, Read, Transaction
 from enfilade.actors.simulation.simulate import run_simulation, simulate
 from enfilade.actors.simulation.simulated import simulated
-from enfilade.actors.simulation.substitutes import Nondeterministic
-from enfilade.actors.simulation.swarm import Swarm, swarm
 from enfilade.actors.simulation.world import Stuck, World
 from enfilade.transport.simulated.disk import SimulatedDisk, SimulatedFile
 

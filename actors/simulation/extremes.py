@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from enfilade.actors.node.config import NodeConfig
-from enfilade.actors.simulation.entropy import Stream
+from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.transport.settings import Settings
 
 __all__ = ["draw_options"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 import trio
 
-from enfilade.actors.simulation.custody import Life
+from enfilade.actors.simulation.machine.custody import Life
 from enfilade.transport.simulated.disk import SimulatedDisk
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 import trio
 
-from enfilade.actors.simulation.custody import Life
-from enfilade.actors.simulation.entropy import Entropy, Stream
 from enfilade.actors.simulation.host import EPOCH, Host
+from enfilade.actors.simulation.machine.custody import Life
+from enfilade.actors.simulation.machine.entropy import Entropy, Stream
 
 __all__ = ["Machines"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
-from enfilade.actors.simulation.entropy import Entropy
 from enfilade.actors.simulation.host import Host
+from enfilade.actors.simulation.machine.entropy import Entropy
 from enfilade.transport.simulated.network import Network
 from enfilade.transport.simulated.ways import Way
 

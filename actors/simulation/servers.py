@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from enfilade.actors.simulation.host import EPOCH
 
 if TYPE_CHECKING:
-    from enfilade.actors.simulation.entropy import Entropy
     from enfilade.actors.simulation.host import Host
+    from enfilade.actors.simulation.machine.entropy import Entropy
     from enfilade.transport.mesh import Mesh
     from enfilade.transport.simulated.network import Network
     from enfilade.transport.simulated.servers.cluster import Cluster

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import trio
 
 from enfilade.actors.messages.blocks import async_block
-from enfilade.actors.simulation.clock import SimulationClock
-from enfilade.actors.simulation.custody import Warden
-from enfilade.actors.simulation.substitutes import replaced
+from enfilade.actors.simulation.machine.clock import SimulationClock
+from enfilade.actors.simulation.machine.custody import Warden
+from enfilade.actors.simulation.machine.substitutes import replaced
 from enfilade.actors.simulation.world import World
 
 __all__ = ["run_simulation", "simulate"]

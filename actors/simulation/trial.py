@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from enfilade.actors.simulation.minimise import minimised
+from enfilade.actors.simulation.faults.minimise import minimised
 from enfilade.actors.simulation.schedule import Schedule
 from enfilade.actors.simulation.simulate import run_simulation
 from enfilade.actors.simulation.world import World

@@ -19,21 +19,21 @@ from enfilade.actors.messages.rare import DRAW
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.opening import open_node
-from enfilade.actors.simulation.clock import SimulationClock
-from enfilade.actors.simulation.custody import LIFE, Life
-from enfilade.actors.simulation.entropy import Entropy, Stream
+from enfilade.actors.simulation.checkers.history import History
+from enfilade.actors.simulation.checkers.properties import Properties
+from enfilade.actors.simulation.checkers.verdicts import Verdicts
 from enfilade.actors.simulation.extremes import draw_options
-from enfilade.actors.simulation.history import History
 from enfilade.actors.simulation.host import Boot, Host, HostCrashed
-from enfilade.actors.simulation.isolation import import_anew
 from enfilade.actors.simulation.log import Log
+from enfilade.actors.simulation.machine.clock import SimulationClock
+from enfilade.actors.simulation.machine.custody import LIFE, Life
+from enfilade.actors.simulation.machine.entropy import Entropy, Stream
+from enfilade.actors.simulation.machine.isolation import import_anew
+from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.machines import Machines
 from enfilade.actors.simulation.partitions import Partitions
-from enfilade.actors.simulation.properties import Properties
 from enfilade.actors.simulation.schedule import Fault, Release, Schedule
 from enfilade.actors.simulation.servers import Servers
-from enfilade.actors.simulation.substitutes import Nondeterministic
-from enfilade.actors.simulation.verdicts import Verdicts
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.mesh.settings import MeshError
 from enfilade.transport.simulated.carrier import SimulatedCarrier

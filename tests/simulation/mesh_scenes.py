@@ -28,7 +28,7 @@ from enfilade.actors import (
     Supervisor,
 )
 from enfilade.actors.simulation import Host, World, swarm
-from enfilade.actors.simulation.swarm import SERVERS
+from enfilade.actors.simulation.faults.swarm import SERVERS
 from enfilade.transport import Policy
 
 OPEN = Policy.same_mesh(exports="*", entries="*", ends="*", groups="*", kinds="*")

@@ -28,8 +28,8 @@ from enfilade.actors import (
     Worker,
 )
 from enfilade.actors.simulation import Host, World, swarm
-from enfilade.actors.simulation.entropy import Stream
-from enfilade.actors.simulation.history import Fired
+from enfilade.actors.simulation.checkers.history import Fired
+from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.transport import Policy, Settings
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
 from tests.simulation.mesh_scenes import global_names, keyed_actors

@@ -11,11 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enfilade.actors.simulation import COUNTER, LOCK, QUEUE, REGISTER, SET, Model, Operation, Undecided
-from enfilade.actors.simulation.checkers.lives import check_lives, check_names
-from enfilade.actors.simulation.checkers.monitors import check_monitors
-from enfilade.actors.simulation.checkers.nodes import check_nodes
-from enfilade.actors.simulation.checkers.order import check_order
-from enfilade.actors.simulation.history import (
+from enfilade.actors.simulation.checkers.history import (
     Down,
     Ended,
     Event,
@@ -29,8 +25,12 @@ from enfilade.actors.simulation.history import (
     Up,
     Watching,
 )
-from enfilade.actors.simulation.linearizable import explain
-from enfilade.actors.simulation.serializable import Append, Read, Transaction, explain_transactions
+from enfilade.actors.simulation.checkers.linearizable import explain
+from enfilade.actors.simulation.checkers.lives import check_lives, check_names
+from enfilade.actors.simulation.checkers.monitors import check_monitors
+from enfilade.actors.simulation.checkers.nodes import check_nodes
+from enfilade.actors.simulation.checkers.order import check_order
+from enfilade.actors.simulation.checkers.serializable import Append, Read, Transaction, explain_transactions
 
 A = (0.0, "a", 0)
 LATER = (9.0, "a", 0)

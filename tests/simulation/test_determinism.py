@@ -18,9 +18,10 @@ from enfilade.actors import open_node
 from enfilade.actors.node.runtime import REAL, NodeRuntime
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.actors.simulation import World, substitutes
+from enfilade.actors.simulation import World
 from enfilade.actors.simulation import world as world_module
 from enfilade.actors.simulation.log import first_difference
+from enfilade.actors.simulation.machine import substitutes
 from tests.simulation.run import line, played
 
 ROOT = Path(__file__).resolve().parents[2]

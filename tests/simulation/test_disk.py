@@ -24,7 +24,7 @@ from enfilade.actors.simulation import (
     run_simulation,
     swarm,
 )
-from enfilade.actors.simulation.entropy import Stream
+from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.transport.simulated.disk import SECTOR
 
 OLD, NEW = b"o", b"n"

@@ -9,8 +9,8 @@ import trio
 
 from enfilade.actors import Node, NodeDown, NodeUp, NotConnected, Process, open_node
 from enfilade.actors.simulation import Flaky, HostCrashed, Strike, World, run_simulation
-from enfilade.actors.simulation.clock import SimulationClock
-from enfilade.actors.simulation.entropy import Stream
+from enfilade.actors.simulation.machine.clock import SimulationClock
+from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.transport import FileDescriptor, Policy
 from enfilade.transport.carrier import Carrier, CarrierError, Credentials, Inlet, Status, hand_over
 from enfilade.transport.simulated.carrier import SimulatedCarrier

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from enfilade.actors import Actor, Child, Node, RemoteEntry, Supervisor
 from enfilade.actors.simulation import Strike, World, run_simulation, simulated, swarm
-from enfilade.actors.simulation.faults import Crash
-from enfilade.actors.simulation.minimise import minimised
-from enfilade.actors.simulation.schedules import schedules, strikes
-from enfilade.actors.simulation.swarm import KINDS
+from enfilade.actors.simulation.faults.kinds import Crash
+from enfilade.actors.simulation.faults.minimise import minimised
+from enfilade.actors.simulation.faults.strategies import schedules, strikes
+from enfilade.actors.simulation.faults.swarm import KINDS
 from tests.simulation import soak
 from tests.simulation.sabotage import SABOTAGE, link_after_the_news
 from tests.simulation.scenes import OPEN, QUICK, SCENES, emigrants, opened_emigrants

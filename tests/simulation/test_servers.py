@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from enfilade.actors.simulation import ServerTrouble, World, run_simulation, swarm
-from enfilade.actors.simulation.faults import LostRegistry
-from enfilade.actors.simulation.swarm import SERVERS
+from enfilade.actors.simulation.faults.kinds import LostRegistry
+from enfilade.actors.simulation.faults.swarm import SERVERS
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.registry import MeshRegistry, NoAnswer, WrongRevision, make_bucket

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from enfilade.actors.simulation import SimulatedDisk
-from enfilade.actors.simulation.entropy import Stream
+from enfilade.actors.simulation.machine.entropy import Stream
 
 apsw = pytest.importorskip("apsw", reason="the SQLite that can be given a disk is not installed")
 from tests.simulation.sqlite_disk import SimulatedSystem  # noqa: E402

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enfilade.actors.simulation.history import Ended, Event, Named, Started, Unnamed
+from enfilade.actors.simulation.checkers.history import Ended, Event, Named, Started, Unnamed
 
 __all__ = ["check_lives", "check_names"]
 

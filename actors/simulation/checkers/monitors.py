@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from enfilade.actors.simulation.history import Down, Ended, Event, Fired, Opened, Started, Up, Watching
+from enfilade.actors.simulation.checkers.history import (
+    Down,
+    Ended,
+    Event,
+    Fired,
+    Opened,
+    Started,
+    Up,
+    Watching,
+)
 
 __all__ = ["check_monitors"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enfilade.actors.simulation.history import Down, Event, Up
+from enfilade.actors.simulation.checkers.history import Down, Event, Up
 
 __all__ = ["check_nodes"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from enfilade.actors.simulation.checkers.history import History
+from enfilade.actors.simulation.checkers.linearizable import Model, explain
 from enfilade.actors.simulation.checkers.lives import check_lives, check_names
 from enfilade.actors.simulation.checkers.monitors import check_monitors
 from enfilade.actors.simulation.checkers.nodes import check_nodes
@@ -14,10 +16,8 @@ from enfilade.actors.simulation.checkers.remains import (
     check_quiet,
     check_supervision,
 )
-from enfilade.actors.simulation.history import History
+from enfilade.actors.simulation.checkers.serializable import explain_transactions
 from enfilade.actors.simulation.host import Host
-from enfilade.actors.simulation.linearizable import Model, explain
-from enfilade.actors.simulation.serializable import explain_transactions
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node

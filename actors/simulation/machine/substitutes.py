@@ -22,8 +22,8 @@ from typing import Any, Final, Protocol
 import trio
 from trio._core import _run as trio_run
 
-from enfilade.actors.simulation.custody import LIFE, Life
-from enfilade.actors.simulation.entropy import Entropy
+from enfilade.actors.simulation.machine.custody import LIFE, Life
+from enfilade.actors.simulation.machine.entropy import Entropy
 from enfilade.transport import closing
 from enfilade.transport.mesh import witness
 from enfilade.transport.mesh.lease import Place

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from enfilade.actors.simulation.faults import Crash, Partition
+from enfilade.actors.simulation.faults.kinds import Crash, Partition
 from enfilade.actors.simulation.schedule import Fault
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import attrs
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.simulation.custody import LIFE, Life
-from enfilade.actors.simulation.linearizable import Operation
-from enfilade.actors.simulation.serializable import Append, Read, Transaction
+from enfilade.actors.simulation.checkers.linearizable import Operation
+from enfilade.actors.simulation.checkers.serializable import Append, Read, Transaction
+from enfilade.actors.simulation.machine.custody import LIFE, Life
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from enfilade.actors.simulation.entropy import Stream
-from enfilade.actors.simulation.faults import (
+from enfilade.actors.simulation.faults.kinds import (
     Block,
     Crash,
     DiskFailure,
@@ -26,7 +25,8 @@ from enfilade.actors.simulation.faults import (
     Skew,
     Slow,
 )
-from enfilade.actors.simulation.patterns import CrashLoop, Flap, RollingRestart, Swizzle
+from enfilade.actors.simulation.faults.patterns import CrashLoop, Flap, RollingRestart, Swizzle
+from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.actors.simulation.schedule import Fault
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 
 from hypothesis import strategies as st
 
-from enfilade.actors.simulation.faults import Block, Crash, Freeze, Partition, Skew, Strike
+from enfilade.actors.simulation.faults.kinds import Block, Crash, Freeze, Partition, Skew, Strike
 from enfilade.actors.simulation.schedule import Fault, Schedule
 
 __all__ = ["schedules", "strikes"]

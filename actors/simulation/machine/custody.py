@@ -24,7 +24,7 @@ from trio.lowlevel import Abort
 from trio.lowlevel import permanently_detach_coroutine_object as detach
 from trio.lowlevel import wait_task_rescheduled as wait
 
-from enfilade.actors.simulation.isolation import installed
+from enfilade.actors.simulation.machine.isolation import installed
 
 __all__ = ["LIFE", "Life", "Warden"]
 
