@@ -20,7 +20,7 @@ from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
 from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
-from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
+from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, Proof, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import process_of
@@ -186,10 +186,8 @@ class RefPassing:
                 raise PayloadError(f"node {self._remote.node_name} names more than {MOST_NODES} other nodes")
         if isinstance(target, str):
             return RemoteNameRef(node, carrier, target)
-        ref: HeldRef = HeldRef(node, carrier, target, token)
-        if carrier is self._remote:
-            ref.standing.shown_to = carrier.peer
-        return ref
+        proof = Proof(carrier.peer) if carrier is self._remote else None
+        return HeldRef(node, carrier, target, token, proof=proof)
 
     def _revive_wherever(self, *target: object) -> Ref[Any]:
         """Make a ref to a global name, or to a keyed actor, which are wherever the registry says.

@@ -14,6 +14,7 @@ presented cannot be addressed; nor can names that the policy does not export.
 from __future__ import annotations
 
 import math
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -48,7 +49,7 @@ from enfilade.actors.peers.long_payloads import Departures
 from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
 from enfilade.actors.peers.ref_passing import Named, RefPassing
-from enfilade.actors.peers.remote_refs import HeldRef, RemoteNameRef
+from enfilade.actors.peers.remote_refs import HeldRef, Proof, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.trace_field import carrying, field_of
 from enfilade.actors.peers.travelling_types import types
@@ -95,6 +96,7 @@ class RemoteNode:
         address: where its rendezvous is, or empty.
         peer: the node link; None while there is none.
         is_superseded: whether a later start of that node is known, so that this one has ended.
+        proofs: see `PeerCarrier`.
         take_in: carries out what the peer sent; see `Inbound.take_in`.
     """
 
@@ -104,6 +106,7 @@ class RemoteNode:
         self.address = ""
         self.peer: Peer | None = None
         self.is_superseded = False
+        self.proofs: weakref.WeakValueDictionary[tuple[int, bytes], Proof] = weakref.WeakValueDictionary()
         self._trouble = ""
         """The reason why the last attempt to call it failed."""
         self._distribution = distribution
@@ -154,8 +157,8 @@ class RemoteNode:
         target: wire.Target
         if isinstance(ref, HeldRef):
             target = ref.target
-            if ref.standing.shown_to is not peer:
-                ref.standing.shown_to = peer
+            if ref.proof.shown_to is not peer:
+                ref.proof.shown_to = peer
                 send(wire.Present(target, ref.token))
                 if self.peer is not peer:  # that was one frame too many for it
                     self._deliver_later(ref, signal)
@@ -286,7 +289,7 @@ class RemoteNode:
         if (
             type(ref) is HeldRef
             and peer is not None
-            and ref.standing.boundless_for is ref.standing.shown_to is peer
+            and ref.proof.boundless_for is ref.proof.shown_to is peer
             and not peer.is_crowded
             and not self._departures.size
         ):
@@ -308,7 +311,7 @@ class RemoteNode:
     async def _place(self, ref: RemoteRef[Any]) -> int:
         """Wait for room in the mailbox of `ref`; return the number of the place that is kept there, or 0."""
         peer, by_number = self.peer, isinstance(ref, HeldRef)
-        if isinstance(ref, HeldRef) and peer is not None and ref.standing.boundless_for is peer:
+        if isinstance(ref, HeldRef) and peer is not None and ref.proof.boundless_for is peer:
             return 0
         node = self._node
         request: Request[bool | None] = Request(node, ref, signals.ROOM, (), {}, node.current)
@@ -320,7 +323,7 @@ class RemoteNode:
                 return 0  # what becomes of the message is what becomes of any that is sent
             raise
         if is_kept is None and isinstance(ref, HeldRef):
-            ref.standing.boundless_for = self.peer
+            ref.proof.boundless_for = self.peer
         return request.number if is_kept else 0
 
     def reply(self, number: int, succeeded: bool, value: Any) -> None:

@@ -6,6 +6,7 @@ remembers the node link that has seen it, so that it is presented once and only 
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.messages.ref import Carrier, RemoteRef
@@ -28,18 +29,22 @@ class PeerCarrier(Carrier, Protocol):
     def most_references(self) -> int:
         """Number of refs of this node that it may hold."""
 
+    @property
+    def proofs(self) -> MutableMapping[tuple[int, bytes], Proof]:
+        """The proofs of the refs to its processes that are in use here."""
 
-class Standing:
-    """The standing of a ref over a node link: one for it and for those that `within` makes of it.
+
+class Proof:
+    """The use of a token over a node link: one for all refs of this node that have the token.
 
     Attributes:
         shown_to: the node link that has seen the proof.
         boundless_for: the node link over which it was said that its mailbox has no bound.
     """
 
-    __slots__ = ("boundless_for", "shown_to")
+    __slots__ = ("__weakref__", "boundless_for", "shown_to")
 
-    def __init__(self, shown_to: object) -> None:
+    def __init__(self, shown_to: object = None) -> None:
         self.shown_to = shown_to
         self.boundless_for: object = None
 
@@ -49,24 +54,40 @@ class HeldRef(RemoteRef[Any]):
 
     Attributes:
         target: its serial number there: how frames name it.
-        token: the proof.
-        standing: who has seen the proof.
+        token: the proof, which its home node or a third one has sent; empty when none is needed.
+        proof: who has seen it.
     """
 
-    __slots__ = ("standing", "target", "token")
+    __slots__ = ("proof", "target", "token")
 
     def __init__(
-        self, home: Node, carrier: PeerCarrier, serial: int, token: bytes = b"", limit: float | None = None
+        self,
+        home: Node,
+        carrier: PeerCarrier,
+        serial: int,
+        token: bytes = b"",
+        limit: float | None = None,
+        proof: Proof | None = None,
     ) -> None:
         super().__init__(home, carrier, serial, limit)
         self.target = serial
         self.token = token
-        self.standing = Standing(carrier.peer if not token else None)
+        if proof is not None:
+            self.proof = proof
+        elif token:
+            self.proof = carrier.proofs.setdefault((serial, token), Proof())
+        else:
+            self.proof = Proof(carrier.peer)
 
     def _limited_to(self, seconds: float) -> HeldRef:
-        limited = HeldRef(self._home, self._carrier, self.target, self.token, seconds)  # type: ignore[arg-type]
-        limited.standing = self.standing
-        return limited
+        return HeldRef(
+            self._home,
+            self._carrier,  # type: ignore[arg-type]
+            self.target,
+            self.token,
+            seconds,
+            self.proof,
+        )
 
 
 class RemoteNameRef(RemoteRef[Any]):

@@ -68,7 +68,6 @@ class Announcer:
         listener: is told of who comes and goes. It must not raise.
         versions: returns the versions of this node's published tables.
         versions_heard: is told those of another node: its name and incarnation. It must not raise.
-        death_heard: is told of nodes that are dead. It must not raise.
         ignored: announcements that were nonsense.
     """
 
@@ -95,7 +94,6 @@ class Announcer:
         self.listener: Callable[[DirectoryEvent], None] = _ignore
         self.versions: Callable[[], list[tuple[str, int]]] = list
         self.versions_heard: Callable[[str, int, list[tuple[str, int]]], None] = lambda *_: None
-        self.death_heard: Callable[[Death], None] = lambda _: None
         self.ignored = 0
         self._connection = connection
         self._random = random
@@ -156,7 +154,6 @@ class Announcer:
     def died(self, death: Death) -> None:
         """Take note of a node that is dead. Whoever has lost the mesh itself knows nothing of others."""
         if death.reason != LOST:
-            self.death_heard(death)  # also of a node that has not announced itself here yet
             self._tell(self.directory.left(death.node, death.incarnation, death.reason))
 
     def resumed(self) -> None:

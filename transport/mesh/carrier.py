@@ -38,7 +38,7 @@ from enfilade.transport.carrier import (
 from enfilade.transport.mesh.announcer import Announcer
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.doubts import Doubts
-from enfilade.transport.mesh.heartbeats import Heartbeats
+from enfilade.transport.mesh.heartbeats import Heartbeats, Watch
 from enfilade.transport.mesh.identity import Identity, client_context
 from enfilade.transport.mesh.load import LoadMeter
 from enfilade.transport.mesh.presence import Death, Presence
@@ -123,7 +123,7 @@ class MeshCarrier(Carrier):
         self.subjects = subjects
         self._presence = Presence(mesh.dead_after)
         self._inlets: dict[int, MeshInlet] = {}
-        self._outlets: dict[MeshOutlet, None] = {}  # in order, for whoever has lost the server
+        self._outlets: dict[MeshOutlet, Watch] = {}  # in order, for whoever has lost the server
         self._closed: deque[tuple[float, str, int, int]] = deque()
         self._places: dict[Handle, Place] = {}
         self._aliases = -1
@@ -148,16 +148,16 @@ class MeshCarrier(Carrier):
             dial=dial,
         )
         self.connection.subscribe(f"{subjects.links}.>", self._link_message)
-        self.doubts = Doubts(self.connection, subjects, self._presence, self._carry_out)
+        self.meter = LoadMeter()
+        self.heartbeats = Heartbeats(self.connection, subjects, self._presence, mesh.beat, self.meter)
+        self.doubts = Doubts(self.connection, subjects, self._presence, self.heartbeats.bury)
         if token is not None or identity is not None:
             self.doubts.listen_to_server()
-        self.meter = LoadMeter()
-        self.heartbeats = Heartbeats(
-            self.connection, subjects, self._presence, mesh.beat, self._carry_out, self.meter
-        )
         self.announcer = Announcer(self.connection, subjects, entries, mesh.labels, self.meter, random=random)
         self.heartbeats.load_heard = self.announcer.directory.loaded
         self.heartbeats.returned = self.announcer.ask
+        self.heartbeats.death_heard = self.announcer.died
+        self.heartbeats.beaten = self._tell_closed
 
     @property
     def traits(self) -> Traits:
@@ -178,8 +178,7 @@ class MeshCarrier(Carrier):
 
     def _outlet_to(self, place: Place) -> "MeshOutlet":
         outlet = MeshOutlet(self, place)
-        self._outlets[outlet] = None
-        self.heartbeats.watch(place.node, place.incarnation)
+        self._outlets[outlet] = self.heartbeats.watch(place.node, place.incarnation, outlet.died)
         return outlet
 
     def resolve(self, address: str) -> str:
@@ -339,21 +338,16 @@ class MeshCarrier(Carrier):
 
     # Life.
 
-    def _carry_out(self, deaths: Sequence[Death]) -> None:
-        for death in deaths:
-            logger.info("node %s is dead: %s", death.node, death.reason)
-            self.announcer.died(death)
-            for outlet in list(self._outlets):
-                if outlet.place.node == death.node and outlet.place.incarnation == death.incarnation:
-                    outlet.break_off(f"{death.node} is dead: {death.reason}")
+    def _tell_closed(self) -> None:
+        """Tell the senders of inlets that were closed a beat ago."""
         while self._closed and self._closed[0][0] <= trio.current_time():
             self._tell_gone(*self._closed.popleft()[1:])
 
     def closed(self, outlet: "MeshOutlet") -> None:
         """Forget an outlet. Harmless when repeated."""
-        if outlet in self._outlets:
-            del self._outlets[outlet]
-            self.heartbeats.unwatch(outlet.place.node, outlet.place.incarnation)
+        watch = self._outlets.pop(outlet, None)
+        if watch is not None:
+            self.heartbeats.unwatch(watch)
 
     def forget(self, inlet: "MeshInlet") -> None:
         """Forget an inlet that is closed. Its sender is told a beat later, when it has heard any goodbye: it
@@ -555,6 +549,10 @@ class MeshOutlet(_Outlet):
         if self._kept is not None and connection.is_ready and connection.publish(self._subject, self._kept):
             self._kept = None
             self._answered()
+
+    def died(self, death: Death) -> None:
+        """Fail, because the node at the other end is dead."""
+        self.break_off(f"{death.node} is dead: {death.reason}")
 
     def leads_to(self, node: str, incarnation: int, number: int) -> bool:
         """Tell whether it leads to an inlet."""

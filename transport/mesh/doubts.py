@@ -34,7 +34,7 @@ class Doubts:
         connection: to the servers.
         subjects: of this node.
         presence: of the others.
-        carry_out: deals with deaths.
+        bury: tells of deaths.
 
     Attributes:
         ignored: words of a server that make no sense.
@@ -45,13 +45,13 @@ class Doubts:
         connection: Connection,
         subjects: Subjects,
         presence: Presence,
-        carry_out: Callable[[Sequence[Death]], None],
+        bury: Callable[[Sequence[Death]], None],
     ) -> None:
         self.ignored = 0
         self._connection = connection
         self._subjects = subjects
         self._presence = presence
-        self._carry_out = carry_out
+        self._bury = bury
         self._doubted = trio.Event()
         connection.subscribe(f"{subjects.probes}.*", self._probed)
 
@@ -80,10 +80,10 @@ class Doubts:
     def _ask_whether(self, node: str, incarnation: int) -> Callable[[], None]:
         def then(message: Message) -> None:
             if message.has_no_responders:
-                self._carry_out(self._presence.probe_missed(node, incarnation))
+                self._bury(self._presence.probe_missed(node, incarnation))
             else:
                 now = trio.current_time()
-                self._carry_out(self._presence.probe_answered(node, incarnation, now))
+                self._bury(self._presence.probe_answered(node, incarnation, now))
 
         return self._connection.ask(self._subjects.probe_of(node, incarnation), b"", then)
 

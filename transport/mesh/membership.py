@@ -70,7 +70,6 @@ class Membership:
         published = Published(self.carrier.connection, self.carrier.subjects, heartbeats, reader)
         heartbeats.versions = announcer.versions = published.versions
         heartbeats.versions_heard = announcer.versions_heard = published.told
-        announcer.death_heard = published.died
         return published
 
     async def leave(self) -> None:

@@ -15,8 +15,7 @@ import msgspec
 import trio
 
 from enfilade.transport.mesh.connection import Connection
-from enfilade.transport.mesh.heartbeats import Heartbeats
-from enfilade.transport.mesh.presence import Death
+from enfilade.transport.mesh.heartbeats import Heartbeats, Watch
 from enfilade.transport.mesh.protocol import Message
 from enfilade.transport.mesh.subjects import Subjects, from_token
 
@@ -74,8 +73,11 @@ class _Page(msgspec.Struct, array_like=True):
 
 @attrs.define
 class _Own:
+    """A table of this node, and the pages of its present version once somebody has asked for one."""
+
     version: int = 0
     table: dict[bytes, Rows] = attrs.field(factory=dict)
+    pages: list[list[tuple[bytes, Rows]]] = attrs.field(factory=list)
 
 
 @attrs.define
@@ -92,7 +94,7 @@ class _Copy:
 class _Fellow:
     """A start of another node some of whose tables are followed."""
 
-    incarnation: int
+    watch: Watch
     copies: dict[str, _Copy] = attrs.field(factory=dict)
 
 
@@ -131,7 +133,7 @@ class Published:
     def set(self, scope: str, key: bytes, rows: Rows) -> None:
         """Replace the rows under one key, and tell the mesh."""
         own = self._own.setdefault(scope, _Own())
-        own.version += 1
+        own.version, own.pages = own.version + 1, []
         if rows:
             own.table[key] = rows
         else:
@@ -150,11 +152,11 @@ class Published:
         own = self._own.get(scope)
         if own is None or not message.reply or question.incarnation != self._subjects.incarnation:
             return
-        pages = list(_pages(own.table))
+        own.pages = own.pages or list(_pages(own.table))
         number = question.page if question.version in (0, own.version) else 0
-        if 0 <= number < len(pages):
-            is_last = number == len(pages) - 1
-            page = _Page(self._subjects.incarnation, own.version, is_last, pages[number])
+        if 0 <= number < len(own.pages):
+            is_last = number == len(own.pages) - 1
+            page = _Page(self._subjects.incarnation, own.version, is_last, own.pages[number])
             self._connection.publish(message.reply, msgspec.msgpack.encode(page))
 
     # What others have.
@@ -167,28 +169,22 @@ class Published:
                 if copy.version != version:
                     self._ask(node, incarnation, scope, copy)
 
-    def died(self, death: Death) -> None:
-        """Take note that a start of a node is dead. Harmless when repeated."""
-        fellow = self._fellows.get(death.node)
-        if fellow is not None and fellow.incarnation == death.incarnation:
-            self.gone(death.node)
-
     def gone(self, node: str) -> None:
         """Take note that a node is not in the mesh any more. Harmless when repeated."""
         fellow = self._fellows.pop(node, None)
         if fellow is not None:
-            self._heartbeats.unwatch(node, fellow.incarnation)
+            self._heartbeats.unwatch(fellow.watch)
             for scope, copy in fellow.copies.items():
                 copy.forget()
-                self._reader.replaced(node, fellow.incarnation, scope, {})
+                self._reader.replaced(node, fellow.watch.incarnation, scope, {})
 
     def _copy(self, node: str, incarnation: int, scope: str) -> _Copy:
         """Return the copy of a table, an empty one at first; the node is watched from then on."""
         fellow = self._fellows.get(node)
-        if fellow is None or fellow.incarnation != incarnation:
+        if fellow is None or fellow.watch.incarnation != incarnation:
             self.gone(node)
-            self._heartbeats.watch(node, incarnation)
-            fellow = self._fellows[node] = _Fellow(incarnation)
+            watch = self._heartbeats.watch(node, incarnation, lambda _: self.gone(node))
+            fellow = self._fellows[node] = _Fellow(watch)
         return fellow.copies.setdefault(scope, _Copy())
 
     def _ask(self, node: str, incarnation: int, scope: str, copy: _Copy) -> None:

@@ -234,6 +234,10 @@ class GlobalNames:
         """Return who holds a name, as far as it is known without asking."""
         return self.here(name) or self._known.get(name)
 
+    def known_now(self, name: str) -> Ref[Any] | None:
+        """Return who holds a name as `known` does; None while signals wait for the registry to say so."""
+        return None if name in self._asking else self.known(name)
+
     def forget(self, name: str) -> None:
         """Ask the registry when the name is used next."""
         self._known.pop(name, None)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, NotConnected, Restarting
+from enfilade.actors.messages.errors import CallError, CallTimeout, NoProcess, Restarting
 from enfilade.actors.messages.methods import method_name
-from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import NameRef, Ref
+from enfilade.actors.peers.mesh.sought_ref import SoughtRef, TimeLimit
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
 __all__ = ["GlobalRef", "Holders"]
-
-T = TypeVar("T")
 
 
 class Holders(Protocol):
@@ -28,6 +25,8 @@ class Holders(Protocol):
     def here(self, name: str) -> Ref[Any] | None: ...
 
     def known(self, name: str) -> Ref[Any] | None: ...
+
+    def known_now(self, name: str) -> Ref[Any] | None: ...
 
     def forget(self, name: str) -> None: ...
 
@@ -38,7 +37,7 @@ class Holders(Protocol):
     def deliver(self, ref: GlobalRef, signal: signals.Signal) -> None: ...
 
 
-class GlobalRef(NameRef[Any]):
+class GlobalRef(SoughtRef, NameRef[Any]):
     """The holder of a global name at the moment of use.
 
     The first use asks the registry; who was found is remembered. A call, or an order to stop, that certainly
@@ -49,6 +48,8 @@ class GlobalRef(NameRef[Any]):
     """
 
     __slots__ = ("_holders",)
+
+    absences = (NoProcess, Restarting)  # the latter: a child that waits for a name that another one has got
 
     def __init__(self, node: Node, holders: Holders, name: str, limit: float | None = None) -> None:
         super().__init__(node, name, limit)
@@ -95,64 +96,36 @@ class GlobalRef(NameRef[Any]):
     def send(self, message: Any) -> None:
         self.deliver(signals.Send(message))
 
-    async def send_wait(self, message: Any) -> None:
-        await (await self._found()).send_wait(message)
+    def known(self) -> Ref[Any] | None:
+        return self._holders.known_now(self.name)
 
-    async def stop(
-        self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
-    ) -> None:
-        limit = math.inf if timeout is None else timeout
-        await self._ask(limit, lambda ref, left: ref.stop(reason, left, drain=drain))
+    def forget(self) -> None:
+        self._holders.forget(self.name)
 
-    async def _ask(self, limit: float, ask: Callable[[Ref[Any], float], Awaitable[T]]) -> T:
-        """Ask the holder, and once more whom the registry names then if it certainly was not asked.
+    async def find(self, limit: TimeLimit) -> Ref[Any]:
+        return await self._in_time(self._holders.find, limit)
 
-        Args:
-            limit: seconds for all of it.
-            ask: asks a process within so many seconds.
-        """
-        deadline = trio.current_time() + limit
-        with trio.move_on_at(deadline) as scope:
-            first = await self._found()
+    async def next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
+        if asked > 1:
+            raise error
+        holder = await self._in_time(self._holders.whereis, limit)
+        if holder == ref:
+            raise error
+        return holder
+
+    async def _in_time(self, find: Callable[[str], Awaitable[Ref[Any] | None]], limit: TimeLimit) -> Ref[Any]:
+        with trio.move_on_at(limit.deadline) as scope:
+            holder = await find(self.name)
         if scope.cancelled_caught:
-            raise CallTimeout(self, limit)
-        absent: CallError
-        try:
-            return await ask(first, _left(deadline))
-        except NotConnected:
-            self._holders.forget(self.name)
-            raise
-        except (NoProcess, Restarting) as error:  # a child that waits for a name that another one has got
-            self._holders.forget(self.name)
-            absent = error
-        with trio.move_on_at(deadline) as scope:
-            second = await self._holders.whereis(self.name)
-        if scope.cancelled_caught:
-            raise CallTimeout(self, limit)
-        if second is None:
+            raise CallTimeout(self, limit.seconds)
+        if holder is None:
             raise NoProcess(self.name)
-        if second == first:
-            raise absent
-        return await ask(second, _left(deadline))
-
-    async def _found(self) -> Ref[Any]:
-        ref = await self._holders.find(self.name)
-        if ref is None:
-            raise NoProcess(self.name)
-        return ref
+        return holder
 
     if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
 
         def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
             self.deliver(signals.Cast(self.name_of(method), args, kwargs))
 
-        async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
-            limit = self._home.config.call_timeout if self.limit is None else self.limit
-            return await self._ask(limit, lambda ref, left: ref.within(left).call(method, *args, **kwargs))
-
     def _limited_to(self, seconds: float) -> GlobalRef:
         return GlobalRef(self._home, self._holders, self.name, seconds)
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - trio.current_time())

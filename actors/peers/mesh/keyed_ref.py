@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallTimeout, Moved, NotConnected
-from enfilade.actors.messages.reasons import NORMAL, Reason
+from enfilade.actors.messages.errors import CallError, CallTimeout, Moved
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.peers.mesh.sought_ref import SoughtRef, TimeLimit
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.transport.wire import Keyed
 
 __all__ = ["ArrivedRef", "HereRef", "KeyedRef"]
-
-T = TypeVar("T")
 
 PAUSE: Final = 0.1
 """Seconds before a call is made again to an actor that has moved: the registry may be behind."""
@@ -115,7 +111,7 @@ class ArrivedRef(_KeyRef):
         self._kinds.take_in(self, signal)
 
 
-class KeyedRef(_KeyRef):
+class KeyedRef(SoughtRef, _KeyRef):
     """The actor of a key, or the single actor of a kind, on whichever node of the mesh it is.
 
     Messages and calls start it, wherever its shard is; what comes while the shard has no node waits. A call,
@@ -128,58 +124,24 @@ class KeyedRef(_KeyRef):
 
     __slots__ = ()
 
+    absences = (Moved,)
+
     def deliver(self, signal: signals.Signal) -> None:
         if isinstance(signal, signals.Link):
             raise TypeError(f"{self} is a key, which has one actor after another: monitor it instead")
         self._kinds.deliver(self, signal)
 
-    async def send_wait(self, message: Any) -> None:
-        ref = self._kinds.known(self) or await self._kinds.find(self, math.inf)
-        await ref.send_wait(message)
+    def known(self) -> Ref[Any] | None:
+        return self._kinds.known(self)
 
-    async def stop(
-        self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
-    ) -> None:
-        limit = math.inf if timeout is None else timeout
-        await self._ask(timeout, limit, lambda ref: ref.stop(reason, ref.limit, drain=drain))
+    def forget(self) -> None:
+        self._kinds.forget(self)
 
-    async def _ask(self, limit: float | None, seconds: float, ask: Callable[[Ref[Any]], Awaitable[T]]) -> T:
-        """Ask the actor, wherever it is, and again while it was certainly not asked.
+    async def find(self, limit: TimeLimit) -> Ref[Any]:
+        return await self._kinds.find(self, limit.deadline)
 
-        Args:
-            limit: of the first question, where the way is known; None for what the node says.
-            seconds: for all of it.
-            ask: asks a process within the time limit of a ref.
-        """
-        home, kinds = self._home, self._kinds
-        dispatcher = home.dispatcher
-        if dispatcher.handoffs <= 1:
-            # A call to a process of this node may begin with a checkpoint, after which it might be over.
-            dispatcher.renew_handoffs()
-            await trio.lowlevel.checkpoint()
-        deadline = trio.current_time() + seconds
-        known = kinds.known(self)
-        if known is not None and limit is not None:
-            known = known.within(limit)
-        while True:
-            if known is None:
-                found = await kinds.find(self, deadline)
-                known = found.within(max(0.0, deadline - trio.current_time()))
-                dispatcher.renew_handoffs()
-            try:
-                return await ask(known)
-            except Moved:
-                kinds.forget(self)
-            except NotConnected:
-                kinds.forget(self)
-                raise
-            if trio.current_time() + PAUSE >= deadline:
-                raise CallTimeout(self, seconds)
-            await trio.sleep(PAUSE)
-            known = None
-
-    if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
-
-        async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
-            seconds = self._home.config.call_timeout if self.limit is None else self.limit
-            return await self._ask(self.limit, seconds, lambda ref: ref.call(method, *args, **kwargs))
+    async def next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
+        if limit.left <= PAUSE:
+            raise CallTimeout(self, limit.seconds)
+        await trio.sleep(PAUSE)
+        return await self.find(limit)

@@ -18,6 +18,7 @@ from enfilade.actors.peers.mesh.published_groups import PublishedGroups
 from enfilade.actors.peers.site import Site
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.transport.mesh import NodeLeft
+from enfilade.transport.mesh.presence import LOST
 
 if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from enfilade.transport.mesh import MeshNode
     from enfilade.transport.mesh.claims import Fence
     from enfilade.transport.mesh.directory import DirectoryEvent
+    from enfilade.transport.mesh.heartbeats import Watch
     from enfilade.transport.mesh.membership import Membership
+    from enfilade.transport.mesh.presence import Death
     from enfilade.transport.policy import Policy
 
 __all__ = ["MeshView"]
@@ -64,7 +67,7 @@ class MeshView:
         self.groups: PublishedGroups | None = None
         if membership.mesh.groups:
             self.groups = PublishedGroups(distribution, membership, membership.mesh.groups, policy)
-        self._fellows: dict[str, int] = {}
+        self._fellows: dict[str, Watch] = {}
         self.names_or_none: GlobalNames | None = None
         self.kinds_or_none: KeyedActors | None = None
         claims = membership.claims
@@ -109,7 +112,7 @@ class MeshView:
 
     async def hand_over(self) -> None:
         """Hand over keyed actors, because the node stops; cancellation does not hasten it."""
-        if self.kinds_or_none is not None:
+        if self.kinds_or_none is not None and self.kinds_or_none.kinds_run:
             self._announcer.change(kinds=(), is_draining=True)
             with trio.move_on_after(LEAVING_SECONDS, shield=True):
                 await self.kinds_or_none.drain()
@@ -148,12 +151,19 @@ class MeshView:
         kinds, heartbeats = self.kinds_or_none, self._membership.carrier.heartbeats
         wanted = node.incarnation if is_present and kinds is not None and kinds.is_fellow(node) else None
         known = self._fellows.get(node.name)
-        if known is not None and known != wanted:
-            del self._fellows[node.name]
-            heartbeats.unwatch(node.name, known)
-        if wanted is not None and known != wanted:
-            self._fellows[node.name] = wanted
-            heartbeats.watch(node.name, wanted)
+        if known is not None and known.incarnation != wanted:
+            heartbeats.unwatch(self._fellows.pop(node.name))
+        if wanted is not None and node.name not in self._fellows:
+            self._fellows[node.name] = heartbeats.watch(node.name, wanted, self._fellow_died)
+
+    def _fellow_died(self, death: Death) -> None:
+        """Take note that a fellow is dead; it is watched on when this node knows nothing of it for now."""
+        del self._fellows[death.node]
+        if death.reason == LOST:
+            watch = self._membership.carrier.heartbeats.watch(
+                death.node, death.incarnation, self._fellow_died
+            )
+            self._fellows[death.node] = watch
 
     def _known(self) -> tuple[MeshNode, ...]:
         return self._announcer.directory.nodes

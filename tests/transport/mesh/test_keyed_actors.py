@@ -278,6 +278,21 @@ async def test_mesh_93_without_the_registry_a_node_runs_no_keyed_actor(start: Ca
         assert await patient(a, "alice").call(Account.fence) > fence
 
 
+async def test_who_has_lost_the_mesh_watches_on_who_runs_its_kinds() -> None:
+    """So it hears soon of the death of one that it has no node link with."""
+    mesh = Mesh(servers="embedded", lease=60.0, beat=0.1, dead_after=0.5)
+    async with running(kinds(), "a@east", "b@west", mesh=mesh) as (a, b):
+        carriers = [node.distribution.rendezvous._carrier for node in (a, b)]
+        await until(lambda: carriers[0]._presence.watched == {"b@west": b.incarnation})
+        carriers[0].connection_lost(carriers[0].connection.server, "for the test")
+        await until(lambda: carriers[0]._presence._is_lost)
+        assert len(a.mesh.nodes()) == 2, "what it knew of others it knows on"
+        carriers[0].connection_resumed(carriers[0].connection.server, 0.5)
+        carriers[1].connection.publish = lambda *_, **__: True  # b is heard no more
+        await until(lambda: [node.name for node in a.mesh.nodes()] == ["a@east"])
+        del carriers[1].connection.publish
+
+
 async def test_mesh_95_nobody_runs_the_kind() -> None:
     """MESH-35: a call fails within its limit, and a message is a dead letter."""
     async with running({}, "a@east", mesh=SHORT) as (a,):

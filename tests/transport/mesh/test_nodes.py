@@ -16,7 +16,7 @@ import trio
 from enfilade.actors import Down, NoProcess, NotConnected, Process, ProcessDied, Ref, open_node
 from enfilade.actors.messages.reasons import NO_CONNECTION
 from enfilade.transport import CarrierError, FileDescriptor, PayloadError, RemoteError
-from enfilade.transport.mesh import Mesh, MeshError, NodeJoined, NodeLeft
+from enfilade.transport.mesh import Mesh, MeshError, NodeChanged, NodeJoined, NodeLeft
 from tests.transport.mesh.members import PATIENCE, ROOMY, Account, Program, nodes, server, start, until
 from tests.transport.mesh.servers import NatsServer, needs_server, running
 
@@ -299,9 +299,9 @@ async def test_mesh_41_who_has_lost_the_mesh_is_told_once(server: NatsServer) ->
 
 
 async def gather(me: Process, events: list[Any]) -> None:
-    """Keep who comes and goes. A node that stops may say before that it is about to."""
+    """Keep what a directory tells."""
     while True:
-        events.append(await me.receive((NodeJoined, NodeLeft)))
+        events.append(await me.receive((NodeJoined, NodeLeft, NodeChanged)))
 
 
 async def test_the_directory_tells_who_comes_and_goes(

@@ -112,6 +112,13 @@ def test_without_a_server_nobody_is_dead_until_the_mesh_is_lost() -> None:
     presence.server_lost(8.3)
     presence.server_lost(11.0)  # the same loss
     assert presence.pass_time(11.3) == [Death("a@x", 1, LOST), Death("b@x", 1, LOST)]
+    presence.watch("a@x", 1, 11.3)
+    for now in (11.8, 12.8, 13.8, 14.8):
+        assert presence.pass_time(now) == [], "the mesh is lost once"
+    presence.server_found(15.0)
+    assert presence.pass_time(16.2) == []
+    assert presence.pass_time(17.6) == []
+    assert presence.pass_time(18.0) == [Death("a@x", 1, "it was silent for 3 s")]
 
 
 def probed(presence: Presence, *answers: bool | None) -> list[Death]:

@@ -10,7 +10,7 @@ import trio
 
 from enfilade.actors import Joined, Left, Node, Ref, open_node
 from enfilade.transport import Policy, Rights, Rule
-from enfilade.transport.mesh import Mesh
+from enfilade.transport.mesh import Mesh, published
 from enfilade.transport.mesh.published import PAGE_BYTES, _pages
 from tests.transport.mesh.members import PATIENCE, Account, server, until
 from tests.transport.mesh.servers import NatsServer, needs_server
@@ -111,10 +111,10 @@ async def test_mesh_101_a_change_that_was_missed_is_found(server: NatsServer) ->
             a.scope("news").join("sport", await a.spawn(Account))
             await until(lambda: homes(b) == ["a@east"])
             b.distribution.rendezvous._carrier.announcer.versions_heard = lambda *_: None
-            published = a.mesh.groups._published
-            connection, published._connection = published._connection, Deaf()
+            tables = a.mesh.groups._published
+            connection, tables._connection = tables._connection, Deaf()
             a.scope("news").join("weather", await a.spawn(Account))
-            published._connection = connection
+            tables._connection = connection
             await until(lambda: homes(b, "weather") == ["a@east"])
 
 
@@ -159,8 +159,19 @@ def test_long_tables_are_cut_into_pages() -> None:
     assert whole == table
 
 
-async def test_a_long_table_is_asked_for_page_by_page(server: NatsServer) -> None:
+async def test_a_long_table_is_asked_for_page_by_page(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is cut into pages once, however many are asked for."""
+    cut: list[int] = []
+
+    def counted(table: Any) -> Any:
+        cut.append(sum(map(len, table.values())))
+        return _pages(table)
+
+    monkeypatch.setattr(published, "_pages", counted)
     async with opened(server.url, "a@east") as a, opened(server.url, "b@west") as b:
         refs = [await a.spawn(Account) for _ in range(50)]
         a.scope("news").join("sport", *(refs * 100))
         await until(lambda: len(homes(b)) == 5000)
+        assert cut == [5000]

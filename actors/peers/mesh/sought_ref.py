@@ -1,0 +1,134 @@
+"""Refs that first have to find the process that they are for, and ask again when it has moved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import attrs
+import trio
+
+from enfilade.actors.messages.errors import CallError, NotConnected
+from enfilade.actors.messages.reasons import NORMAL, Reason
+from enfilade.actors.messages.ref import Ref
+
+__all__ = ["SoughtRef", "TimeLimit"]
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class TimeLimit:
+    """A time limit that has begun.
+
+    Attributes:
+        seconds: for all of it.
+        deadline: the time at which it is over.
+    """
+
+    seconds: float
+    deadline: float
+
+    @classmethod
+    def of(cls, seconds: float) -> TimeLimit:
+        return cls(seconds, trio.current_time() + seconds)
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left."""
+        return max(0.0, self.deadline - trio.current_time())
+
+
+class SoughtRef(Ref[Any]):
+    """A ref to whichever process has a name or a key: a call finds it, and follows it when it has moved.
+
+    A question is repeated only if the process was certainly not asked. What finds the process, and how often
+    it is worth asking again, is for the kinds of refs to say: the methods from `known` to `next_after` are
+    what `ask` uses.
+    """
+
+    __slots__ = ()
+
+    absences: ClassVar[tuple[type[CallError], ...]]
+    """The errors that say that the process was not asked, because it is not there."""
+
+    def known(self) -> Ref[Any] | None:
+        """Return the way to the process, if it is known without asking and nobody waits for it."""
+        raise AssertionError("each kind of ref finds its process in its own way")
+
+    def forget(self) -> None:
+        """Ask the registry when the process is used next."""
+        raise AssertionError("each kind of ref finds its process in its own way")
+
+    async def find(self, limit: TimeLimit) -> Ref[Any]:
+        """Find the way to the process, behind what was sent to it before. A checkpoint.
+
+        Raises:
+            CallError: it cannot be found in time.
+        """
+        raise AssertionError("each kind of ref finds its process in its own way")
+
+    async def next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
+        """Find whom to ask when a process was not there. A checkpoint.
+
+        Args:
+            ref: the process.
+            asked: the number of times that one was asked in vain.
+            error: the answer of the last time, one of `absences`.
+            limit: of the whole question.
+
+        Raises:
+            CallError: there is nobody else, or it is not worth asking again.
+        """
+        raise AssertionError("each kind of ref finds its process in its own way")
+
+    async def ask(
+        self, seconds: float | None, default: float, question: Callable[[Ref[Any]], Awaitable[T]]
+    ) -> T:
+        """Ask the process, wherever it is, and again while it was certainly not asked.
+
+        Args:
+            seconds: the time limit; None for `default`, which a ref that is known need not be told.
+            default: the time limit of refs that have none.
+            question: asks a process within the time limit of a ref.
+        """
+        dispatcher = self._node().dispatcher
+        if dispatcher.handoffs <= 1:
+            # A call to a process of this node may begin with a checkpoint, after which it might be over.
+            dispatcher.renew_handoffs()
+            await trio.lowlevel.checkpoint()
+        limit = TimeLimit.of(default if seconds is None else seconds)
+        ref = self.known()
+        if ref is None:
+            ref = (await self.find(limit)).within(limit.left)
+            dispatcher.renew_handoffs()
+        elif seconds is not None:
+            ref = ref.within(seconds)
+        asked = 0
+        while True:
+            try:
+                return await question(ref)
+            except NotConnected:
+                self.forget()
+                raise
+            except self.absences as error:
+                self.forget()
+                asked += 1
+                ref = (await self.next_after(ref, asked, error, limit)).within(limit.left)
+            dispatcher.renew_handoffs()
+
+    async def send_wait(self, message: Any) -> None:
+        ref = self.known() or await self.find(TimeLimit.of(math.inf))
+        await ref.send_wait(message)
+
+    async def stop(
+        self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
+    ) -> None:
+        await self.ask(timeout, math.inf, lambda ref: ref.stop(reason, ref.limit, drain=drain))
+
+    if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
+
+        async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+            default = self._node().config.call_timeout
+            return await self.ask(self.limit, default, lambda ref: ref.call(method, *args, **kwargs))
