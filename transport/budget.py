@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from enfilade.transport.records import PayloadError
+from enfilade.transport.records import PayloadError, shown
 
 __all__ = ["SMALL", "Budget", "distinct"]
 
@@ -70,7 +70,9 @@ class Budget:
             PayloadError: they are more than is left.
         """
         if type(size) is not int or size <= 0 or self.in_memory + size > self.limit:
-            raise PayloadError(f"a payload may have {self.limit} bytes here, this one claims another {size}")
+            raise PayloadError(
+                f"a payload may have {self.limit} bytes here, this one claims another {shown(size)}"
+            )
         self.in_memory += size
 
 

@@ -17,11 +17,8 @@ as an External.
 """
 
 import builtins
-import datetime
-import decimal
 import enum
 import os
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -41,8 +38,10 @@ from enfilade.transport.records import (
     VersionMismatch,
     instead_of,
     registered,
+    shown,
 )
 from enfilade.transport.remote_trace import places
+from enfilade.transport.standard_types import BY_NAME, STANDARD
 
 __all__ = ["INLINE_LIMIT", "Codec", "External", "RemoteError", "is_plain"]
 
@@ -206,7 +205,7 @@ class Codec:
             bytearray: lambda value: msgspec.msgpack.Ext(_BYTEARRAY, bytes(value)),
             memoryview: self._lower_view,
             FileDescriptor: self._lower_descriptor,
-            **{kind: self._native(name, lower) for kind, (name, lower, _) in _NATIVE.items()},
+            **{kind: self._native(name, lower) for kind, (name, lower, _) in STANDARD.items()},
         }
         self._reviving: dict[int, Callable[[Any], Any]] = {
             _TUPLE: tuple,
@@ -505,19 +504,19 @@ class Codec:
         name, version, shape, *values = items
         record = self._registry.by_name(name)
         if record is None:
-            native = _NATIVE_BY_NAME.get(name)
+            native = BY_NAME.get(name)
             if native is not None:
                 return native(*values)
-            raise UnknownType(f"the payload holds a {name!r}, which is not registered on this node")
+            raise UnknownType(f"the payload holds a {shown(name)}, which is not registered on this node")
         if shape != record.shape or len(values) != len(record.fields):
             raise VersionMismatch(
-                f"the payload holds version {version} of {name!r} with {len(values)} fields; this node has "
-                f"version {record.version} with the fields {', '.join(record.fields) or '(none)'}"
+                f"the payload holds version {shown(version)} of {record.name!r} with {len(values)} fields; "
+                f"this node has version {record.version} with the fields {', '.join(record.fields) or '(none)'}"
             )
         if issubclass(record.type, BaseException):
             return self._revive_registered_error(record, *values)
         if issubclass(record.type, enum.Enum):
-            return record.type(*values)
+            return _revive_member(record, *values)
         record.check(values)
         return record.type(**dict(zip(record.parameters, values, strict=True)))
 
@@ -571,7 +570,7 @@ class Codec:
             raise PayloadError("the payload names a memory file, and none came with it")
         self._budget.charge_bytes(size)
         if type(index) is not int:
-            raise PayloadError(f"the index of a memory file must be a number, got {index!r:.40}")
+            raise PayloadError(f"the index of a memory file must be a number, got {shown(index)}")
         memory = self._revive_descriptor(index)
         if index in self._named:
             raise PayloadError(f"the payload names memory file {index} twice")
@@ -579,20 +578,12 @@ class Codec:
         return memory.fileno(), size
 
 
-_NATIVE: Final[Mapping[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]] = {
-    complex: ("complex", lambda value: [value.real, value.imag], lambda parts: complex(*parts)),
-    range: ("range", lambda value: [value.start, value.stop, value.step], lambda parts: range(*parts)),
-    decimal.Decimal: ("decimal", str, decimal.Decimal),
-    uuid.UUID: ("uuid", lambda value: value.bytes, lambda data: uuid.UUID(bytes=data)),
-    datetime.datetime: ("datetime", datetime.datetime.isoformat, datetime.datetime.fromisoformat),
-    datetime.date: ("date", datetime.date.isoformat, datetime.date.fromisoformat),
-    datetime.time: ("time", datetime.time.isoformat, datetime.time.fromisoformat),
-    datetime.timedelta: (
-        "timedelta",
-        lambda value: [value.days, value.seconds, value.microseconds],
-        lambda parts: datetime.timedelta(*parts),
-    ),
-}
-"""Types of the standard library that always travel: name, lowering and revival."""
-
-_NATIVE_BY_NAME: Final = {name: revive for name, _, revive in _NATIVE.values()}
+def _revive_member(record: Record, value: Any) -> enum.Enum:
+    """Find the member of an enumeration; one that is not there is not shown, however long it is."""
+    kind: type[enum.Enum] = record.type
+    if is_plain(value):
+        return kind(value)
+    for member in kind:
+        if type(member.value) is type(value) and member.value == value:
+            return member
+    raise PayloadError(f"no member of {record.name!r} has the value {shown(value)}")

@@ -11,7 +11,7 @@ import types
 import typing
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import msgspec
@@ -27,9 +27,21 @@ __all__ = [
     "instead_of",
     "register",
     "registered",
+    "shown",
 ]
 
 T = TypeVar("T")
+
+LONGEST_SHOWN: Final = 80
+"""Characters of a string, or bits of a number, that an error shows."""
+
+
+def shown(value: Any) -> str:
+    """Show a value that was refused if it is short, else its type: that costs less."""
+    kind = type(value)
+    is_short = len(value) <= LONGEST_SHOWN if kind in (str, bytes) else kind in (bool, float)
+    is_short = is_short or (kind is int and value.bit_length() <= LONGEST_SHOWN)
+    return repr(value) if is_short else f"a {kind.__name__}"
 
 
 class PayloadError(Exception):
@@ -104,7 +116,7 @@ class Record:
                 expected = typing.get_type_hints(self.type)[field]
                 raise FieldMismatch(
                     f"{self.name}.{field} must be {getattr(expected, '__name__', expected)}, "
-                    f"not {type(value).__name__}: {value!r:.80}"
+                    f"not {type(value).__name__}: {shown(value)}"
                 )
 
 

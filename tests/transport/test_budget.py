@@ -1,8 +1,10 @@
 """What decoding a payload may cost: each way to make it cost more than its bytes say, and honest payloads."""
 
 import contextlib
+import enum
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +26,9 @@ TUPLE, SET, FROZENSET, INTEGER, RECORD, BYTES_IN_MEMORY, MEMORY, DICT = 1, 2, 3,
 PRIME = 2**61 - 1
 """Integers that differ by a multiple of it have the same hash."""
 
+LABORIOUS_SECONDS = 2.0
+"""Processor time for a refusal, with decoding up to there; some of these took minutes."""
+
 types = TypeRegistry()
 
 
@@ -34,6 +39,19 @@ class Point:
     y: int
 
 
+@types.register
+@attrs.frozen
+class Label:
+    text: str
+
+
+@types.register
+class Colour(enum.Enum):
+    RED = ("red", 1)
+    GREEN = "green"
+    BLUE = 2**100
+
+
 def integer(value: int) -> Ext:
     return Ext(INTEGER, value.to_bytes(20, "big", signed=True))
 
@@ -42,14 +60,39 @@ def colliding(count: int) -> list[Any]:
     return [integer(5 + number * PRIME) for number in range(1, count + 1)]
 
 
+def long_integer(size: int, remainder: int = 0) -> Ext:
+    """An integer of so many bytes, which has the hash of a small one."""
+    value = 1 << (8 * size)
+    return Ext(INTEGER, (value - value % PRIME + remainder).to_bytes(size + 2, "big", signed=True))
+
+
+def plain_map(keys: list[Any]) -> bytes:
+    """A plain map, with keys that encoders put nowhere but into pairs."""
+    return b"\xdf" + len(keys).to_bytes(4, "big") + b"\x00".join(map(encode, keys)) + b"\x00"
+
+
 def record(name: str, *values: Any) -> Ext:
     return Ext(RECORD, encode([name, 0, 0, *values]))
 
 
-def point(number: int) -> Ext:
-    known = types.by_name(f"{Point.__module__}.Point")
+def record_name(kind: type) -> str:
+    known = types.by_type(kind)
     assert known is not None
-    return Ext(RECORD, encode([known.name, known.version, known.shape, integer(5 + number * PRIME), 1]))
+    return known.name
+
+
+def record_of(kind: type, *values: Any) -> Ext:
+    known = types.by_type(kind)
+    assert known is not None
+    return Ext(RECORD, encode([known.name, known.version, known.shape, *values]))
+
+
+def point(number: int) -> Ext:
+    return record_of(Point, integer(5 + number * PRIME), 1)
+
+
+def in_memory(code: int, *place: Any) -> Ext:
+    return Ext(code, encode(list(place)))
 
 
 def nested_sets(count: int, depth: int) -> Any:
@@ -80,6 +123,20 @@ ATTACKS = {
     "empty sets": [Ext(SET, b"\x90")] * 500_000,
     "lists in lists": [[[[[[]]]]]] * 400_000,
     "datetimes": [record("datetime", "2020-01-01T00:00:00+01:00")] * 100_000,
+    "map of integers": msgspec.Raw(plain_map(colliding(5_000))),
+    "map of arrays": msgspec.Raw(plain_map([list(item) for item in zip(colliding(5_000))])),
+    "map of records": msgspec.Raw(plain_map([record("uuid", n.to_bytes(16, "big")) for n in range(5_000)])),
+    "decimal and integer": Ext(SET, encode([record("decimal", "5"), long_integer(100_000, 5)])),
+    "decimal and integer in tuples": Ext(
+        SET,
+        encode([Ext(TUPLE, encode([each])) for each in (record("decimal", "5"), long_integer(100_000, 5))]),
+    ),
+    "decimal and integer as keys": Ext(
+        DICT, encode([[record("decimal", "5"), 1], [long_integer(100_000, 5), 1]])
+    ),
+    "many decimals and integers": [
+        Ext(SET, encode([record("decimal", "5"), long_integer(4_000, 5)])) for _ in range(200)
+    ],
     "deep": b"\x91" * 100_000 + b"\xc0",
     "deep in extensions": b"\xc7\x05\x01" * 100_000 + b"\xc0",
 }
@@ -93,6 +150,39 @@ def test_what_costs_too_much_is_refused(attack: Any) -> None:
         Codec(types).decode(payload)
 
 
+LABORIOUS = {
+    "decimal of an integer": record("decimal", long_integer(1_000_000)),
+    "range": record("range", [0, long_integer(2_000_000), long_integer(1_000_000)]),
+    "range that begins far out": record("range", [long_integer(1_000_000), 5, 1]),
+    "range of floats": record("range", [0.0, 1.0, 1.0]),
+    "complex": record("complex", [long_integer(1_000_000), 0]),
+    "timedelta": record("timedelta", [long_integer(1_000_000), 0, 0]),
+    "uuid": record("uuid", long_integer(1_000_000)),
+    "index of a memory file": in_memory(MEMORY, [[1]] * 100_000, 1),
+    "size of a memory file": in_memory(MEMORY, 0, [[1]] * 100_000),
+    "field of a record": record_of(Point, [[1]] * 500_000, 1),
+    "long text in a field": record_of(Point, "\U0010ffff" * 5_000_000, 1),
+    "long number in a field": record_of(Label, long_integer(1_000_000)),
+    "name of a record": record("x" * 5_000_000),
+    "name that is no text": Ext(RECORD, encode([1.5, 0, 0])),
+    "version of a record": Ext(RECORD, encode([record_name(Point), [[1]] * 500_000, 0])),
+    "member of an enumeration": record_of(Colour, [[1]] * 500_000),
+    "member that is long": record_of(Colour, long_integer(1_000_000)),
+    "member that is made of objects": record_of(Colour, Ext(TUPLE, encode(["red", [[1]] * 500_000]))),
+}
+
+
+@pytest.mark.parametrize("attack", LABORIOUS.values(), ids=LABORIOUS)
+def test_what_standard_types_are_made_of_is_checked_first(attack: Any) -> None:
+    """No constructor gets what it takes long to refuse, and no error shows what is long to show."""
+    payload = encode(attack)
+    begun = time.process_time()
+    with pytest.raises(PayloadError) as refused:
+        Codec(types).decode(payload, [memory(1)] if attack.code == MEMORY else ())
+    assert len(str(refused.value)) < 1_000
+    assert time.process_time() - begun < LABORIOUS_SECONDS
+
+
 HONEST = {
     "a million numbers": list(range(1_000_000)),
     "strings": {f"key {number}": number for number in range(200_000)},
@@ -103,6 +193,9 @@ HONEST = {
     "records": [Point(number, 1) for number in range(20_000)],
     "long": [b"x" * 2**20] * 20,
     "long text": "x" * 2**24,
+    "long numbers": [10**30_000, -(10**20_000)],
+    "ranges": [range(10**40), range(5, -(10**300), -7)],
+    "members": [Colour.RED, Colour.BLUE, Colour.GREEN],
     "big numbers": {2**70 + number for number in range(1_000)},
 }
 
@@ -133,10 +226,6 @@ def memory(size: int, holds: int | None = None, *, data: bytes = b"") -> int:
     seals = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
     fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
     return file
-
-
-def in_memory(code: int, *place: Any) -> Ext:
-    return Ext(code, encode(list(place)))
 
 
 @pytest.mark.parametrize("code", [MEMORY, BYTES_IN_MEMORY])

@@ -28,6 +28,7 @@ struct level {
     uint64_t left; /* values to come */
     uint64_t keys; /* that may collide */
     enum kind kind;
+    int is_in_key; /* of a set, a dict or a map further out */
 };
 
 struct reader {
@@ -48,9 +49,12 @@ static uint64_t number(struct reader *reader, unsigned bytes) {
     return value;
 }
 
-static void skip(struct reader *reader, uint64_t bytes) {
+/* Pass over so many bytes, or all that are there; return how many. */
+static uint64_t skip(struct reader *reader, uint64_t bytes) {
     size_t rest = (size_t)(reader->end - reader->next);
-    reader->next += bytes < rest ? bytes : rest;
+    uint64_t passed = bytes < rest ? bytes : rest;
+    reader->next += passed;
+    return passed;
 }
 
 /* One value: its work, whether its hash is keyed, and what is in it. */
@@ -59,6 +63,7 @@ struct value {
     int is_keyed;
     int is_container;
     int is_extension; /* its content follows */
+    uint64_t integer; /* bytes of a long integer */
     uint64_t items;
     enum kind kind; /* of the array that follows or is meant */
 };
@@ -82,7 +87,8 @@ static void extension(struct reader *reader, struct value *value, uint64_t bytes
     value->work = is_object ? MEASURE_OBJECT : MEASURE_EXTENSION;
     if (code == INTEGER_CODE || code == BYTEARRAY_CODE) {
         value->work += (int64_t)(bytes >> 8);
-        skip(reader, bytes);
+        uint64_t passed = skip(reader, bytes);
+        value->integer = code == INTEGER_CODE ? passed : 0;
         return;
     }
     value->is_extension = 1;
@@ -142,12 +148,14 @@ int64_t measure_payload(const uint8_t *data, size_t size, int64_t most) {
             continue;
         }
         level->left--;
+        int is_own_key = is_key(level), is_in_key = level->is_in_key || is_own_key;
         enum kind kind = level->kind == PAIRS ? PAIR : ITEMS;
         struct value value = read_value(&reader, kind);
         work += value.work;
         unsigned nested = 0;
-        if (is_key(level) && !value.is_keyed) {
-            (level->kind == PAIR ? level - 1 : level)->keys++;
+        if (is_own_key && !value.is_keyed) {
+            int is_strange = level->kind == MAP && (value.is_extension || value.is_container || value.integer > 0);
+            (level->kind == PAIR ? level - 1 : level)->keys += is_strange ? MEASURE_STRANGE : 1;
         }
         while (value.is_extension && reader.next < reader.end) {
             if (++nested > MEASURE_DEPTH) {
@@ -156,6 +164,9 @@ int64_t measure_payload(const uint8_t *data, size_t size, int64_t most) {
             value = read_value(&reader, value.kind);
             work += value.work;
         }
+        if (is_in_key) {
+            work += (int64_t)(value.integer * value.integer / MEASURE_LONG_KEY);
+        }
         if (work > most) {
             return work;
         }
@@ -163,7 +174,7 @@ int64_t measure_payload(const uint8_t *data, size_t size, int64_t most) {
             if (++depth == MEASURE_DEPTH) {
                 return MEASURE_TOO_DEEP;
             }
-            levels[depth] = (struct level){.left = value.items, .kind = value.kind};
+            levels[depth] = (struct level){.left = value.items, .kind = value.kind, .is_in_key = is_in_key};
         }
     }
 }

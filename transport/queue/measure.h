@@ -18,6 +18,9 @@
 #define MEASURE_EXTENSION 96  /* an extension: Python is asked what it is */
 #define MEASURE_OBJECT    300 /* one that becomes an object of a class: a record, an error, a ref */
 #define MEASURE_COLLIDING 50  /* n keys that may be chosen to collide cost n * n / MEASURE_COLLIDING */
+#define MEASURE_STRANGE   8   /* a key of a plain map that no encoder writes there counts as so many keys: nobody looks whether they
+                                 do collide */
+#define MEASURE_LONG_KEY  64  /* an integer of n bytes in a key costs n * n / MEASURE_LONG_KEY: it may be compared with a decimal */
 
 #define MEASURE_DEPTH 512
 #define MEASURE_TOO_DEEP (-1)
