@@ -18,12 +18,13 @@ from collections.abc import Callable
 from heapq import heappop
 from typing import Any, Final
 
+from enfilade.actors.messages import loop_bypass
 from enfilade.actors.messages.likeness import Like
-from enfilade.actors.messages.loop_bypass import IS_AVAILABLE as IS_STEPPED
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
+from enfilade.actors.messages.wake import TaskTurn
 from enfilade.actors.processes.body import DispatchedBody
-from enfilade.actors.processes.dispatcher import Dispatcher, HandlerContext
+from enfilade.actors.processes.dispatcher import SLICE_SECONDS, Dispatcher, HandlerContext
 from enfilade.actors.processes.handlers import PLAIN
 from enfilade.actors.processes.links import Down
 from enfilade.actors.processes.local_ref import LocalRef
@@ -51,6 +52,8 @@ TWINS: Final[dict[tuple[type, str], Function]] = {
     (LocalRef, "cast"): LocalRef.cast,
     (DispatchedBody, "hand_off"): DispatchedBody.hand_off,
     (Dispatcher, "run_group"): Dispatcher.run_group,
+    (Dispatcher, "step_with"): Dispatcher.step_with,
+    (TaskTurn, "turn"): TaskTurn.turn,
     (MailboxSearch, "count_misfits"): MailboxSearch.count_misfits,
     (Process, "send_after"): Process.send_after,
     (Timer, "cancel"): Timer.cancel,
@@ -59,9 +62,20 @@ TWINS: Final[dict[tuple[type, str], Function]] = {
 """The functions in Python, by where they are."""
 
 
-def _places() -> dict[str, int]:
-    """Find the places of all fields that the core uses; -1 for one that is not found."""
-    classes = {
+def _places(fields: list[str], classes: dict[str, type]) -> dict[str, int]:
+    """Find the places of fields, each given as "class.field"; -1 for one that is not found."""
+    places = {}
+    for field in fields:
+        kind, _, name = field.partition(".")
+        holder: Any = object.__new__(classes[kind])
+        value = object()
+        object.__setattr__(holder, name, value)
+        places[field] = compiled.place(holder, value)
+    return places
+
+
+def _own_places() -> dict[str, int]:
+    classes: dict[str, type] = {
         kind.__name__: kind
         for kind in (
             Process,
@@ -69,7 +83,7 @@ def _places() -> dict[str, int]:
             HandlerContext,
             LocalRef,
             DispatchedBody,
-            Reader,
+            TaskTurn,
             Request,
             MailboxSearch,
             Like,
@@ -80,17 +94,34 @@ def _places() -> dict[str, int]:
     }
     values = object(), object(), object()
     cast = Cast(*values)  # type: ignore[arg-type]
-    places = {
+    of_cast = {
         f"Cast.{name}": compiled.place(cast, value)
         for name, value in zip(Cast.__struct_fields__, values, strict=True)
     }
-    for field in compiled.fields():
-        kind, _, name = field.partition(".")
-        if field not in places:
-            holder, value = object.__new__(classes[kind]), object()
-            setattr(holder, name, value)
-            places[field] = compiled.place(holder, value)
-    return places
+    others = [field for field in compiled.fields() if field not in of_cast]
+    return {**of_cast, **_places(others, classes)}
+
+
+def _bind_trio() -> None:
+    """Have tasks stepped in C, if the trial of that succeeds; otherwise the twins do it."""
+    try:
+        compiled.bind_trio(
+            _places(compiled.trio_fields(), loop_bypass.CLASSES),
+            {
+                "Task": loop_bypass.CLASSES["Task"],
+                "Wait": loop_bypass.CLASSES["Wait"],
+                "run_context": loop_bypass.RUN_CONTEXT,
+                "resumed": loop_bypass.RESUMED,
+                "step": loop_bypass.step,
+                "end_step": loop_bypass.end_step,
+                "leave_step": loop_bypass.leave_step,
+                "has_headroom": loop_bypass.has_headroom,
+            },
+        )
+        if not loop_bypass.works(compiled.step):
+            compiled.unbind_trio()
+    except (AttributeError, LookupError, TypeError):
+        return
 
 
 def _compiled() -> dict[tuple[type, str], Function]:
@@ -100,7 +131,7 @@ def _compiled() -> dict[tuple[type, str], Function]:
     try:
         twins = {name: twin for (_, name), twin in TWINS.items()}
         compiled.bind(
-            _places(),
+            _own_places(),
             {
                 **twins,
                 "Process": Process,
@@ -118,11 +149,15 @@ def _compiled() -> dict[tuple[type, str], Function]:
                 "no_kwargs": NO_KWARGS,
                 "handed_off": HANDED_OFF,
                 "Reader": Reader,
-                "is_stepped": IS_STEPPED,
+                "TaskTurn": TaskTurn,
+                "slice_seconds": SLICE_SECONDS,
+                "is_stepped": loop_bypass.IS_AVAILABLE,
             },
         )
     except (AttributeError, LookupError, TypeError):  # this interpreter keeps slots in another way
         return {}
+    if loop_bypass.IS_AVAILABLE:
+        _bind_trio()
     return {(kind, name): compiled.method(kind, name) for kind, name in TWINS}
 
 

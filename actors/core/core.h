@@ -4,6 +4,8 @@
  *   cast        LocalRef.cast             the same, of a method and its arguments
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
  *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
+ *   turn        TaskTurn.turn             resume a task beside trio's loop
+ *   step_with   Dispatcher.step_with      the same, of a task that waits for a message, and with one
  *   count_misfits   MailboxSearch.count_misfits   pass by the messages that a receive does not want
  *   send_after  Process.send_after        set a timer that sends a message
  *   cancel      Timer.cancel              cancel a timer
@@ -44,8 +46,10 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Process, actor) field(Process, at_hand) field(Process, attention) field(Process, body)            \
     field(Process, dispatcher) field(Process, extras_or_none) field(Process, handlers) field(Process, idle) \
     field(Process, names) field(Process, node) field(Process, on_message) field(Process, queue)             \
-    field(Process, reader) field(Process, waiter) field(Process, wanted) field(Reader, resumed)             \
-    field(Dispatcher, callers) field(Dispatcher, counted) field(Dispatcher, entry)                          \
+    field(Process, reader) field(Process, waiter) field(Process, wanted)                                    \
+    field(TaskTurn, dispatcher) field(TaskTurn, error) field(TaskTurn, task)                                \
+    field(Dispatcher, _clock) field(Dispatcher, _renewed) field(Dispatcher, callers)                        \
+    field(Dispatcher, counted) field(Dispatcher, depth) field(Dispatcher, entry) field(Dispatcher, handoffs) \
     field(Dispatcher, message) field(Dispatcher, own) field(Dispatcher, parked) field(Dispatcher, queue)    \
     field(Dispatcher, running)                                                                              \
     field(HandlerContext, base) field(HandlerContext, context) field(HandlerContext, run)                   \
@@ -59,8 +63,16 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Timers, dead) field(Timers, due) field(Timers, fired) field(Timers, heap) field(Timers, new)      \
     field(Timers, now) field(Timers, number) field(Timers, sorted) field(Timer, number)
 
+/* The fields of trio's own classes, which `bind_trio` is told: only if it is as loop_bypass.py expects. */
+#define TRIO_FIELDS(field)                                                                                  \
+    field(Task, coro) field(Task, context) field(Task, custom_sleep_data) field(Task, _abort_func)          \
+    field(Task, _cancel_points) field(Task, _cancel_status) field(Task, _next_send_fn) field(Task, _runner) \
+    field(Task, _schedule_points) field(CancelStatus, effectively_cancelled) field(Runner, instruments)     \
+    field(Runner, ki_pending) field(Runner, main_task)
+
 #define DECLARE(type, name) extern Py_ssize_t type##_##name;
 FIELDS(DECLARE)
+TRIO_FIELDS(DECLARE)
 
 /* Objects: what else `bind` is told, the classes, the twins, and the sets that they test. */
 
@@ -68,17 +80,24 @@ FIELDS(DECLARE)
     object(Process) object(Cast) object(Request) object(Down) object(LocalRef) object(Timer) object(Timers) \
     object(send) object(cast) object(hand_off) object(send_after) object(cancel)                            \
     object(with_headroom) object(getframe) object(heappop)                                                  \
-    object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader) object(is_stepped)
+    object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
+    object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped)
+
+#define TRIO_OBJECTS(object)                                                                                \
+    object(Task) object(Wait) object(run_context) object(resumed) object(step) object(end_step) object(leave_step)       \
+    object(has_headroom)
 
 #define HOLD(name) extern PyObject *the_##name;
 OBJECTS(HOLD)
+TRIO_OBJECTS(HOLD)
 
 /* Names of methods and attributes that are looked up as Python does. */
 
 #define NAMES(name)                                                                                         \
-    name(answer) name(append) name(body) name(concluded) name(fire) name(handle) name(may_fit)              \
+    name(__dict__) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
+    name(abort_func) name(answer) name(append) name(body) name(concluded) name(data) name(fire) name(handle) name(may_fit)              \
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised)                 \
-    name(remove_dead) name(rest) name(sort_in) name(timers) name(turn) name(wake_at)
+    name(remove_dead) name(rest) name(run) name(sort_in) name(task) name(timers) name(turn) name(wake_at)
 
 #define NAME(word) extern PyObject *s_##word;
 NAMES(NAME)
@@ -112,6 +131,12 @@ static inline void set(PyObject *object, Py_ssize_t field, PyObject *value)
 static inline int is_process(PyObject *object)
 {
     return (PyObject *)Py_TYPE(object) == the_Process; /* not one that has ended: that is of another class */
+}
+
+static inline int is_task_turn(PyObject *object)
+{
+    PyTypeObject *kind = Py_TYPE(object);
+    return (PyObject *)kind == the_Reader || PyType_IsSubtype(kind, (PyTypeObject *)the_TaskTurn);
 }
 
 static inline int is_true(PyObject *value)
@@ -155,11 +180,20 @@ static inline int is_plain(PyObject *result)
 /* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */
 PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 
+/* Resume the task of a `TaskTurn`; -1 for an error. */
+int resume_task(PyObject *entry);
+
 /* The functions. */
 PyObject *core_send(PyObject *self, PyObject *message);
 PyObject *core_cast(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_hand_off(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_run_group(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_turn(PyObject *self, PyObject *budget);
+PyObject *core_step_with(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_unbind_trio(PyObject *module, PyObject *nothing);
+PyObject *bind_trio(PyObject *args);
+PyObject *core_step(PyObject *module, PyObject *task);
+PyObject *core_bind_trio(PyObject *module, PyObject *args);
 PyObject *core_count_misfits(PyObject *self, PyObject *messages);
 PyObject *core_send_after(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_cancel(PyObject *self, PyObject *nothing);

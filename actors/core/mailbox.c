@@ -7,11 +7,11 @@ static int make_resumed(PyObject *process, PyObject *waiter, PyObject *run_queue
 {
     PyObject *reader = SLOT(process, Process_reader);
     if (the_is_stepped != Py_True || reader == NULL || (PyObject *)Py_TYPE(reader) != the_Reader ||
-        SLOT(reader, Reader_resumed) != Py_None || SLOT(process, Process_wanted) != Py_None)
+        SLOT(reader, TaskTurn_task) != Py_None || SLOT(process, Process_wanted) != Py_None)
         return 0;
     Py_INCREF(reader);
     set(process, Process_idle, Py_False);
-    set(reader, Reader_resumed, waiter);
+    set(reader, TaskTurn_task, waiter);
     set(process, Process_waiter, Py_None);
     int failed = append(run_queue, reader);
     Py_DECREF(reader);

@@ -6,21 +6,30 @@
 
 #define DEFINE(type, name) Py_ssize_t type##_##name;
 FIELDS(DEFINE)
+TRIO_FIELDS(DEFINE)
 
-#define ENTER(type, name) {#type "." #name, &type##_##name},
-static const struct {
+/* A field whose place `bind` or `bind_trio` is told. Each table ends with an entry without a name. */
+struct field {
     const char *name;
     Py_ssize_t *place;
-} fields[] = {FIELDS(ENTER)};
+};
+
+#define ENTER(type, name) {#type "." #name, &type##_##name},
+static const struct field own_fields[] = {FIELDS(ENTER){NULL, NULL}};
+static const struct field trio_fields[] = {TRIO_FIELDS(ENTER){NULL, NULL}};
 
 #define OBJECT(name) PyObject *the_##name;
 OBJECTS(OBJECT)
+TRIO_OBJECTS(OBJECT)
 
-#define KEEP(name) {#name, &the_##name},
-static const struct {
+struct object {
     const char *name;
     PyObject **object;
-} objects[] = {OBJECTS(KEEP)};
+};
+
+#define KEEP(name) {#name, &the_##name},
+static const struct object own_objects[] = {OBJECTS(KEEP){NULL, NULL}};
+static const struct object trio_objects[] = {TRIO_OBJECTS(KEEP){NULL, NULL}};
 
 #define WORD(word) PyObject *s_##word;
 NAMES(WORD)
@@ -74,31 +83,41 @@ static PyObject *core_place(PyObject *module, PyObject *args)
 }
 
 /* Take the places of the fields, and the objects, each by name. */
-static PyObject *core_bind(PyObject *module, PyObject *args)
+static PyObject *take(PyObject *args, const struct field *fields, const struct object *objects)
 {
-    (void)module;
     PyObject *places, *given;
     if (!PyArg_ParseTuple(args, "O!O!:bind", &PyDict_Type, &places, &PyDict_Type, &given))
         return NULL;
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        PyObject *place = PyDict_GetItemString(places, fields[i].name);
+    for (; fields->name != NULL; fields++) {
+        PyObject *place = PyDict_GetItemString(places, fields->name);
         Py_ssize_t at = place == NULL ? -1 : PyLong_AsSsize_t(place);
         if (at < (Py_ssize_t)sizeof(PyObject)) {
             PyErr_Clear();
-            return PyErr_Format(PyExc_LookupError, "expected the place of %s", fields[i].name);
+            return PyErr_Format(PyExc_LookupError, "expected the place of %s", fields->name);
         }
-        *fields[i].place = at;
+        *fields->place = at;
     }
-    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
-        PyObject *object = PyDict_GetItemString(given, objects[i].name);
+    for (; objects->name != NULL; objects++) {
+        PyObject *object = PyDict_GetItemString(given, objects->name);
         if (object == NULL)
-            return PyErr_Format(PyExc_LookupError, "expected an object as %s", objects[i].name);
-        PyObject *former = *objects[i].object;
+            return PyErr_Format(PyExc_LookupError, "expected an object as %s", objects->name);
+        PyObject *former = *objects->object;
         Py_INCREF(object);
-        *objects[i].object = object;
+        *objects->object = object;
         Py_XDECREF(former);
     }
     Py_RETURN_NONE;
+}
+
+static PyObject *core_bind(PyObject *module, PyObject *args)
+{
+    (void)module;
+    return take(args, own_fields, own_objects);
+}
+
+PyObject *bind_trio(PyObject *args)
+{
+    return take(args, trio_fields, trio_objects);
 }
 
 static PyMethodDef of_classes[] = {
@@ -109,6 +128,9 @@ static PyMethodDef of_classes[] = {
      "Run a call's handler in the caller's task; see DispatchedBody.hand_off."},
     {"run_group", (PyCFunction)(void (*)(void))core_run_group, METH_FASTCALL,
      "Give a group of entries a turn each; see Dispatcher.run_group."},
+    {"turn", core_turn, METH_O, "Resume a task; see TaskTurn.turn."},
+    {"step_with", (PyCFunction)(void (*)(void))core_step_with, METH_FASTCALL,
+     "Resume a task, with a message; see Dispatcher.step_with."},
     {"count_misfits", core_count_misfits, METH_O,
      "Count the first messages that do not fit; see MailboxSearch.count_misfits."},
     {"send_after", (PyCFunction)(void (*)(void))core_send_after, METH_FASTCALL | METH_KEYWORDS,
@@ -131,14 +153,11 @@ static PyObject *core_method(PyObject *module, PyObject *args)
     return PyErr_Format(PyExc_LookupError, "expected the name of a function of the core, got %s", name);
 }
 
-/* The names of the fields whose places `bind` wants. */
-static PyObject *core_fields(PyObject *module, PyObject *nothing)
+static PyObject *names_of(const struct field *fields)
 {
-    (void)module;
-    (void)nothing;
     PyObject *names = PyList_New(0);
-    for (size_t i = 0; names != NULL && i < sizeof fields / sizeof *fields; i++) {
-        PyObject *name = PyUnicode_FromString(fields[i].name);
+    for (; names != NULL && fields->name != NULL; fields++) {
+        PyObject *name = PyUnicode_FromString(fields->name);
         if (name == NULL || PyList_Append(names, name) < 0)
             Py_CLEAR(names);
         Py_XDECREF(name);
@@ -146,10 +165,28 @@ static PyObject *core_fields(PyObject *module, PyObject *nothing)
     return names;
 }
 
+static PyObject *core_fields(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    return names_of(own_fields);
+}
+
+static PyObject *core_trio_fields(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    return names_of(trio_fields);
+}
+
 static PyMethodDef of_module[] = {
     {"fields", core_fields, METH_NOARGS, "The names of the fields whose places `bind` wants."},
+    {"trio_fields", core_trio_fields, METH_NOARGS, "The names of the fields whose places `bind_trio` wants."},
     {"place", core_place, METH_VARARGS, "Find where an object holds a value."},
     {"bind", core_bind, METH_VARARGS, "Take the places of the fields, and the objects, each by name."},
+    {"bind_trio", core_bind_trio, METH_VARARGS, "The same, of trio's own classes."},
+    {"unbind_trio", core_unbind_trio, METH_NOARGS, "Leave the steps of tasks to the twins."},
+    {"step", core_step, METH_O, "Resume a task beside trio's loop; see loop_bypass.py."},
     {"method", core_method, METH_VARARGS, "Make a function of the core a method of a class."},
     {NULL, NULL, 0, NULL},
 };

@@ -201,6 +201,8 @@ static enum turn take_turn(PyObject *dispatcher, PyObject *entry, PyObject *budg
     PyObject *former = *message;
     *message = NULL;
     Py_XDECREF(former);
+    if (is_task_turn(entry))
+        return resume_task(entry) < 0 ? FAILED : DONE;
     PyObject *wants_another = PyObject_CallMethodObjArgs(entry, s_turn, budget, NULL);
     int again = wants_another == NULL ? -1 : is_true(wants_another);
     Py_XDECREF(wants_another);

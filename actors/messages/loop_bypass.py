@@ -27,12 +27,25 @@ from types import coroutine
 from typing import Any, Final, Protocol
 
 import trio
-from outcome import Error, Outcome, Value
+from outcome import Error, Value
 from trio.lowlevel import Abort, Task, enable_ki_protection, wait_task_rescheduled
 
 from enfilade.actors.messages.safe_text import safe_repr
 
-__all__ = ["IS_AVAILABLE", "RESUMED", "Runnable", "has_headroom", "pause", "step", "trap_for"]
+__all__ = [
+    "CLASSES",
+    "IS_AVAILABLE",
+    "RESUMED",
+    "RUN_CONTEXT",
+    "Runnable",
+    "end_step",
+    "has_headroom",
+    "leave_step",
+    "pause",
+    "step",
+    "trap_for",
+    "works",
+]
 
 SWITCH: Final = "ENFILADE_LOOP_BYPASS"
 
@@ -102,16 +115,22 @@ _WAIT: Final[Any] = type(_yielded(wait_task_rescheduled(_never)))  # noqa: ASYNC
 
 _trap_for: Callable[[AbortFn], Any] = _WAIT
 
+CLASSES: dict[str, type] = {}
+"""Trio's classes whose fields the twin of `step` in C uses: it is told where they are."""
+
 try:
-    _RUN: Any = importlib.import_module("trio._core._run_context").GLOBAL_RUN_CONTEXT
+    RUN_CONTEXT: Any = importlib.import_module("trio._core._run_context").GLOBAL_RUN_CONTEXT
+    _run: Any = importlib.import_module("trio._core._run")
+    CLASSES |= {"Task": Task, "Wait": _WAIT, "Runner": _run.Runner, "CancelStatus": _run.CancelStatus}
 except (ImportError, AttributeError):
-    _RUN = None
+    RUN_CONTEXT = None
 
 
 def _step(task: Task, error: BaseException | None = None) -> None:
     """Resume `task`, whose note that it waits the caller has taken, until it waits again or ends.
 
-    With `error`, its wait raises that: it was cancelled.
+    With `error`, its wait raises that: it was cancelled. `actors/core/task_turns.c` has a twin, without
+    `error` and instruments.
 
     Only for the code of a task, in the thread of the loop. What the code of `task` raises is the affair of
     its nursery.
@@ -127,12 +146,12 @@ def _step(task: Task, error: BaseException | None = None) -> None:
 
 @enable_ki_protection
 def _resume(task: Task, runner: Any, thrown: BaseException | None) -> None:
-    run = _RUN.__dict__  # that of this thread
+    run = RUN_CONTEXT.__dict__  # that of this thread
     outer = run["task"]
     task._abort_func = None
     task.custom_sleep_data = None
     run["task"] = task
-    ending: Outcome[Any] | None = None
+    raised: BaseException | None = None
     trap: Any = None
     try:
         try:
@@ -140,17 +159,14 @@ def _resume(task: Task, runner: Any, thrown: BaseException | None) -> None:
                 trap = task.context.run(task.coro.send, RESUMED)
             else:
                 trap = task.context.run(task.coro.throw, thrown)
-        except StopIteration as end:
-            ending = Value(end.value)
         except BaseException as error:
             frames = error.__traceback__
             assert frames is not None
-            if frames.tb_next is None:  # its context is entered already: it has not begun to run
-                _reschedule(task, thrown)
-                return
-            ending = Error(error.with_traceback(frames.tb_next))
+            raised = error.with_traceback(frames.tb_next)
             del frames
-        if ending is None and type(trap) is _WAIT:  # by far the most frequent case
+        if raised is not None:
+            end_step(task, raised, thrown)
+        elif type(trap) is _WAIT:  # by far the most frequent case
             task._schedule_points += 1
             task._cancel_points += 1
             task._abort_func = trap.abort_func
@@ -159,22 +175,40 @@ def _resume(task: Task, runner: Any, thrown: BaseException | None) -> None:
             if task._cancel_status.effectively_cancelled:
                 task._attempt_delivery_of_any_pending_cancel()
         else:
-            _leave(task, runner, trap, ending)
+            leave_step(task, trap)
     finally:
         run["task"] = outer
-        ending = thrown = None  # which refer to an error, and that to this frame
+        raised = thrown = None  # which refer to an error, and that to this frame
 
 
-def _leave(task: Task, runner: Any, trap: Any, ending: Outcome[Any] | None) -> None:
-    """End the step of a task that has ended, or yielded something rare."""
-    if ending is not None:
-        runner.task_exited(task, ending)
-        return
+@enable_ki_protection
+def end_step(task: Task, raised: BaseException, thrown: BaseException | None = None) -> None:
+    """End the step of a task whose code has raised, which is how it ends, or could not be entered.
+
+    Args:
+        task: the task, which is still the present one.
+        raised: the error; its traceback begins with the code of the task, and is None if that has not run.
+        thrown: what its wait was to raise.
+    """
+    try:
+        if type(raised) is StopIteration:
+            task._runner.task_exited(task, Value(raised.value))
+        elif raised.__traceback__ is None:  # its context is entered already
+            _reschedule(task, thrown)
+        else:
+            task._runner.task_exited(task, Error(raised))
+    finally:
+        del raised, thrown
+
+
+@enable_ki_protection
+def leave_step(task: Task, trap: Any) -> None:
+    """End the step of a task that has yielded something rare: anything but a wait for being rescheduled."""
     task._schedule_points += 1
     if trap is _CHECKPOINT:
         trio.lowlevel.reschedule(task)
     elif hasattr(trap, "final_outcome"):  # its coroutine has gone elsewhere, and is over for trio
-        runner.task_exited(task, trap.final_outcome)
+        task._runner.task_exited(task, trap.final_outcome)
     else:
         error = TypeError(f"expected a task to yield what trio understands, got {safe_repr(trap)}")
         trio.lowlevel.reschedule(task, Error(error))
@@ -188,7 +222,7 @@ def _reschedule(task: Task, error: BaseException | None = None) -> None:
 def _announced(task: Task, runner: Any, thrown: BaseException | None) -> None:
     """Resume `task`, and let instruments see that."""
     instruments = runner.instruments.data
-    outer = _RUN.task
+    outer = RUN_CONTEXT.task
     _announce(runner, instruments, "after_task_step", outer)
     _announce(runner, instruments, "before_task_step", task)
     try:
@@ -312,7 +346,7 @@ EXPECTED: Final = [
 ]
 
 
-async def _trial() -> bool:
+async def _trial(step: Callable[[Task], None]) -> bool:
     """Step a task through scopes, nurseries, waits, cancellation and its end; tell whether all is well."""
     subject, event, scope = _Subject(), trio.Event(), trio.CancelScope()
     me = trio.lowlevel.current_task()
@@ -322,7 +356,7 @@ async def _trial() -> bool:
         """Give the subject a step here, then the loop time."""
         assert subject.task is not None
         if subject.is_waiting:
-            _step(subject.task)
+            step(subject.task)
         is_well.append(trio.lowlevel.current_task() is me and _trial_variable.get() == "unset")
         for _ in range(4):
             await trio.lowlevel.checkpoint()
@@ -346,13 +380,13 @@ async def _trial() -> bool:
     return is_raised and subject.seen == EXPECTED and all(is_well) and len(is_well) == 4
 
 
-def _works() -> bool:
-    """Tell whether trio is as this file expects it to be. Runs a loop, in a thread of its own."""
+def works(step: Callable[[Task], None]) -> bool:
+    """Tell whether trio is as `step`, or its twin, expects it to be. Runs a loop, in a thread of its own."""
     worked: list[bool] = []
 
     def run() -> None:
         try:
-            worked.append(trio.run(_trial))
+            worked.append(trio.run(_trial, step))
         except BaseException:
             worked.append(False)
 
@@ -365,7 +399,7 @@ def _works() -> bool:
     return worked == [True]
 
 
-IS_AVAILABLE: Final[bool] = os.environ.get(SWITCH) != "off" and _RUN is not None and _works()
+IS_AVAILABLE: Final[bool] = os.environ.get(SWITCH) != "off" and RUN_CONTEXT is not None and works(_step)
 """Whether tasks are stepped here; otherwise they are rescheduled."""
 
 

@@ -70,39 +70,50 @@ class Waiter:
 
 
 class TaskTurn:
-    """The entry of a run queue that resumes a task.
+    """The entry of a run queue that resumes a task. `turn` has a twin in C (`actors/core/task_turns.c`).
 
     It holds the task alone: what the task has waited for may be freed while the task runs.
+
+    Attributes:
+        dispatcher: whose run queue that is.
+        task: the task that is to be resumed; None.
+        error: what its wait is to raise; None.
     """
 
-    __slots__ = ("_dispatcher", "_task")
+    __slots__ = ("dispatcher", "error", "task")
 
     actor: ClassVar[None] = None
     attention: ClassVar[bool] = True
 
-    def __init__(self, dispatcher: Dispatcher, task: trio.lowlevel.Task) -> None:
-        self._dispatcher = dispatcher
-        self._task: trio.lowlevel.Task | None = task
+    def __init__(self, dispatcher: Dispatcher, task: trio.lowlevel.Task | None = None) -> None:
+        self.dispatcher = dispatcher
+        self.task = task
+        self.error: BaseException | None = None
 
     @enable_ki_protection
     def turn(self, _budget: int) -> bool:
-        """Resume the task; false, because it wants no other turn."""
-        task, self._task = self._task, None
+        """Resume the task; false, because it wants no other turn. Called by the dispatcher."""
+        task, error = self._take()
         if task is not None:
-            self._dispatcher.running = None
-            step(task)
+            self.dispatcher.running = None
+            step(task, error)
         return False
 
     def release(self) -> None:
-        """Leave the run queue of a dispatcher that is over."""
-        task, self._task = self._task, None
+        """Leave the run queue of a dispatcher that is over: the loop resumes the task."""
+        task, error = self._take()
         if task is not None:
-            resume(task)
+            resume(task, error)
 
     def turn_failed(self, error: BaseException) -> None:
         """Have the loop resume the task, if that has not begun; log `error`."""
         self.release()
         log(logging.ERROR, "a task could not be resumed", error=error)
+
+    def _take(self) -> tuple[trio.lowlevel.Task | None, BaseException | None]:
+        task, error = self.task, self.error
+        self.task = self.error = None
+        return task, error
 
 
 def resume(task: trio.lowlevel.Task, error: BaseException | None = None) -> None:

@@ -10,16 +10,14 @@ Where tasks cannot be stepped (`loop_bypass.py`), each process has a task of its
 
 from __future__ import annotations
 
-import logging
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from trio.lowlevel import Abort, enable_ki_protection
+from trio.lowlevel import Abort
 
-from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, step, trap_for
-from enfilade.actors.messages.wake import resume
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, trap_for
+from enfilade.actors.messages.wake import TaskTurn
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -77,29 +75,27 @@ class ProcessTasks:
                 spare.forget_trap()
 
 
-class _SpareTask:
+class _SpareTask(TaskTurn):
     """A task that waits for a process to run. It stands on the run queue when it is to begin one.
 
     Attributes:
         body: what it is to run next; None.
     """
 
-    __slots__ = ("_task", "_tasks", "_trap", "body")
-
-    actor: ClassVar[None] = None  # what an entry of the run queue needs
-    attention: ClassVar[bool] = True
+    __slots__ = ("_tasks", "_trap", "_waits", "body")
 
     def __init__(self, tasks: ProcessTasks) -> None:
+        super().__init__(tasks.node.dispatcher)
         self._tasks = tasks
-        self._task: trio.lowlevel.Task | None = None
         self._trap: Any = trap_for(self._abort)
+        self._waits: trio.lowlevel.Task | None = None
         self.body: TaskBody | None = None
 
     async def wait(self, task: trio.lowlevel.Task) -> TaskBody | None:
         """Wait in `task` for a process to run, and return its body. Cancelled when the node ends."""
         task.name = IDLE
         task.context = Context()  # that of the process before holds the process
-        self._task = task
+        self._waits = task
         self._tasks.spare.append(self)
         await pause(self._trap)
         body, self.body = self.body, None
@@ -111,39 +107,20 @@ class _SpareTask:
 
     def begin(self, body: TaskBody, name: str, context: Context) -> None:
         """Run this next; the task has left the list of those that wait."""
-        task = self._task
+        task, self._waits = self._waits, None
         assert task is not None
         self.body = body
         task.name = name
         task.context = context
-        dispatcher = self._tasks.node.dispatcher
-        if dispatcher.parked is not None:
-            dispatcher.unpark()
-        dispatcher.queue.append(self)
-
-    @enable_ki_protection
-    def turn(self, _budget: int) -> bool:
-        """Begin: called by the dispatcher."""
-        task, self._task = self._task, None
-        if task is not None:
-            self._tasks.node.dispatcher.running = None
-            step(task)
-        return False
-
-    def release(self) -> None:
-        """Leave the run queue of a dispatcher that is over: the loop begins the process."""
-        task, self._task = self._task, None
-        if task is not None:
-            resume(task)
-
-    def turn_failed(self, error: BaseException) -> None:
-        """Have the loop begin the process, if it has not begun; log `error`."""
-        self.release()
-        log(logging.ERROR, "a process could not begin on the spot", error=error)
+        self.task = task
+        if self.dispatcher.parked is not None:
+            self.dispatcher.unpark()
+        self.dispatcher.queue.append(self)
 
     def _abort(self, _: object) -> Abort:
         """The node ends. A process that is about to begin does so, and is cancelled where it waits."""
         if self not in self._tasks.spare:
             return Abort.FAILED
         self._tasks.spare.remove(self)
+        self._waits = None
         return Abort.SUCCEEDED

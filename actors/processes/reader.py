@@ -16,18 +16,18 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import repeat, starmap
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import trio
-from trio.lowlevel import Abort, enable_ki_protection
+from trio.lowlevel import Abort
 
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import ReceiveTimeout
-from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, step, trap_for
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, trap_for
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.messages.traced import Handling, Traced, bare, trace_of
-from enfilade.actors.messages.wake import resume
+from enfilade.actors.messages.wake import TaskTurn
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.steps import step_failed
@@ -46,20 +46,18 @@ DEEP = 1024
 """The number of messages that are moved to take one out of their midst, rather than put aside."""
 
 
-class Reader:
+class Reader(TaskTurn):
     """Takes messages out of one process's mailbox, for one task at a time.
 
     It stands on the run queue for a task that waited here and is to be resumed.
 
     Attributes:
         skipped: how many messages, from the oldest on, the present match has looked at and left.
-        resumed: the task on the run queue; None.
     """
 
     __slots__ = (
         "_aside",
         "_budget",
-        "_cancelled",
         "_expired",
         "_handling",
         "_is_disturbed",
@@ -67,14 +65,11 @@ class Reader:
         "_process",
         "_trap",
         "_wanted",
-        "resumed",
         "skipped",
     )
 
-    actor: ClassVar[None] = None  # what an entry of the run queue needs
-    attention: ClassVar[bool] = True
-
     def __init__(self, process: Process) -> None:
+        super().__init__(process.dispatcher)
         self._process = process
         self._wanted: MailboxSearch | None = None
         self._budget = BUDGET
@@ -83,9 +78,7 @@ class Reader:
         self._kept = BUDGET
         self._aside: deque[Any] | None = None
         self._is_disturbed = False
-        self._cancelled: BaseException | None = None
         self.skipped = 0
-        self.resumed: trio.lowlevel.Task | None = None
         self._trap: Any = None
 
     @property
@@ -335,23 +328,6 @@ class Reader:
         """Let go of the trap, which refers to the reader: the process has ended."""
         self._trap = None
 
-    @enable_ki_protection
-    def turn(self, _budget: int) -> bool:
-        """Resume the task that has waited here. Called by the dispatcher."""
-        task, cancelled = self.resumed, self._cancelled
-        self.resumed = self._cancelled = None
-        if task is not None:
-            self._process.dispatcher.running = None
-            step(task, cancelled)
-        return False
-
-    def release(self) -> None:
-        """Leave the run queue of a dispatcher that is over."""
-        task, cancelled = self.resumed, self._cancelled
-        self.resumed = self._cancelled = None
-        if task is not None:
-            resume(task, cancelled)
-
     def turn_failed(self, error: BaseException) -> None:
         """The task could not be resumed on the spot: have the loop do it, and end the process."""
         self.release()
@@ -384,7 +360,7 @@ class Reader:
         try:
             raise_cancelled()
         except trio.Cancelled as cancelled:
-            self.resumed, self._cancelled = waiter, cancelled
+            self.task, self.error = waiter, cancelled
         dispatcher.queue.append(self)
         return Abort.FAILED
 

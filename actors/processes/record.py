@@ -259,7 +259,7 @@ class Record(Handle):
     def wake(self) -> None:
         """Have the idle process run: something to do is about to be queued. A failure changes nothing."""
         waiter, reader = self.waiter, self.reader
-        if waiter is None or (IS_AVAILABLE and reader is not None and reader.resumed is None):
+        if waiter is None or (IS_AVAILABLE and reader is not None and reader.task is None):
             dispatcher = self.dispatcher
             if dispatcher.parked is not None:
                 self.idle = True
@@ -271,7 +271,7 @@ class Record(Handle):
                 dispatcher.queue.append(self)
             else:
                 assert reader is not None
-                reader.resumed, self.waiter = waiter, None
+                reader.task, self.waiter = waiter, None
                 dispatcher.queue.append(reader)
             return
         self.waiter = None

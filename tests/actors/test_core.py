@@ -467,13 +467,13 @@ async def test_no_reference_is_lost_or_kept() -> None:
 @pytest.mark.parametrize("core", ["compiled"], indirect=True)
 def test_an_interpreter_that_keeps_fields_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """A field that is not found leaves the twins in use."""
-    places = choice._places()
+    places = choice._own_places()
     assert min(places.values()) > 0
     for missing in ("Process.idle", "Cast.args"):
         other = {**places, missing: -1}
-        monkeypatch.setattr(choice, "_places", lambda other=other: other)
+        monkeypatch.setattr(choice, "_own_places", lambda other=other: other)
         assert choice._compiled() == {}
-    monkeypatch.setattr(choice, "_places", lambda: places)
+    monkeypatch.setattr(choice, "_own_places", lambda: places)
     assert choice._compiled()
 
 

@@ -16,6 +16,7 @@ import trio.testing
 from trio.lowlevel import Abort, Task, current_task
 
 from enfilade.actors import Actor, open_node
+from enfilade.actors.core import choice
 from enfilade.actors.messages import loop_bypass
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, step, trap_for
 
@@ -43,11 +44,25 @@ FEW = [
 ]
 """Those of them that go through every way to wait."""
 
-needs_bypass = pytest.mark.skipif(not IS_AVAILABLE, reason="the loop is not bypassed here")
+STEPS = {"python": step, **({"compiled": choice.compiled.step} if choice.IS_AVAILABLE else {})}
+
+
+@pytest.fixture(params=STEPS)
+def either_step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the steps of this test in Python, then in C."""
+    monkeypatch.setattr(Waiting, "step", staticmethod(STEPS[request.param]))
+
+
+def needs_bypass(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a test that takes steps: it runs with both twins, unless the loop is not bypassed here."""
+    skipped = pytest.mark.skipif(not IS_AVAILABLE, reason="the loop is not bypassed here")
+    return skipped(pytest.mark.usefixtures("either_step")(test))
 
 
 class Waiting:
     """A place where one task waits at a time, as receivers do."""
+
+    step = staticmethod(step)
 
     def __init__(self) -> None:
         self.task: Task | None = None
@@ -64,7 +79,7 @@ class Waiting:
     def resume(self) -> None:
         task, self.task = self.task, None
         assert task is not None
-        step(task)
+        self.step(task)
 
 
 async def until_it_waits(place: Waiting) -> None:
@@ -81,8 +96,44 @@ def is_switched_off() -> bool:
 
 def test_this_trio_is_known() -> None:
     """The trial succeeds with the trio that is installed, so that the bypass is used unless switched off."""
-    assert loop_bypass._works()
+    assert loop_bypass.works(loop_bypass._step)
     assert IS_AVAILABLE is not is_switched_off()
+    assert not (IS_AVAILABLE and choice.IS_AVAILABLE) or loop_bypass.works(choice.compiled.step)
+
+
+@pytest.mark.skipif(not IS_AVAILABLE or not choice.IS_AVAILABLE, reason="there is no step in C here")
+def test_a_trio_that_keeps_fields_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a field of a task is not found, or the trial in C fails, the twin steps."""
+    try:
+        for name, value in {"CLASSES": {}, "works": lambda _step: False}.items():
+            with monkeypatch.context() as patch:
+                patch.setattr(loop_bypass, name, value)
+                choice.compiled.unbind_trio()
+                choice._bind_trio()
+            with pytest.raises(RuntimeError, match="bind_trio"):
+                choice.compiled.step(None)
+            trio.run(_talk)
+    finally:
+        choice._bind_trio()
+    with pytest.raises(TypeError, match="expected a task"):
+        choice.compiled.step(None)
+
+
+async def _talk() -> None:
+    async with open_node("n") as node, node.mailbox() as me:
+        for _ in range(2):
+            ref = await node.spawn(Echo)
+            assert await ref.call(Echo.echo, 1) == 1
+            ref.send(me.ref)
+            assert await me.receive() is me.ref
+
+
+class Echo(Actor):
+    async def on_message(self, sender: Any) -> None:
+        sender.send(sender)
+
+    async def echo(self, value: int) -> int:
+        return value
 
 
 class Elsewhere:
@@ -96,8 +147,8 @@ def unlike(name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
 
 
 OTHER_TRIOS = {
-    "the present task is elsewhere": unlike("_RUN", Elsewhere()),
-    "the present task is nowhere": unlike("_RUN", None),
+    "the present task is elsewhere": unlike("RUN_CONTEXT", Elsewhere()),
+    "the present task is nowhere": unlike("RUN_CONTEXT", None),
     "waits are something else": unlike("_WAIT", int),
     "checkpoints are something else": unlike("_CHECKPOINT", object()),
 }
@@ -109,7 +160,7 @@ def test_another_trio(monkeypatch: pytest.MonkeyPatch, other: str) -> None:
     """The trial fails where trio is different, and says so instead of raising."""
     monkeypatch.setattr(loop_bypass, "TRIAL_SECONDS", 0.2)
     OTHER_TRIOS[other](monkeypatch)
-    assert not loop_bypass._works()
+    assert not loop_bypass.works(loop_bypass._step)
     gc.collect()  # what is left of the loop that has failed warns now
 
 
