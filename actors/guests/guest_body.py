@@ -51,7 +51,7 @@ def _bounded(capacity: int) -> Mailbox:
 
 
 class _DroppingQueue(BoundedQueue):
-    """A data lane out of which others drop the oldest message: the guest's inbox hears of it."""
+    """A data lane out of which others drop old messages: the guest's inbox hears of it."""
 
     __slots__ = ("_body",)
 
@@ -60,9 +60,9 @@ class _DroppingQueue(BoundedQueue):
         self.extend(body.process.queue)
         self._body = body
 
-    def popleft(self) -> Any:
-        self._body.actors.inbox.first_is_gone()
-        return super().popleft()
+    def drop(self, position: int) -> Any:
+        self._body.actors.inbox.is_gone(position)
+        return super().drop(position)
 
 
 class GuestBody(DispatchedBody):

@@ -16,7 +16,7 @@ cyclic garbage collector: what a cycle could go through are its arguments, which
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import msgspec
@@ -29,6 +29,8 @@ from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_s
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
     from enfilade.actors.processes.record import Record
+
+K = TypeVar("K", bound=type)
 
 __all__ = [
     "DRAIN",
@@ -51,6 +53,8 @@ __all__ = [
     "UnlinkAck",
     "described",
     "envelopes",
+    "may_be_dropped",
+    "undroppable",
 ]
 
 
@@ -112,6 +116,22 @@ def is_plain(message: Any) -> bool:
     The class of a plain message may be one that cannot be looked up, because its metaclass cannot be hashed.
     """
     return type(message) not in envelopes
+
+
+_undroppable: set[int] = set()  # by identity, because the class of a message may not be hashable
+
+
+def undroppable(kind: K) -> K:
+    """Declare that no policy of a full mailbox drops messages of the class `kind`, which only the runtime
+    sends: whoever gets them relies on every one.
+    """
+    _undroppable.add(id(kind))
+    return kind
+
+
+def may_be_dropped(message: Any) -> bool:
+    """Tell whether a full mailbox may drop `message` in favour of a later one. Runs none of its code."""
+    return id(type(message)) not in _undroppable
 
 
 @attrs.define(eq=False)

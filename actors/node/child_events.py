@@ -15,7 +15,7 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
-from enfilade.actors.messages.signals import Notice
+from enfilade.actors.messages.signals import Notice, undroppable
 from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.processes.local_ref import process_of
 
@@ -24,6 +24,7 @@ __all__ = ["ChildEvent", "ChildEventKind", "ChildEvents"]
 ChildEventKind = Literal["started", "ended", "restarting", "gave_up"]
 
 
+@undroppable
 @attrs.frozen
 class ChildEvent:
     """Something that has happened to a child.

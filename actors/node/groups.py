@@ -21,6 +21,7 @@ from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
+from enfilade.actors.messages.signals import undroppable
 from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["GroupMonitor", "GroupScope", "Groups", "Joined", "Left"]
 
 
+@undroppable
 @attrs.frozen
 class Joined:
     """A notice: `refs` have joined `group` of `scope`."""
@@ -42,6 +44,7 @@ class Joined:
     __repr__ = safe_record
 
 
+@undroppable
 @attrs.frozen
 class Left:
     """A notice: `refs` have left `group` of `scope`, or ended."""

@@ -9,7 +9,6 @@ Source: `gen_event`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -19,10 +18,10 @@ import attrs
 from enfilade.actors.messages.attempt import attempt, is_interrupt
 from enfilade.actors.messages.crash import as_told, reason_of
 from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
+from enfilade.actors.messages.signals import Notice, undroppable
 from enfilade.actors.messages.travelling import travels
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.end import FATAL, let_go
@@ -51,6 +50,7 @@ class NoHandler(RuntimeFault):
         self.key = key
 
 
+@undroppable
 @travels
 @attrs.frozen
 class HandlerRemoved:
@@ -300,9 +300,5 @@ class EventManager(Actor):
         if entry.monitor is not None:
             self.process.demonitor(entry.monitor, flush=True)
         if tell and entry.owner is not None:
-            guarded(_send, entry.owner, HandlerRemoved(self.process.ref, key, reason))
-
-
-def _send(owner: Ref[Any], notice: HandlerRemoved) -> None:
-    with contextlib.suppress(RuntimeFault):  # its mailbox may be full, or its name unregistered
-        owner.send(notice)
+            notice = Notice(HandlerRemoved(self.process.ref, key, reason))
+            self.process.node.dead_letters.deliver(entry.owner, notice)

@@ -28,6 +28,7 @@ from enfilade.actors.messages.methods import HOOKS
 from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.signals import undroppable
 from enfilade.actors.messages.travelling import travels
 from enfilade.actors.processes.actor import Actor
 
@@ -153,6 +154,7 @@ class _Event:
     deferred: Deferred[Any] | None
 
 
+@undroppable
 @attrs.frozen
 class _Lasted:
     """A state time-out, as it lies in the mailbox."""

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 import attrs
 import trio
 
-from enfilade.actors.messages.attempt import attempt, is_interrupt
+from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
@@ -30,9 +30,10 @@ from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
-from enfilade.actors.messages.stable_hash import stable_hash
+from enfilade.actors.messages.signals import undroppable
 from enfilade.actors.messages.travelling import travels
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
+from enfilade.actors.patterns.routing_key import RoutingKey
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import process_of
@@ -99,34 +100,6 @@ class PoolStatistics:
     routing: Routing = "any"
 
 
-class _Key:
-    """A key of the program's, which is equal to none if comparing it fails.
-
-    Attributes:
-        place: what a slot is chosen by: the same on every node.
-    """
-
-    __slots__ = ("_hash", "_value", "place")
-
-    def __init__(self, value: Hashable) -> None:
-        self._value = value
-        self._hash = hash(value)
-        self.place = stable_hash(value)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Key):
-            return NotImplemented
-        return self._value is other._value or _are_equal(self._value, other._value)
-
-
-@attempt(False)
-def _are_equal(one: object, other: object) -> bool:
-    return bool(one == other)
-
-
 @attrs.define(eq=False)
 class _Job:
     """A job that was submitted.
@@ -141,7 +114,7 @@ class _Job:
 
     number: int
     job: Any
-    key: _Key | None
+    key: RoutingKey | None
     deferred: Deferred[Any] | None
     is_delayed: bool = False
 
@@ -155,7 +128,10 @@ class _Assignment(Request[Any]):
         self.abandon(NO_PROCESS)
 
 
-_DROP: Final = object()  # The rate may admit another job: sent by the pool to itself.
+@undroppable
+@attrs.frozen
+class _Drop:
+    """The rate may admit another job: sent by the pool to itself."""
 
 
 @attrs.define(eq=False)
@@ -173,6 +149,7 @@ class _Slot:
         return self.job is None and self.ref is not None
 
 
+@undroppable
 @attrs.frozen(eq=False)
 class _Stuck:
     slot: _Slot
@@ -272,7 +249,7 @@ class Pool(Actor):
         self._slots: list[_Slot] = []
         self._workers: dict[Ref[Any], _Slot] = {}
         self._queue: deque[_Job] = deque()
-        self._holders: dict[_Key, tuple[_Slot, int]] = {}
+        self._holders: dict[RoutingKey, tuple[_Slot, int]] = {}
         self._turn = 0
         self._submitted = 0
         self._queued = 0
@@ -328,10 +305,10 @@ class Pool(Actor):
             self._queued += 1
         return deferred
 
-    def _key(self, key: Hashable) -> _Key | None:
+    def _key(self, key: Hashable) -> RoutingKey | None:
         """What routing goes by; raises what hashing the key raises."""
         if self._routing == "key" or (self._routing == "sticky" and key is not None):
-            return _Key(key)
+            return RoutingKey(key)
         return None
 
     def drain(self) -> Any:
@@ -434,7 +411,7 @@ class Pool(Actor):
             seconds = self._bucket.pour(trio.current_time())
             if not seconds:
                 return True
-            self._next_drop = self.process.send_after(seconds, self.process.ref, _DROP)
+            self._next_drop = self.process.send_after(seconds, self.process.ref, _Drop())
         if not entry.is_delayed:
             entry.is_delayed = True
             self._delayed += 1
@@ -569,7 +546,7 @@ class Pool(Actor):
         self._next(self._employ(slot))
 
     def on_message(self, message: Any) -> None:
-        if message is _DROP:
+        if type(message) is _Drop:
             self._drop()
             self._check_drained()
         elif type(message) is _Stuck:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import attrs
 
+from enfilade.actors.messages.signals import undroppable
+
 __all__ = ["NameLost", "NodeDown", "NodeUp", "SiteFound"]
 
 
+@undroppable
 @attrs.frozen
 class NodeUp:
     """A node link to the node `name` is up."""
@@ -14,6 +17,7 @@ class NodeUp:
     name: str
 
 
+@undroppable
 @attrs.frozen
 class NodeDown:
     """The node link to the node `name` is over, for the `reason` given in words."""
@@ -22,6 +26,7 @@ class NodeDown:
     reason: str
 
 
+@undroppable
 @attrs.frozen
 class SiteFound:
     """A node has come to the mesh, or says something else of itself: it may be of use to whoever waits."""
@@ -29,6 +34,7 @@ class SiteFound:
     name: str
 
 
+@undroppable
 @attrs.frozen
 class NameLost:
     """The process that is told no longer holds the global name `name`: its node has lost its lease."""

@@ -46,6 +46,7 @@ class Continuation:
         return self.fn(*self.args)  # type: ignore[no-any-return]
 
 
+@signals.undroppable
 class StopRequest:
     """A request to stop. In the data lane it is served after the messages that were queued before it."""
 

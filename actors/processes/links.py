@@ -56,6 +56,7 @@ AliasMode = Literal["explicit", "demonitor", "reply", "reply_demonitor"]
 UP = 0  # the state of a link; any other number is the id of an unlink that has not been acknowledged
 
 
+@signals.undroppable
 class Exited(msgspec.Struct, frozen=True):
     """A trapped exit signal: `ref` ended with `reason`, or sent it on purpose."""
 
@@ -93,6 +94,7 @@ monitor itself; otherwise the ref of its node, or of the process, and its number
 """
 
 
+@signals.undroppable
 class Down(msgspec.Struct, frozen=True):
     """The process behind `monitor` ended with `reason`, or was not there to begin with.
 
@@ -104,6 +106,7 @@ class Down(msgspec.Struct, frozen=True):
     reason: Reason
 
 
+@signals.undroppable
 @attrs.frozen
 class IdleTimeout:
     """No message was handled for `seconds`, as `Process.timeout_after` asked to be told."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import attrs
 
@@ -23,12 +23,15 @@ from enfilade.actors.messages.errors import MailboxFull
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.signals import may_be_dropped
+from enfilade.actors.processes.keyed_timers import Tick
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.record import Record
 
 __all__ = [
     "LIMITLESS",
+    "NOTHING",
     "UNBOUNDED",
     "BoundedQueue",
     "ClosedQueue",
@@ -42,6 +45,7 @@ __all__ = [
     "keep",
     "mailbox_full",
     "make_room",
+    "oldest_droppable",
     "put",
     "take_left",
     "wait_for_room",
@@ -51,6 +55,9 @@ __all__ = [
 Overflow = Literal["block", "drop_newest", "drop_oldest", "lag", "fail", "dead_letter", "crash"]
 
 LIMITLESS = sys.maxsize
+
+NOTHING: Final = object()
+"""In the place of a message that could be dropped, if there is none."""
 
 
 def _check_capacity(_instance: object, _attribute: object, value: int | None) -> None:
@@ -131,6 +138,12 @@ class BoundedQueue(deque[Any]):
         else:
             overflow(process, message)
 
+    def drop(self, position: int) -> Any:
+        """Take the message at `position` out, to make room, and return it."""
+        message = self[position]
+        del self[position]
+        return message
+
 
 class UnusedQueue(list[Any]):
     """The data lane of a process that nothing has been sent yet: always empty.
@@ -167,6 +180,18 @@ class ClosedQueue:
         overflow(self._process, message)
 
 
+def oldest_droppable(messages: Iterable[Any]) -> int:
+    """The position of the oldest of these messages that a policy may drop, -1 if there is none.
+
+    What is only the runtime's to send stays: a receiver that misses the end of a process, or its own order
+    to stop, would wait for ever. Runs no code of the program.
+    """
+    for position, message in enumerate(messages):
+        if may_be_dropped(message.message if type(message) is Tick else message):
+            return position
+    return -1
+
+
 # Queue a message whether there is room or not.
 put = deque.append
 
@@ -177,7 +202,7 @@ def mailbox_full(process: Record) -> MailboxFull:
 
 
 def make_room(process: Record) -> bool:
-    """Drop what is oldest in favour of one more message, if that is the policy."""
+    """Drop what is oldest in favour of one more message, if that is the policy; false if it is not."""
     policy = process.mailbox.overflow
     extras = process.extras_or_none
     if (
@@ -185,18 +210,19 @@ def make_room(process: Record) -> bool:
         and extras is not None
         and len(process.queue) < process.limit + extras.places
     ):
-        pass  # only a `Place` stands in the way: when its message comes, it drops what is oldest then
-    elif policy == "drop_oldest":
-        process.node.dropped += 1
-        process.drop_oldest()
-    elif policy == "lag":
-        oldest = process.drop_oldest()
-        missed = oldest.missed if isinstance(oldest, Lagged) else 1
-        process.drop_oldest()
-        process.put_first(Lagged(missed + 1))
-        process.node.dropped += 1 if isinstance(oldest, Lagged) else 2
-    else:
+        # Only a `Place` stands in the way: when its message comes, it drops what is oldest then.
+        return True
+    if policy not in ("drop_oldest", "lag"):
         return False
+    oldest = process.drop_oldest()
+    missed, dropped = (oldest.missed, 0) if type(oldest) is Lagged else (1, 1)
+    if oldest is NOTHING:
+        return True  # all must stay: the next one takes the place of this one
+    if policy == "lag":
+        further = int(process.drop_oldest() is not NOTHING)
+        process.put_first(Lagged(missed + further))
+        dropped += further
+    process.node.dropped += dropped
     return True
 
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from itertools import repeat, starmap
-from typing import TYPE_CHECKING, Any
+from itertools import chain, repeat, starmap
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 from trio.lowlevel import Abort
@@ -29,6 +29,7 @@ from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.messages.traced import Handling, Traced, bare, trace_of
 from enfilade.actors.messages.wake import TaskTurn
 from enfilade.actors.processes.keyed_timers import Tick
+from enfilade.actors.processes.mailbox import NOTHING, BoundedQueue, oldest_droppable
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.steps import step_failed
 
@@ -202,13 +203,18 @@ class Reader(TaskTurn):
             self._process.reckon_limit()
 
     def drop_oldest(self) -> Any:
-        """Throw the oldest message away, and return it."""
+        """Throw the oldest message that may be dropped away, and return it; `NOTHING` if there is none."""
         self._is_disturbed = True
-        if self.skipped:
+        aside = self._aside
+        position = oldest_droppable(chain(aside or (), self._process.queue))
+        if position < 0:
+            return NOTHING
+        if position < self.skipped:
             self.skipped -= 1
-        if not self._aside:
-            return self._process.queue.popleft()
-        oldest = self._aside.popleft()
+        if aside is None or position >= len(aside):
+            return cast(BoundedQueue, self._process.queue).drop(position - len(aside or ()))
+        oldest = aside[position]
+        del aside[position]
         self._process.reckon_limit()
         return oldest
 

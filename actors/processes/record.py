@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -42,11 +42,13 @@ from enfilade.actors.processes.control_lane import Control, StopRequest
 from enfilade.actors.processes.links import Exited
 from enfilade.actors.processes.mailbox import (
     LIMITLESS,
+    NOTHING,
     BoundedQueue,
     Mailbox,
     UnusedQueue,
     is_kept,
     mailbox_full,
+    oldest_droppable,
     put,
 )
 from enfilade.actors.processes.protocol import NO_NAMES
@@ -445,9 +447,13 @@ class Record(Handle):
         return extras.room
 
     def drop_oldest(self) -> Any:
-        """Drop the oldest message, and return it."""
-        oldest = self.reader.drop_oldest() if self.reader is not None else self.queue.popleft()
-        if isinstance(oldest, signals.Call):
+        """Drop the oldest message that may be dropped, and return it; `NOTHING` if there is none."""
+        if self.reader is not None:
+            oldest = self.reader.drop_oldest()
+        else:
+            position = oldest_droppable(self.queue)
+            oldest = NOTHING if position < 0 else cast(BoundedQueue, self.queue).drop(position)
+        if issubclass(type(oldest), signals.Call):
             oldest.fail(mailbox_full(self))
         return oldest
 

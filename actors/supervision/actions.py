@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 import attrs
 
 from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.signals import undroppable
 from enfilade.actors.supervision.children import ChildRecord
 
 __all__ = [
@@ -48,6 +49,7 @@ class Stop(Generic[R]):
     children: tuple[ChildRecord[R], ...]
 
 
+@undroppable
 @attrs.define(eq=False)
 class Retry(Generic[R]):
     """Give this action back to `retry`: after what is already queued, and after `delay` seconds if that is

@@ -8,6 +8,7 @@ import attrs
 
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.signals import undroppable
 from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.remote_children import RemoteStart
 
@@ -19,6 +20,7 @@ __all__ = ["Acknowledged", "StartDue"]
 AnyRef = Ref[Any]
 
 
+@undroppable
 @attrs.frozen(eq=False)
 class Acknowledged:
     """The start of a child that has a task has succeeded or failed."""
@@ -28,6 +30,7 @@ class Acknowledged:
     request: Request[Any]
 
 
+@undroppable
 @attrs.frozen(eq=False)
 class StartDue:
     """The time of a child's start has passed."""

@@ -10,6 +10,7 @@ import attrs
 
 from enfilade.actors.messages.reasons import KILL, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.signals import undroppable
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.children import ChildRecord
@@ -38,6 +39,7 @@ class Stopping:
     killed: bool = False
 
 
+@undroppable
 @attrs.frozen(eq=False)
 class TimeUp:
     """The patience with `stopping` is over: sent to the supervisor."""

@@ -15,6 +15,7 @@ import trio
 from enfilade.actors.messages.errors import AlreadyStarted, CallError, Ignore, NameTaken
 from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.signals import undroppable
 from enfilade.actors.supervision.actions import Retry
 from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.remote_children import RemoteStart
@@ -27,6 +28,7 @@ __all__ = ["HeldChildren", "HeldStart"]
 AnyRef = Ref[Any]
 
 
+@undroppable
 @attrs.define(eq=False)
 class HeldStart(RemoteStart):
     """A question to the registry for a child's name. Sent to its supervisor when there is an answer.

@@ -41,6 +41,7 @@ AVOIDED_SECONDS: Final = 1.0
 """Time for which nothing is started on a node that could not be reached."""
 
 
+@signals.undroppable
 @attrs.define(eq=False)
 class RemoteStart:
     """The start of a child on another node. Sent to its supervisor when it has come to its end.

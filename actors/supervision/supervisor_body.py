@@ -33,7 +33,7 @@ from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Cr
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
-from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.messages.signals import Call, Cast, undroppable
 from enfilade.actors.messages.traced import Traced
 from enfilade.actors.peers.events import NodeDown, NodeUp, SiteFound
 from enfilade.actors.processes.actor import Actor, construct
@@ -74,14 +74,12 @@ AnyRef = Ref[Any]
 Outcome = Callable[[Answer | Refuse], None]
 
 
+@undroppable
 @attrs.frozen(eq=False)
 class NextStep:
     """The next step of a request that takes several: `fn` asks for it once the strategy is free again."""
 
     fn: Callable[[], None]
-
-
-REQUESTS = (Call, Cast)
 
 
 class SupervisorBody(DispatchedBody):
@@ -237,7 +235,7 @@ class SupervisorBody(DispatchedBody):
             self._perform(self.strategy.retry(message))
         elif is_a(message, NextStep):
             message.fn()
-        elif issubclass(type(message), REQUESTS):
+        elif issubclass(type(message), Call | Cast):
             handler = self.protocol.handlers.get(message.method)
             if handler is None:
                 refuse_unknown(process, message, self.protocol)

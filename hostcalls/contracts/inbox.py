@@ -110,7 +110,7 @@ class Inbox:
         if type(message) is not bytes or len(message) > limit:
             return None
         del queue[0]
-        self.first_is_gone()
+        self.is_gone(0)
         return message
 
     def return_message(self, message: Any, serial: float) -> None:
@@ -125,12 +125,12 @@ class Inbox:
         self._seen = 0
         self._returned.clear()
 
-    def first_is_gone(self) -> None:
-        """The first message was taken out of the queue."""
-        if self._seen:
+    def is_gone(self, position: int) -> None:
+        """The message at that position was taken out of the queue."""
+        if position < self._seen:
             self._seen -= 1
-        if self._returned:
-            del self._returned[0]
+        if position < len(self._returned):
+            del self._returned[position]
 
     def receive(
         self,
