@@ -87,6 +87,7 @@ class Status:
         queued: the number of messages in its mailbox.
         links: the processes that it is linked to.
         state: its state, as the actor's `format_status` shows it; None when it has none to show.
+        seconds: how long `format_status` took.
     """
 
     ref: Ref[Any]
@@ -98,6 +99,7 @@ class Status:
     queued: int
     links: tuple[Ref[Any], ...]
     state: Any
+    seconds: float = attrs.field(default=0.0, eq=False)
 
     __repr__ = safe_record
 
@@ -276,6 +278,8 @@ async def get_status(ref: Ref[Any]) -> Status:
 
     def act(process: Process) -> Status:
         actor = _actor(process)
+        clock = process.node.runtime.monotonic
+        began = clock()
         state: Any = None if actor is None else formatted_status(actor)
         if state is None:
             with contextlib.suppress(NoState):
@@ -290,6 +294,7 @@ async def get_status(ref: Ref[Any]) -> Status:
             queued=len(process.queue),
             links=tuple(process.links or ()),
             state=state,
+            seconds=clock() - began,
         )
 
     return await _ask(ref, act)

@@ -105,7 +105,7 @@ def dump_in_steps(
     are_all = everything or len(processes) <= ALL
     for process in processes:
         is_shown = process.ended is None and (are_all or state_of(process) != "idle")
-        yield {"record": "process", **detail_of(process, inspects=False)} if is_shown else None
+        yield {"record": "process", **detail_of(process, None)} if is_shown else None
     left = math.inf if everything else ALL
     for row in _rows(node):
         left -= row is not None

@@ -52,12 +52,9 @@ class DumpFiles:
             for old in made[: max(0, len(made) - KEPT + 1)]:
                 old.unlink(missing_ok=True)
             path = self.directory / f"{moment}-{os.getpid()}-{time.monotonic_ns()}-{cause}.jsonl"
-            hidden = path.with_suffix(".part")
-            with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-            hidden.rename(path)
-        except OSError:
-            self.show(cause, reason)
+            _write_whole(path, content)
+        except OSError as error:
+            self.show(cause, f"{reason}; no file can be written to {self.directory}: {error.strerror}")
 
     @attempt(None)
     def show(self, cause: str, reason: str = "") -> None:
@@ -65,6 +62,18 @@ class DumpFiles:
         for line in text_of(dump(self.node, cause=cause, reason=reason)):
             sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file, which a reader finds whole or not at all. Raises OSError, and leaves nothing then."""
+    hidden = path.with_suffix(".part")
+    try:
+        with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        hidden.rename(path)
+    except OSError:
+        hidden.unlink(missing_ok=True)
+        raise
 
 
 @block

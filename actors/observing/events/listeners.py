@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason, Trapped
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.observing.events import records as events
 from enfilade.actors.observing.events.notes import note_of, note_of_reason
@@ -214,10 +215,10 @@ class _Groups(_EventListener):
     """Hears of the groups of this node's processes."""
 
     def group_joined(self, scope: str, group: Hashable, ref: Ref[Any]) -> None:
-        self._observation.emit(events.GroupJoined, scope, safe_str(group), ref)
+        self._observation.emit(events.GroupJoined, scope, safe_id(group), ref)
 
     def group_left(self, scope: str, group: Hashable, ref: Ref[Any]) -> None:
-        self._observation.emit(events.GroupLeft, scope, safe_str(group), ref)
+        self._observation.emit(events.GroupLeft, scope, safe_id(group), ref)
 
 
 class _Pools(_EventListener):

@@ -72,7 +72,7 @@ class LogLines(logging.Handler):
                 "levelno": record.levelno,
                 "logger": record.name[:LARGEST_NAME],
                 "message": safe_str(record.getMessage(), LARGEST_LINE),
-                "process": fields.get("process") if isinstance(fields.get("process"), int) else None,
+                "process": fields.get("serial") if type(fields.get("serial")) is int else None,
                 "event": fields.get("event"),
             }
         )

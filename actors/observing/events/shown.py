@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.events.reasons import Why
 from enfilade.actors.observing.events.records import Event, Failure
@@ -51,7 +52,7 @@ def _shown(value: Any, inspects: bool) -> Any:
         return {name: _shown(inner, inspects) for name, inner in _fields(value)}
     if isinstance(value, tuple | list):
         return [_shown(inner, inspects) for inner in value]
-    return safe_str(value)
+    return safe_str(value) if inspects else safe_id(value)
 
 
 TEXTS: Final = ("text", "notes")

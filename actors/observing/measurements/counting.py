@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.hooks import Listener
@@ -240,9 +241,9 @@ class Counts(Listener):
         """The columns of a process that are counted, or sampled."""
         return {column: value(self, process) for column, value in VALUES.items()}
 
-    def value(self, process: Process, column: str) -> Any:
-        """One of these columns."""
-        return VALUES[column](self, process)
+    def reader(self, column: str) -> Callable[[Process], Any]:
+        """The function that tells one of these columns of a process."""
+        return partial(VALUES[column], self)
 
     def _handled(self, process: Process) -> int | None:
         if not self.is_on or process.body.kind != "actor":
@@ -251,12 +252,16 @@ class Counts(Listener):
         return self._totals.get(process.serial, 0) + self._taken.taken.get(process, 0) + now.get(process, 0)
 
     def _rate(self, process: Process) -> float | None:
-        if not self.is_on or process.body.kind != "actor":
+        if not self._users or process.body.kind != "actor":
             return None
-        return round(self._shown.rates.get(process.serial, 0.0), 3)
+        rate = self._shown.rates.get(process.serial)
+        return 0.0 if rate is None else round(rate, 3)
 
     def _busy(self, process: Process) -> float | None:
-        return round(self._shown.shares.get(process.serial, 0.0), 4) if self.is_sampled else None
+        if self._sampler is None:
+            return None
+        share = self._shown.shares.get(process.serial)
+        return 0.0 if share is None else round(share, 4)
 
     def _seconds_of(self, process: Process) -> float | None:
         return round(self._seconds.get(process.serial, 0.0), 3) if self.is_sampled else None

@@ -6,6 +6,7 @@ import attrs
 
 from enfilade.actors.messages.errors import CallError
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.identity import identity_of
@@ -113,7 +114,7 @@ class Listing(Actor):
 
 def _id_of(id: object) -> str:  # noqa: A002 (the field's name)
     """An id as text; children of dynamic supervisors have none."""
-    return "-" if id is None else safe_str(id)
+    return "-" if id is None else safe_id(id)
 
 
 def _entry(process: Process) -> ProcessEntry:
@@ -129,6 +130,6 @@ def _entry(process: Process) -> ProcessEntry:
         kind=process.body.kind,
         queued=len(process.queue),
         actor=identity.actor,
-        child=None if identity.child_id is None else safe_str(identity.child_id),
+        child=None if identity.child_id is None else safe_id(identity.child_id),
         parent=parent,
     )

@@ -13,6 +13,7 @@ import attrs
 
 from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.messages.signals import Exit, Notice
 from enfilade.actors.observing.tables.rows import shown_ref, state_of
@@ -103,7 +104,7 @@ class _Groups(_Table):
     def items(self) -> Iterator[dict[str, Any] | None]:
         for scope in self.node.groups.scopes():
             for group in scope.which_groups():
-                name = safe_str(group)
+                name = safe_id(group)
                 yield {
                     "id": f"{scope.name}/{name}",
                     "scope": scope.name,

@@ -5,7 +5,7 @@ sorted.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import attrs
@@ -19,6 +19,12 @@ Key = tuple[int, Any, int]
 
 BLOCK: Final = 512
 """How many keys a block has; one with twice as many is divided."""
+
+KINDS: Final[dict[type, int]] = {int: 0, float: 0, bool: 0, str: 1, type(None): 2, dict: 2, list: 2}
+"""The kind of a value, by its class; others are shown as texts."""
+
+SAMPLED: Final = 32
+"""Of so many keys of a run, one is looked at to find out how all of them are spread."""
 
 
 @attrs.frozen
@@ -35,12 +41,11 @@ class Order:
 
     def key(self, value: Any, place: int) -> Key:
         """The key of a row."""
-        if value is None or isinstance(value, dict | list):
-            kind, value = 2, 0
-        elif isinstance(value, int | float):
-            kind = 0
-        else:
-            kind, value = 1, value if isinstance(value, str) else safe_str(value)
+        kind = KINDS.get(type(value), 1)
+        if kind == 2:
+            value = 0
+        elif kind == 1 and type(value) is not str:
+            value = safe_str(value)
         return (-kind, value, -place) if self.descending else (kind, value, place)
 
     def place(self, key: Key) -> int:
@@ -67,6 +72,28 @@ class SortedKeys:
 
     def __len__(self) -> int:
         return self._count
+
+    def fill(self, runs: list[list[Key]]) -> Iterator[None]:
+        """Put the first keys in, in steps of less than a millisecond.
+
+        Args:
+            runs: lists of keys, each in rising order. No key is in them twice.
+        """
+        sample = sorted(key for run in runs for key in run[::SAMPLED])
+        yield
+        places = [0] * len(runs)
+        for border in (*sample[SAMPLED::SAMPLED], None):
+            found: list[Key] = []
+            for number, run in enumerate(runs):
+                place = places[number]
+                places[number] = len(run) if border is None else bisect_left(run, border, place)
+                found += run[place : places[number]]
+            found.sort()  # which merges what is sorted already
+            blocks = [found[at : at + BLOCK] for at in range(0, len(found), BLOCK)]
+            self._blocks += blocks
+            self._lasts += [block[-1] for block in blocks]
+            self._count += len(found)
+            yield
 
     def add(self, key: Key) -> None:
         """Add a key, which is not among them."""

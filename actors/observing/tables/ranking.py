@@ -1,6 +1,7 @@
 """Rankings: the processes of a node that match, in an order, which is kept while somebody looks.
 
-A window over a hundred thousand processes would cost a walk and a sort at each update. A ranking walks once.
+A window over a hundred thousand processes would cost a walk and a sort at each update. A ranking walks once,
+and sorts runs of what it finds, which are merged at the end.
 From then on it looks again at those of which something was noted: they have started or ended, have got or
 lost a name, have handled messages, or were not at rest when they were seen last. So its cost follows the
 activity, not the population. Some things happen without a note: a suspended process is sent a message, say.
@@ -13,7 +14,7 @@ Watches that want the same order of the same processes share one ranking.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +23,7 @@ from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.observing.protocol.columns import COUNTED
 from enfilade.actors.observing.protocol.matching import Match
 from enfilade.actors.observing.tables.order import Key, Order, SortedKeys
-from enfilade.actors.observing.tables.rows import value_of
+from enfilade.actors.observing.tables.rows import VALUES, value_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -38,6 +39,9 @@ SWEPT: Final = 1_024
 
 LIVELY: Final = 2_048
 """How many processes that were not at rest are looked at again at each update."""
+
+RUN: Final = 1_024
+"""How many keys are sorted at a time, while all processes are looked at for the first time."""
 
 SWEEPING: Final = 0.2
 """The share of an update's budget that goes into the round of all, once there was one."""
@@ -62,14 +66,17 @@ class Ranking(Listener):
     def __init__(self, node: Node, match: str, column: str | None, descending: bool, counts: Counts) -> None:
         self._node = node
         self._match = Match(match)
-        self._column = column
         self._counts = counts
+        self._value_of = _reader(column, counts)
         self.order = Order(descending)
         self._sorted = SortedKeys(self.order)
         self._keys: dict[int, Key] = {}
         self._noted: dict[int, None] = {}
         self._lively: dict[int, None] = {}
         self._round: list[int] = sorted(node.processes, reverse=True)
+        self._run: list[Key] = []
+        self._runs: list[list[Key]] = []
+        self._filling: Iterator[None] | None = None
         self._is_whole = False
         self._at_a_time = 64 if self._match.is_open else 1
         self.users = 0
@@ -103,16 +110,44 @@ class Ranking(Listener):
 
     async def refresh(self, walker: Walker, budget: float, interval: float) -> None:
         """Bring it up to date. The walker's turn must be the caller's. A checkpoint, if it takes long."""
+        if not self._is_whole:
+            await walker.work(self._gather, budget)
+            await walker.work(self._fill, budget)
+            self._is_whole = True
+            await self._look_at_noted(walker, budget)
+            return
         await self._look_at_noted(walker, budget)
         if not self._round:
             self._round = sorted(self._node.processes, reverse=True)
-        if self._is_whole:
-            await walker.work(partial(self._sweep, max(0, len(self._round) - SWEPT)), budget)
-            await walker.work(self._sweep, budget, budget * interval * SWEEPING)
-        else:
-            await walker.work(self._sweep, budget)
-            await self._look_at_noted(walker, budget)
-            self._is_whole = True
+        await walker.work(partial(self._sweep, max(0, len(self._round) - SWEPT)), budget)
+        await walker.work(self._sweep, budget, budget * interval * SWEEPING)
+
+    def _gather(self) -> bool:
+        """Make the keys of some processes of the first round; tell whether there are more."""
+        some = self._round[-self._at_a_time :]
+        del self._round[-self._at_a_time :]
+        self.looked += len(some)
+        processes, keys, run = self._node.processes, self._keys, self._run
+        for serial in reversed(some):
+            process = processes.get(serial)
+            if process is not None and process.ended is None:
+                key = self._key(process)
+                if key is not None:
+                    keys[serial] = key
+                    run.append(key)
+        if len(run) >= RUN or not self._round:
+            run.sort()
+            self._runs.append(run)
+            self._run = []
+        return bool(self._round)
+
+    def _fill(self) -> bool:
+        """Put some of the keys in their places; tell whether there are more. What has happened with their
+        processes meanwhile was noted.
+        """
+        if self._filling is None:
+            self._filling, self._runs = self._sorted.fill(self._runs), []
+        return next(self._filling, self._filling) is None
 
     async def _look_at_noted(self, walker: Walker, budget: float) -> None:
         """Look at those that something was noted of; what is noted meanwhile is for the next time."""
@@ -161,17 +196,25 @@ class Ranking(Listener):
             self._lively[serial] = None
         if not self._match.is_open and not self._match(partial(self._value, process)):
             return None
-        column = self._column
-        return self.order.key(None if column is None else self._value(process, column), serial)
+        return self.order.key(self._value_of(process), serial)
 
     def _value(self, process: Process, column: str) -> Any:
-        return self._counts.value(process, column) if column in COUNTED else value_of(process, column)
+        return self._counts.reader(column)(process) if column in COUNTED else value_of(process, column)
 
     # What is shown.
 
     def keys(self, first: int, last: int) -> list[Key]:
         """The keys from place `first` up to place `last`, which is not included. Their places are serials."""
         return self._sorted.between(first, last)
+
+
+def _reader(column: str | None, counts: Counts) -> Callable[[Process], Any]:
+    """The function that reads the value of a column."""
+    if column is None:
+        return lambda process: None
+    if column in COUNTED:
+        return counts.reader(column)
+    return VALUES.get(column, lambda process: None)
 
 
 class Roll:

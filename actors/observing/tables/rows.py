@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.messages.traced import bare
-from enfilade.actors.observing.events.crashes import state_shown
 from enfilade.actors.observing.events.reasons import why
 from enfilade.actors.observing.protocol.columns import PROCESS_COLUMNS
 from enfilade.actors.processes.identity import actor_name, identity_of, supervisor_of
@@ -90,7 +90,7 @@ def _supervisor(process: Process) -> int | None:
 
 def _child_id(process: Process) -> str | None:
     child_id = _place_of(process)[0]
-    return None if child_id is None else safe_str(child_id)
+    return None if child_id is None else safe_id(child_id)
 
 
 def _serial(process: Process) -> int:
@@ -170,8 +170,13 @@ VALUES: Final[dict[str, Callable[[Process], Any]]] = {
 """What makes the value of each column of a living process; those that are counted are not among them."""
 
 
-def detail_of(process: Process, *, inspects: bool) -> dict[str, Any]:
-    """The details of one process: its row, and more."""
+def detail_of(process: Process, status: Callable[[Process], str | None] | None) -> dict[str, Any]:
+    """The details of one process: its row, and more.
+
+    Args:
+        process: the process.
+        status: makes the text of its state; None for those who may not inspect.
+    """
     extras = process.extras_or_none
     groups = () if extras is None else extras.groups
     detail = {
@@ -186,7 +191,7 @@ def detail_of(process: Process, *, inspects: bool) -> dict[str, Any]:
             shown_ref(watcher[0] if isinstance(watcher, tuple) else watcher.owner)
             for watcher in list(process.watchers or ())[:REFS]
         ],
-        "groups": [safe_str(group) for group in list(groups)[:REFS]],
+        "groups": [safe_id(group) for group in list(groups)[:REFS]],
         "aliases": 0 if extras is None else len(extras.aliases),
         "deferred": 0 if extras is None else len(extras.deferred),
         "stashed": 0 if extras is None else len(extras.stash),
@@ -195,12 +200,8 @@ def detail_of(process: Process, *, inspects: bool) -> dict[str, Any]:
         "messages": [described(process.queue[at]) for at in range(min(FIRST, len(process.queue)))],
         "stack": stack_of(process),
     }
-    if inspects:
-        detail["status"] = state_shown(process)
-    else:
-        detail["status"] = None
-        detail["hidden"] = True
-    return detail
+    detail["status"] = None if status is None else status(process)
+    return detail if status is not None else {**detail, "hidden": True}
 
 
 def described(message: Any) -> str:

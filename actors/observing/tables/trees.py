@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.observing.tables.rows import shown_ref, state_of
 from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.local_ref import process_of
@@ -112,7 +112,7 @@ def children_of(process: Process) -> list[tuple[Process | None, Place]] | None:
         child = process_of(record.ref)
         child_id = body.strategy.children.info(record).id
         place: Place = {
-            "id": None if child_id is None else safe_str(child_id),
+            "id": None if child_id is None else safe_id(child_id),
             "restart": record.spec.restart,
             "type": record.spec.type,
             "restarts": record.restarts,

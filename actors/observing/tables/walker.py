@@ -103,11 +103,11 @@ class Walker:
             yield item
             if number % LOOK == LOOK - 1:
                 now = self.clock()
-                if self._worked(now - began) >= STEP:
+                if self.worked(now - began) >= STEP:
                     await self._rest(budget)
                     now = self.clock()
                 began = now
-        self._worked(self.clock() - began)
+        self.worked(self.clock() - began)
 
     async def work(self, some: Callable[[], bool], budget: float, limit: float = math.inf) -> None:
         """Call `some`, which does a little, until it returns false, in steps with rests between them. A
@@ -124,12 +124,12 @@ class Walker:
         while is_going_on and self.seconds < until:
             is_going_on = some()
             now = self.clock()
-            if self._worked(now - began) >= STEP:
+            if self.worked(now - began) >= STEP:
                 await self._rest(budget)
                 now = self.clock()
             began = now
 
-    def _worked(self, seconds: float) -> float:
+    def worked(self, seconds: float) -> float:
         """Note work; return how much there was since the last rest, whoever it was for."""
         self.seconds += seconds
         self._since_rest += seconds

@@ -20,7 +20,8 @@ import attrs
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.messages.safe_id import safe_id
+from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.observing.measurements.vitals import descriptors, resident
 from enfilade.actors.observing.tables.node_tables import peer_rows
 from enfilade.actors.patterns.pool import Pool
@@ -149,7 +150,7 @@ class Metrics(Listener):
         reason: Reason,
         in_period: int,
     ) -> None:
-        named = "" if child_id is None else safe_str(child_id)
+        named = "" if child_id is None else safe_id(child_id)
         self._restarts[_title_of(supervisor), named] += 1
 
     def supervisor_gave_up(

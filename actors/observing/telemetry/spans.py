@@ -30,7 +30,8 @@ from enfilade.actors.messages.layers import put_on, take_off
 from enfilade.actors.messages.reasons import Exit, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.safe_id import safe_id
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
 from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.observing.telemetry.extra import of_the_extra
@@ -321,9 +322,7 @@ class Spans(Listener):
             trace = trace.as_link()
             if not self._wants(trace):
                 return
-        title = (
-            safe_str(child_id) if child_id is not None else f"child of {supervisor.name or supervisor.ref}"
-        )
+        title = safe_id(child_id) if child_id is not None else f"child of {supervisor.name or supervisor.ref}"
         attributes = {"enfilade.process": ref.serial}
         span, _ = self._start(f"restart {title}", self.api.SpanKind.INTERNAL, attributes, trace, at=at)
         if span is not None:

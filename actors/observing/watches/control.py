@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault, UpgradeFailed
 from enfilade.actors.messages.reasons import KILL, Custom, Reason
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.observing.tables.listing import Listing
@@ -171,7 +172,7 @@ def _child_of(process: Process, child_id: str) -> tuple[Ref[Supervisor], Any, bo
         raise Refused(f"{process.ref} is not a supervisor")
     for info in process.body.strategy.children.infos():
         ref = info.ref if isinstance(info.ref, Ref) else None
-        shown = safe_str(info.id) if info.id is not None else f"#{'-' if ref is None else ref.serial}"
+        shown = safe_id(info.id) if info.id is not None else f"#{'-' if ref is None else ref.serial}"
         if shown == child_id:
             return process.ref.within(PATIENCE), ref if info.id is None else info.id, ref is not None
     raise Refused(f"{process.ref} has no child {safe_repr(child_id, 100)}")

@@ -10,6 +10,7 @@ from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.protocol.views import LIMITS, PROTOCOL, RIGHTS, Hello, View, check_view
 from enfilade.actors.observing.tables.listing import Listing
 from enfilade.actors.observing.watches.control import Control
+from enfilade.actors.observing.watches.own_texts import OwnTexts
 from enfilade.actors.observing.watches.pictures import PICTURES
 from enfilade.actors.observing.watches.shared import Watching
 from enfilade.actors.observing.watches.shots import Pictures, Scene
@@ -99,7 +100,8 @@ class Desk(Listing):
         if open_ >= LIMITS["watches"]:
             raise Refused(f"a peer may have {LIMITS['watches']:g} watches, and has as many")
         self._note(checked)
-        scene = Scene(self._watching, budget, "inspect" in self._rights, interval)
+        own_texts = OwnTexts(self._watching.walker)
+        scene = Scene(self._watching, budget, "inspect" in self._rights, interval, own_texts)
         watch = self.process.spawn_soon(Watch, scene, observer, checked, self._rights, self._pictures)
         self._watching.opened(watch.serial, observer.node_name)
         return watch

@@ -7,11 +7,13 @@ before; events and lines of the log are in one picture only.
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.dumps.dump import dump_in_steps
+from enfilade.actors.observing.events.crashes import state_shown
 from enfilade.actors.observing.events.log_lines import KEPT
 from enfilade.actors.observing.events.records import Event
 from enfilade.actors.observing.events.shown import event_shown
@@ -34,11 +36,16 @@ from enfilade.actors.observing.protocol.views import (
 from enfilade.actors.observing.tables.node_tables import peer_rows
 from enfilade.actors.observing.tables.rows import detail_of, reason_shown
 from enfilade.actors.observing.tables.trees import LivingForest, branches_of
+from enfilade.actors.observing.watches.own_texts import SLOW
 from enfilade.actors.observing.watches.replica import ReplicaPicture
 from enfilade.actors.observing.watches.shots import Changes, Pictures, Scene, Shot
 from enfilade.actors.observing.watches.traces import TracePicture
 from enfilade.actors.observing.watches.windows import table_picture
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.system import get_status
+
+if TYPE_CHECKING:
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["EVENTS", "PICTURES", "PIECE"]
 
@@ -178,13 +185,16 @@ class ProcessPicture:
         process = None if serial is None else node.processes.get(serial)
         if process is not None:
             fields = {
-                **detail_of(process, inspects=self._scene.inspects),
+                **detail_of(process, self._status if self._scene.inspects else None),
                 **self._counts.of(process),
                 "ended": None,
             }
         else:
             fields = self._gone(serial) or {"serial": serial, "state": "unknown", "ended": None}
         return Shot(self._changes.of(fields, is_full=is_full or is_new), is_new=is_new)
+
+    def _status(self, process: Process) -> str | None:
+        return self._scene.own_texts.of(type(process.body.actor), state_shown, process)
 
     def _gone(self, serial: int | None) -> dict[str, Any] | None:
         """What is to be said of a process that has ended a short while ago."""
@@ -272,12 +282,11 @@ class StatePicture:
 
     async def shot(self, *, is_full: bool) -> Shot:
         node, wanted = self._scene.watching.node, self._view.process
-        process = None
         if isinstance(wanted, str):
             ref = node.whereis(wanted)
         else:
-            process = node.processes.get(wanted)
-            ref = None if process is None else process.ref
+            found = node.processes.get(wanted)
+            ref = None if found is None else found.ref
         fields: dict[str, Any] = {
             "serial": None if ref is None else ref.serial,
             "state": None,
@@ -286,14 +295,26 @@ class StatePicture:
         if ref is None:
             fields["problem"] = "there is no such process"
         else:
+            process = process_of(ref)
+            kind = type(None if process is None else process.body.actor)
             try:
-                status = await get_status(ref.within(ASKING))
-                fields["state"] = None if status.state is None else safe_repr(status.state, LARGEST_STATE)
-                if status.state is None:
+                fields["state"] = await self._state(ref, kind)
+                if fields["state"] is None:
                     fields["problem"] = "it exposes no state"
             except RuntimeFault as error:
                 fields["problem"] = safe_str(error)
         return Shot(self._changes.of(fields, is_full=is_full))
+
+    async def _state(self, ref: Ref[Any], kind: type) -> str | None:
+        own_texts = self._scene.own_texts
+        if own_texts.is_slow(kind):
+            return SLOW
+        status = await get_status(ref.within(ASKING))
+        clock = self._scene.watching.walker.clock
+        began = clock()
+        text = None if status.state is None else safe_repr(status.state, LARGEST_STATE)
+        own_texts.took(kind, status.seconds + clock() - began)
+        return text
 
     def close(self) -> None:
         """Nothing is kept."""

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.watches.shots import Scene, Shot
-from enfilade.actors.processes.identity import identity_of
+from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.identity import actor_name, supervisor_of
 
 if TYPE_CHECKING:
     from enfilade.actors.observing.protocol.views import ReplicaView
@@ -39,6 +41,7 @@ class ReplicaPicture(Listener):
         self._cursor = 0
         self._changed: dict[int, bool] = {}  # true: it has ended
         self._piece = "begin"
+        self._titles: dict[type, str | None] = {}
         node.hooks.add(self)
 
     async def shot(self, *, is_full: bool) -> Shot:
@@ -61,7 +64,7 @@ class ReplicaPicture(Listener):
         async for serial in self._scene.watching.walker.each(self._taken(rows), self._scene.budget):
             process = self._node.processes.get(serial)
             if process is not None and process.ended is None:
-                rows.append(_row_of(process))
+                rows.append(self._row_of(process))
             self._cursor = serial
         return rows
 
@@ -80,8 +83,29 @@ class ReplicaPicture(Listener):
             if process is None or process.ended is not None:
                 left.append(serial)
             else:
-                rows.append(_row_of(process))
+                rows.append(self._row_of(process))
         return rows, left
+
+    def _row_of(self, process: Process) -> dict[str, Any]:
+        """What does not change with every message."""
+        actor, supervisor, label = process.body.actor, supervisor_of(process), process.label
+        if isinstance(actor, Actor):
+            title = self._titles.get(type(actor))
+            if title is None:
+                title = self._titles[type(actor)] = actor_name(process)
+        else:
+            title = actor_name(process)
+        child_id, restarts = (None, 0) if supervisor is None else supervisor.body.place_of(process.ref)
+        return {
+            "serial": process.serial,
+            "name": process.name,
+            "label": None if label is None else safe_str(label),
+            "actor": title,
+            "parent": process.parent.serial,
+            "supervisor": None if supervisor is None else supervisor.serial,
+            "child_id": None if child_id is None else safe_id(child_id),
+            "restarts": restarts,
+        }
 
     def _note(self, process: Process, *, has_ended: bool = False) -> None:
         serial = process.serial
@@ -104,18 +128,3 @@ class ReplicaPicture(Listener):
 
     def close(self) -> None:
         self._node.hooks.remove(self)
-
-
-def _row_of(process: Process) -> dict[str, Any]:
-    """What does not change with every message."""
-    who = identity_of(process)
-    return {
-        "serial": process.serial,
-        "name": who.name,
-        "label": None if who.label is None else safe_str(who.label),
-        "actor": who.actor,
-        "parent": who.parent.serial,
-        "supervisor": None if who.supervisor is None else who.supervisor.serial,
-        "child_id": None if who.child_id is None else safe_str(who.child_id),
-        "restarts": who.restarts,
-    }

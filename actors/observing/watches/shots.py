@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 if TYPE_CHECKING:
+    from enfilade.actors.observing.watches.own_texts import OwnTexts
     from enfilade.actors.observing.watches.shared import Watching
 
 __all__ = ["Changes", "Picture", "Pictures", "Scene", "Shot"]
@@ -22,12 +23,14 @@ class Scene:
         budget: the share of the time that the node may spend on it.
         inspects: whether what holds data may be seen.
         interval: seconds between two pictures.
+        own_texts: the texts that the program's own code makes.
     """
 
     watching: Watching
     budget: float
     inspects: bool
     interval: float
+    own_texts: OwnTexts
 
 
 @attrs.frozen

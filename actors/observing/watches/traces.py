@@ -181,7 +181,9 @@ class TracePicture(Listener):
         kind = type(message)
         if kind is signals.Cast or issubclass(kind, signals.Call):
             message = (message.method, message.args, dict(message.kwargs))
-        return _formatted(type(process.body.actor), message)
+        actor = process.body.actor
+        kind = type(message if actor is None else actor)
+        return self._scene.own_texts.of(kind, _formatted, type(actor), message)
 
     # The end.
 
