@@ -258,6 +258,7 @@ async def test_rights_that_a_new_policy_does_not_give_are_gone_after_the_next_co
                 bank.distribution.disconnect("eye@local")
                 with pytest.raises(WatchEnded):
                     await anext(states)
+            await wait_all_tasks_blocked()
             assert bank.observation.watch_count == 0
         async with bank_with(Rights(observe=True), "/after") as bank:
             await eye.connect("/after")

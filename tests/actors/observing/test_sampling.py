@@ -90,7 +90,7 @@ async def test_obs_33_a_process_is_busy_for_its_share_of_the_samples(autojump_cl
                 (long.serial, 0.6, 0.6),
                 (short.serial, 0.2, 0.2),
             ]
-            assert counts.value(record(task), "busy") == 0.05
+            assert counts.reader("busy")(record(task)) == 0.05
             later = await anext(states)
             assert [(row["busy"], row["seconds"]) for row in later.rows] == [(0.0, 0.6), (0.0, 0.2)]
         assert sampler.is_over
@@ -112,7 +112,7 @@ async def test_more_active_processes_than_are_gone_through_at_once(autojump_cloc
             ref.cast(Till.pay)
         await trio.sleep(1.5)
         assert {counts.handled(ref) for ref in refs} == {1}
-        assert {counts.value(record(ref), "rate") for ref in refs} == {1.0}
+        assert {counts.reader("rate")(record(ref)) for ref in refs} == {1.0}
         assert counts.total == 1_500
 
 
