@@ -371,6 +371,8 @@ class Inbound:
                 request.abandon(value)
             elif is_a(value, BaseException):
                 request.fail(value)
+            elif type(value) is str:  # words for what is no exception, and improper here, too
+                request.fail(value)  # type: ignore[arg-type]
             else:
                 request.fail(
                     PayloadError(f"node {self._peer_name} failed the call with {safe_repr(value, 80)}")

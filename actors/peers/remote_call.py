@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
@@ -63,7 +64,10 @@ class RemoteCall(signals.Call):
     def fail(self, error: BaseException) -> None:
         if not self.settled:
             self.settled = True
-            self._answer(self.number, False, error)
+            told: Any = error
+            if not is_a(told, Exception, str):  # it would harm the caller, who is told in words
+                told = safe_repr(told)
+            self._answer(self.number, False, told)
 
     def abandon(self, reason: Reason) -> None:
         if not self.settled:

@@ -244,12 +244,12 @@ class Children(abc.ABC, Generic[R]):
         """All children as they are shown to others, in start order."""
         return tuple(map(self.info, self))
 
-    def counts(self) -> ChildCounts:
-        """The numbers of children, by kind."""
+    def counts(self, is_alive: Callable[[R], bool] = lambda ref: True) -> ChildCounts:
+        """The numbers of children, by kind. A child may have ended without a word: `is_alive` knows."""
         supervisors = sum(record.spec.type == "supervisor" for record in self)
         return ChildCounts(
             specs=len(self._records),
-            active=sum(record.ref is not None for record in self),
+            active=sum(record.ref is not None and is_alive(record.ref) for record in self),
             supervisors=supervisors,
             workers=len(self._records) - supervisors,
         )
@@ -454,9 +454,9 @@ class DynamicChildren(Children[R]):
             return self._template
         return self.find(key).spec
 
-    def counts(self) -> ChildCounts:
+    def counts(self, is_alive: Callable[[R], bool] = lambda ref: True) -> ChildCounts:
         """The numbers of children; a template counts as the one specification."""
-        counts = super().counts()
+        counts = super().counts(is_alive)
         return counts if self._template is None else attrs.evolve(counts, specs=1)
 
     def change(self, flags: Flags, children: Any) -> None:

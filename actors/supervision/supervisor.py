@@ -17,6 +17,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.node.child_events import ChildEvent
 from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.start import Started
 from enfilade.actors.supervision.administration import carry_out, look_up, strategy_of, supervise
 from enfilade.actors.supervision.child_spec import AutoShutdown, Child, ChildType, Flags, StrategyName
@@ -27,6 +28,12 @@ __all__ = ["Supervisor"]
 
 
 AnyRef = Ref[Any]
+
+
+def _is_alive(ref: AnyRef) -> bool:
+    """Tell whether a process lives, as far as that is known here: of another node's it is not."""
+    process = process_of(ref)
+    return process is None or process.ended is None
 
 
 class Supervisor(Actor):
@@ -155,7 +162,7 @@ class Supervisor(Actor):
 
     def count_children(self) -> ChildCounts:
         """The numbers of children: specifications, running ones, supervisors, workers."""
-        return strategy_of(self).children.counts()
+        return strategy_of(self).children.counts(_is_alive)
 
     def get_childspec(self, key: Hashable) -> Deferred[Child]:
         """The specification of a child, with all defaults filled in.

@@ -15,11 +15,13 @@ from enfilade.actors import (
     ChildInfo,
     ChildNotFound,
     ChildRunning,
+    Custom,
     DynamicSupervisor,
     EventHandler,
     EventManager,
     HandlerExists,
     HandlerRemoved,
+    ImproperError,
     InvalidFlag,
     InvalidKey,
     JobDiscarded,
@@ -201,3 +203,33 @@ async def test_what_does_not_travel(autojump_clock: VirtualClock, tmp_path: Path
         supervisor = await abroad.spawn(Supervisor)
         with pytest.raises(UnregisteredType, match="names code"):
             await supervisor.call(Supervisor.start_child, Child(Copyist))
+
+
+class Improper(Actor):
+    """Fails its calls with what is no exception that a caller may get."""
+
+    def fail(self, key: str) -> Any:
+        deferred = self.process.defer()
+        deferred.fail(IMPROPER[key])
+        return deferred
+
+
+IMPROPER: dict[str, Any] = {
+    "words": "words",
+    "none": None,
+    "a reason": Custom("no reason to end"),
+    "a class": ValueError,
+    "an end": GeneratorExit("early"),
+    "an object": Listener(),
+}
+
+
+@pytest.mark.parametrize("key", IMPROPER)
+async def test_errors_that_are_none(autojump_clock: VirtualClock, tmp_path: Path, key: str) -> None:
+    """C8: the caller gets `ImproperError`, near and far."""
+    async with open_abroad("memory", tmp_path) as abroad:
+        for spawn in (abroad.home.spawn, abroad.spawn):
+            improper = await spawn(Improper)
+            with pytest.raises(ImproperError, match="expected an Exception") as raised:
+                await improper.call(Improper.fail, key)
+            assert str(raised.value.target) == str(improper)

@@ -9,7 +9,20 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import KILL, KILLED, NORMAL, SHUTDOWN, Actor, Custom, ProcessDied, Reason, Ref
+from enfilade.actors import (
+    KILL,
+    KILLED,
+    NORMAL,
+    SHUTDOWN,
+    Actor,
+    ChildCounts,
+    ChildRunning,
+    Custom,
+    NoProcess,
+    ProcessDied,
+    Reason,
+    Ref,
+)
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.dynamic import DynamicSupervisor
 from enfilade.actors.supervision.supervisor import Supervisor
@@ -174,14 +187,33 @@ async def test_act_f8_child_that_unlinked_itself(tier: str, autojump_clock: Mock
 
 
 async def test_act_f8_child_that_unlinked_itself_and_died(autojump_clock: MockClock) -> None:
-    """Nobody told the supervisor; terminating it works all the same."""
+    """SUP-17: nobody told the supervisor, which has it as running; terminating it works all the same."""
     family = Family()
     async with clean_node() as node:
-        supervisor = await supervise(node, [family.child("a")])
+        supervisor = await supervise(node, [family.child("a"), family.child("b")])
         await family.refs["a1"].call(Member.unlink_from, supervisor)
         await family.crash("a1")
+        assert await family.shown(supervisor) == {"a": "a1", "b": "b1"}
+        assert await supervisor.call(Supervisor.count_children) == ChildCounts(2, 1, 0, 2)
+        with pytest.raises(NoProcess):
+            await family.refs["a1"].call(Member.unlink_from, supervisor)
+        for request in (Supervisor.restart_child, Supervisor.delete_child):
+            with pytest.raises(ChildRunning):
+                await supervisor.call(request, "a")
         await supervisor.call(Supervisor.terminate_child, "a")
-        assert await family.shown(supervisor) == {"a": None}
+        assert await family.shown(supervisor) == {"a": None, "b": "b1"}
+
+
+async def test_its_group_brings_back_who_unlinked_itself(autojump_clock: MockClock) -> None:
+    """SUP-17: a restart of the group starts a child again that unlinked itself and died."""
+    family = Family()
+    async with clean_node() as node:
+        children = [family.child("a"), family.child("b")]
+        supervisor = await supervise(node, children, strategy="one_for_all")
+        await family.refs["a1"].call(Member.unlink_from, supervisor)
+        await family.crash("a1")
+        await family.crash("b1")
+        assert await family.shown(supervisor) == {"a": "a2", "b": "b2"}
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
