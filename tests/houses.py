@@ -223,7 +223,16 @@ TRANSPORT = House(
         "file_descriptor": ("closing",),
         "memory_file": ("records",),
         "budget": ("doors", "records"),
-        "payload": ("budget", "file_descriptor", "memory_file", "policy", "records", "remote_trace"),
+        "standard_types": ("records",),
+        "payload": (
+            "budget",
+            "file_descriptor",
+            "memory_file",
+            "policy",
+            "records",
+            "remote_trace",
+            "standard_types",
+        ),
     },
 )
 
