@@ -510,8 +510,8 @@ class Codec:
             raise UnknownType(f"the payload holds a {shown(name)}, which is not registered on this node")
         if shape != record.shape or len(values) != len(record.fields):
             raise VersionMismatch(
-                f"the payload holds version {shown(version)} of {record.name!r} with {len(values)} fields; this "
-                f"node has version {record.version} with the fields {', '.join(record.fields) or '(none)'}"
+                f"the payload holds version {shown(version)} of {record.name!r} with {len(values)} fields; "
+                f"this node has version {record.version} with the fields {', '.join(record.fields) or 'none'}"
             )
         if issubclass(record.type, BaseException):
             return self._revive_registered_error(record, *values)
