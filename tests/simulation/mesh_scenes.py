@@ -38,7 +38,7 @@ KEYS = ("ann", "bob", "cy")
 FAULTS = ("crash", "power", "freeze", "slow", "block", *SERVERS)
 
 LEASE = 2.0
-RECOVERY = 30.0
+RECOVERY = 20.0
 """Seconds in which everything must be there again: elections, a registry that is new, leases."""
 
 
@@ -94,11 +94,11 @@ async def talk(world: World, node: Node, ref: Callable[[Any], Any]) -> None:
 
     async def talking(me: Process) -> None:
         for count in itertools.count(1):
-            await trio.sleep(draws.exponential(0.2))
+            await trio.sleep(draws.exponential(1.0 if world.is_calm else 0.2))
             number = f"{node.incarnation:x}.{count}"
             with suppress(CallError, NotConnected, NoQuorum, MailboxFull):
                 answer = await ref(draws).within(3.0).call(Holder.act, number, draws.exponential(0.1))
-                assert answer == number
+                world.demand(answer == number, "an answer belongs to its call")
 
     await node.spawn(talking)
 
@@ -106,7 +106,7 @@ async def talk(world: World, node: Node, ref: Callable[[Any], Any]) -> None:
 async def weathered(world: World, hosts: list[Host], ask: Callable[[Node], Awaitable[Any]]) -> None:
     """Let faults strike; afterwards every host gets an answer, and the world is as it must be."""
     world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
-    await world.run(40)
+    await world.run(24)
     await world.calm(RECOVERY)
     for host in hosts:
         try:

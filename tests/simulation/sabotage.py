@@ -93,7 +93,7 @@ def holders_are_remembered(patch: pytest.MonkeyPatch) -> None:
 SABOTAGE: dict[str, tuple[str, Patch, int]] = {
     "link after the news": ("emigrants", link_after_the_news, 3),
     "children outlive the node link": ("emigrants", children_outlive_the_node_link, 0),
-    "no sequence": ("messages", no_sequence, 34),
+    "no sequence": ("messages", no_sequence, 15),
     "leases that last too long": ("keyed actors", leases_that_last_too_long, 37),
     "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 6),
     "holders are remembered": ("global names", holders_are_remembered, 7),

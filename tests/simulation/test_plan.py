@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,23 +20,31 @@ from tests.simulation.sabotage import SABOTAGE, link_after_the_news
 from tests.simulation.scenes import OPEN, QUICK, SCENES, emigrants, opened_emigrants
 
 PLANNED = {
-    "messages": (5, 40),
-    "handshakes": (24, 120),
-    "emigrants": (16, 80),
-    "monitors": (10, 20),
-    "groups": (10, 20),
-    "pools": (5, 20),
-    "guests": (5, 20),
-    "global names": (5, 40),
-    "keyed actors": (5, 40),
+    "handshakes": 60,
+    "emigrants": 50,
+    "monitors": 40,
+    "messages": 30,
+    "trees": 30,
+    "groups": 20,
+    "pools": 20,
+    "names": 15,
+    "draining": 15,
+    "guests": 10,
+    "global names": 10,
+    "keyed actors": 10,
 }
-"""How many seeds of each scene are played always, and how many in the soak."""
+"""How many seeds of each scene are played always; in the soak three times as many follow."""
 
-PLAN = [pytest.param(scene, range(few), id=scene) for scene, (few, _) in PLANNED.items()]
-PLAN += [
-    pytest.param(scene, range(few, many), marks=pytest.mark.soak, id=f"more {scene}")
-    for scene, (few, many) in PLANNED.items()
-]
+TOGETHER = 10
+"""Seeds that one test plays."""
+
+
+def parts(scene: str) -> Iterator[Any]:
+    """The ranges of seeds that one test each plays."""
+    count = PLANNED[scene]
+    for first in range(0, count, TOGETHER):
+        yield pytest.param(scene, range(first, min(first + TOGETHER, count)), id=f"{scene} {first}")
+    yield pytest.param(scene, range(count, 4 * count), marks=pytest.mark.soak, id=f"more {scene}")
 
 
 @pytest.fixture(autouse=True)
@@ -43,18 +52,22 @@ def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
 
 
-@pytest.mark.parametrize(("scene", "seeds"), PLAN)
+@pytest.mark.parametrize(
+    ("scene", "seeds"), [part for scene in PLANNED if scene != "trees" for part in parts(scene)]
+)
 def test_sim_77_the_plan(scene: str, seeds: range) -> None:
     play(scene, seeds)
 
 
-@pytest.mark.parametrize(
-    "seeds",
-    [pytest.param(range(12), id="some"), pytest.param(range(12, 60), marks=pytest.mark.soak, id="more")],
-)
-def test_sim_81_each_child_in_another_zone_lives_once(seeds: range) -> None:
+@pytest.mark.parametrize(("scene", "seeds"), list(parts("trees")))
+def test_sim_81_each_child_in_another_zone_lives_once(scene: str, seeds: range) -> None:
     """Four hosts, three strategies, connections that break within sends, and every other fault."""
-    play("trees", seeds)
+    play(scene, seeds)
+
+
+def test_sim_77_the_plan_has_300_seeds() -> None:
+    assert sum(PLANNED.values()) >= 300
+    assert set(PLANNED) == set(SCENES) - {"quiet"}
 
 
 class Traitor(Actor):
@@ -109,10 +122,11 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
     struck: Counter[str] = Counter()
 
     async def main(world: World) -> None:
+        world.open_servers()
         for name in ("east", "west"):
             world.disk(await world.open_node(name))
         world.faults(swarm(rates=(0.5, 1.0)))
-        await world.run(20)
+        await world.run(10)
         struck.update(world.struck)
         struck.update(type(fault).__name__ for _, fault in world.drawn)
 
@@ -120,7 +134,7 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
         run_simulation(main, seed=seed)
     drawn = {"Crash", "CrashLoop", "RollingRestart", "Freeze", "Slow", "Block", "Skew"}
     drawn |= {"DiskFailure", "DiskTrouble"}
-    drawn |= {"Partition", "Flap", "Swizzle", "Flaky"}
+    drawn |= {"Partition", "Flap", "Swizzle", "Flaky", "ServerTrouble", "LostRegistry"}
     assert all(struck[kind] >= 20 for kind in drawn)
     assert len(KINDS) == 32
 

@@ -184,7 +184,8 @@ class SimulatedInlet(Inlet):
 
     async def receive(self) -> Sequence[Arrival]:
         """See `Inlet.receive`."""
-        await trio.lowlevel.checkpoint()
+        if self._arrivals or self.is_closed:
+            await trio.lowlevel.checkpoint()
         while not self._arrivals and not self.is_closed:
             self._arrived = trio.Event()
             await self._arrived.wait()
@@ -364,12 +365,17 @@ class SimulatedOutlet(Outlet):
 
     async def wait(self) -> None:
         """See `Outlet.wait`."""
-        await trio.lowlevel.checkpoint()
+        if not self._is_waited_for:
+            await trio.lowlevel.checkpoint()
         self._check()
-        while self._answer is None or (self._answer is Status.ACCEPTED and not self._is_wanted):
+        while self._is_waited_for:
             self._answered = trio.Event()
             await self._answered.wait()
             self._check()
+
+    @property
+    def _is_waited_for(self) -> bool:
+        return self._answer is None or (self._answer is Status.ACCEPTED and not self._is_wanted)
 
     def want(self) -> None:
         """See `Outlet.want`."""

@@ -103,14 +103,16 @@ class SimulatedStream(Stream):
         raise BlockingIOError
 
     async def wait_readable(self) -> None:
-        await trio.lowlevel.checkpoint()
+        if self._arrived or self._fault:
+            await trio.lowlevel.checkpoint()
         while not self._arrived and not self._fault:
-            await self._change()
+            await self._changed.wait()
 
     async def wait_writable(self) -> None:
-        await trio.lowlevel.checkpoint()
+        if self._room or self._fault:
+            await trio.lowlevel.checkpoint()
         while not self._room and not self._fault:
-            await self._change()
+            await self._changed.wait()
 
     def close(self) -> None:
         if not self.program.is_dead:
@@ -154,9 +156,6 @@ class SimulatedStream(Stream):
         changed, self._changed = self._changed, trio.Event()
         changed.set()
         self.heard()
-
-    async def _change(self) -> None:
-        await self._changed.wait()
 
 
 def _ignore() -> None:

@@ -70,6 +70,16 @@ class Properties:
         """
         self._eventually.append(_Eventually(name, predicate, within))
 
+    def demand(self, truth: object, name: str) -> None:
+        """Demand something at once, also in code of a host, where an assertion would only end its process.
+
+        Args:
+            truth: what must be true.
+            name: what the failure is called.
+        """
+        if not truth:
+            self.fail(AssertionError(f"{name!r} does not hold at {self.now():g} s, after step {self.steps}"))
+
     def sometimes(self, name: str, predicate: Predicate) -> None:
         """Note whether a predicate ever holds after a step: see `seen`.
 
@@ -84,16 +94,11 @@ class Properties:
         """Ask all that is to be asked after a step."""
         if not self._has_questions:
             return
-        for demand in self._always:
-            if demand.every and self.now() < demand.due:
+        for always in self._always:
+            if always.every and self.now() < always.due:
                 continue
-            demand.due = self.now() + demand.every
-            if not demand.predicate():
-                self.fail(
-                    AssertionError(
-                        f"{demand.name!r} does not hold at {self.now():g} s, after step {self.steps}"
-                    )
-                )
+            always.due = self.now() + always.every
+            self.demand(always.predicate(), always.name)
         for waiting in (self._awaited, self._sometimes):
             for name in [name for name, predicate in waiting.items() if predicate()]:
                 del waiting[name]

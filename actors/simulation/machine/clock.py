@@ -1,7 +1,7 @@
 """Virtual time of a simulated world: it jumps from one event to the next, and never waits for anything real.
 
 trio asks a clock for `deadline_to_sleep_time` exactly when nothing can run. The events of the world that are
-due next, or the deadline, whichever comes first, are dealt with there and then.
+due next, or the deadline, whichever comes first, are dealt with there and then, until a task can run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 
 import trio
 
+from enfilade.actors.simulation.machine.scheduler import check_order, has_work, next_deadline
+
 __all__ = ["SimulationClock"]
 
 
@@ -20,9 +22,13 @@ class SimulationClock(trio.abc.Clock):
     """The clock of a run in which a world is simulated.
 
     It serves one run: `trio.run(main, clock=SimulationClock())`. Time begins at 0.
+
+    Raises:
+        RuntimeError: this version of trio does not do what a simulation needs.
     """
 
     def __init__(self) -> None:
+        check_order()
         self._now = 0.0
         self._number = 0
         self._events: list[tuple[float, int, Callable[[], Any]]] = []
@@ -66,18 +72,12 @@ class SimulationClock(trio.abc.Clock):
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """See `trio.abc.Clock`."""
         events = self._events
-        if events and events[0][0] <= max(deadline, self._now):
-            # Whatever arrives at one instant costs one round of the loop.
-            now = self._now = max(self._now, events[0][0])
-            while events and events[0][0] <= now:
-                run = heapq.heappop(events)[2]
-                try:
-                    run()
-                except BaseException as error:
-                    if self._on_error is None:
-                        raise
-                    self._on_error(error)
-            return 0.0
+        while events and events[0][0] <= max(deadline, self._now):
+            # A round of the loop that has nothing to resume would cost more than most events.
+            self._deal_with_what_is_due()
+            if has_work():
+                return 0.0
+            deadline = next_deadline()
         if deadline <= self._now:
             return 0.0
         if deadline < math.inf:
@@ -87,3 +87,16 @@ class SimulationClock(trio.abc.Clock):
             return math.inf  # trio's own last tasks wait for its wake-up socket
         self._on_stuck()
         return 0.0
+
+    def _deal_with_what_is_due(self) -> None:
+        """Go on to the next event, and deal with all of the same instant."""
+        events = self._events
+        now = self._now = max(self._now, events[0][0])
+        while events and events[0][0] <= now:
+            run = heapq.heappop(events)[2]
+            try:
+                run()
+            except BaseException as error:
+                if self._on_error is None:
+                    raise
+                self._on_error(error)

@@ -8,7 +8,6 @@ cannot give (a thread, a process, a socket) is refused at the place where it is 
 from __future__ import annotations
 
 import _thread
-import gc
 import logging
 import os
 import random
@@ -20,15 +19,15 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
 
 import trio
-from trio._core import _run as trio_run
 
 from enfilade.actors.simulation.machine.custody import LIFE, Life
 from enfilade.actors.simulation.machine.entropy import Entropy
+from enfilade.actors.simulation.machine.scheduler import ordered
 from enfilade.transport import closing
 from enfilade.transport.mesh import witness
 from enfilade.transport.mesh.lease import Place
 
-__all__ = ["Nondeterministic", "Source", "ordered", "replaced"]
+__all__ = ["Nondeterministic", "Source", "replaced"]
 
 
 class Nondeterministic(RuntimeError):
@@ -131,35 +130,6 @@ def replaced(source: Source) -> Iterator[None]:
 def _release() -> None:
     global _source
     _source = None
-
-
-@contextmanager
-def ordered(seed: int) -> Iterator[None]:
-    """Let trio's order of tasks, the global generator and the collection of garbage follow a seed, for the
-    length of a block.
-
-    Args:
-        seed: which order it is.
-    """
-    scheduler: Any = trio_run  # the hook that trio has for hypothesis
-    flag, order, chance = (
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING,
-        scheduler._r.getstate(),
-        random.getstate(),
-    )
-    was_collecting = gc.isenabled()
-    gc.disable()
-    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
-    scheduler._r.seed(f"{seed}/scheduler")
-    random.seed(f"{seed}/global")
-    try:
-        yield
-    finally:
-        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = flag
-        scheduler._r.setstate(order)
-        random.setstate(chance)
-        if was_collecting:
-            gc.enable()
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.peers.mesh.activations import Activations
 from enfilade.actors.peers.mesh.keyed import KeyedActors
 from enfilade.actors.peers.remote_call import RemoteCall
-from enfilade.actors.simulation.machine.substitutes import ordered
+from enfilade.actors.simulation.machine.scheduler import ordered
 from enfilade.transport.mesh import MeshNode, witness
 from enfilade.transport.mesh import claims as claims_module
 from enfilade.transport.mesh.claims import Claims, Fence

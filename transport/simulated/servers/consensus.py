@@ -20,6 +20,9 @@ __all__ = ["ELECTION", "TICK", "Replica"]
 TICK: Final = 0.1
 """Seconds between calls of `Replica.tick`."""
 
+BEAT: Final = 2
+"""Ticks between two words of a leader that has nothing to say."""
+
 ELECTION: Final = (0.5, 1.0)
 """Seconds without a leader after which a replica stands for election; drawn, so that not all do at once."""
 
@@ -121,7 +124,7 @@ class Replica:
             recent = [name for name, tick in self._heard.items() if self._ticks - tick < _ticks(ELECTION[1])]
             if len(recent) + 1 < self.is_majority:
                 self._follow(self._memory.term)
-            else:
+            elif self._ticks % BEAT == 0:
                 self._replicate()
         else:
             self._patience -= 1

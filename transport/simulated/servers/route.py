@@ -15,6 +15,9 @@ __all__ = ["Route"]
 SILENCE: Final = 20
 """Ticks without a word after which a route is given up."""
 
+SIGN: Final = 5
+"""Ticks between two signs of life."""
+
 _SIZE: Final = struct.Struct(">I")
 
 
@@ -51,6 +54,7 @@ class Route:
         self._stream = stream
         self._arrived = bytearray()
         self._wanted: dict[str, None] = {}
+        self._ticks = 0
         self._silent = 0
         stream.heard = self._heard
 
@@ -72,12 +76,13 @@ class Route:
         return is_wanted
 
     def tick(self) -> None:
-        """Give a sign of life, and end a route that gives none."""
+        """Give a sign of life now and then, and end a route that gives none."""
+        self._ticks += 1
         self._silent += 1
         if self._silent > SILENCE:
             self._stream.close()
             self._server.unrouted(self)
-        else:
+        elif self._ticks % SIGN == 0:
             self.say(["alive"])
 
     def _take(self, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The NATS protocol: a client's commands, cut out of its bytes, and a server's answers, as bytes."""
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -28,6 +29,9 @@ END: Final = b"\r\n"
 
 MAX_PAYLOAD: Final = 1024 * 1024
 """Bytes of a message, headers included."""
+
+KNOWN: Final = 100_000
+"""Pairs of a pattern and a subject of which it is known whether they match: few are asked for, and often."""
 
 NO_RESPONDERS: Final = b"NATS/1.0 503\r\n\r\n"
 """The headers of the answer to a request that nobody has subscribed to."""
@@ -155,6 +159,7 @@ def header(headers: bytes, name: str) -> str | None:
     return None if found is None else found[1].decode()
 
 
+@functools.lru_cache(maxsize=KNOWN)
 def matches(pattern: str, subject: str) -> bool:
     """Tell whether a subject is one of a pattern, in which `*` stands for one token and `>` for the rest."""
     wanted, given = pattern.split("."), subject.split(".")

@@ -1,0 +1,110 @@
+"""The scheduler of a simulated run: trio's order of tasks by a seed, and what trio is about to do.
+
+Whatever a simulation uses of trio beyond its public names is here, in `custody` (how a task is aborted and
+taken off the books) and nowhere else. `check_order` tries whether it still does what it must.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+from trio._core import _run as trio_run
+
+__all__ = ["check_order", "has_work", "next_deadline", "ordered"]
+
+TASKS = 8
+"""Tasks of a run that looks at their order."""
+
+
+def has_work() -> bool:
+    """Tell whether a task is ready to be resumed."""
+    return bool(trio_run.GLOBAL_RUN_CONTEXT.runner.runq)
+
+
+def next_deadline() -> float:
+    """The next deadline of the run's tasks; infinity without any."""
+    return trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+
+
+@contextmanager
+def ordered(seed: int) -> Iterator[None]:
+    """Let trio's order of tasks, the global generator and the collection of garbage follow a seed, for the
+    length of a block.
+
+    Args:
+        seed: which order it is.
+    """
+    scheduler: Any = trio_run  # the hook that trio has for hypothesis
+    flag, order, chance = (
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING,
+        scheduler._r.getstate(),
+        random.getstate(),
+    )
+    was_collecting = gc.isenabled()
+    gc.disable()
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
+    scheduler._r.seed(f"{seed}/scheduler")
+    random.seed(f"{seed}/global")
+    try:
+        with _surroundings_spared():
+            yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = flag
+        scheduler._r.setstate(order)
+        random.setstate(chance)
+        if was_collecting:
+            gc.enable()
+
+
+@contextmanager
+def _surroundings_spared() -> Iterator[None]:
+    """Spare the collector what there was before: modules, test suites, earlier worlds. A world collects
+    often, and only what it has made itself can be of interest.
+    """
+    if gc.get_freeze_count() > len(gc.get_objects()):
+        yield  # whoever has done so already wants it to stay so
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@functools.cache
+def check_order() -> None:
+    """Run a few tasks twice by one seed, and once by another: the first time in a process.
+
+    Raises:
+        RuntimeError: this version of trio does not do what a simulation needs.
+    """
+    one, again, other = _order(1), _order(1), _order(2)
+    if one != again or one == other:
+        raise RuntimeError(
+            f"the order of tasks does not follow a seed in trio {trio.__version__}, so that no simulation "
+            "could be repeated: use a version of trio that this version of enfilade was tested with"
+        )
+
+
+def _order(seed: int) -> list[int]:
+    """The order in which tasks run that are ready at once."""
+    order: list[int] = []
+
+    async def note(number: int) -> None:
+        await trio.lowlevel.checkpoint()
+        order.append(number)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(TASKS):
+                nursery.start_soon(note, number)
+
+    with ordered(seed):
+        trio.run(main)
+    return order
