@@ -44,6 +44,7 @@ from enfilade.actors.node.statistics import NodeStatistics, statistics_of
 from enfilade.actors.processes import end, start
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
+from enfilade.actors.processes.left_generators import all_left
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
 from enfilade.actors.processes.process import Process
@@ -320,7 +321,8 @@ class Node(ObservedNode):
         try:
             with scope:
                 try:
-                    yield process
+                    with all_left():
+                        yield process
                 except BaseException as error:
                     raised = error
                     raise

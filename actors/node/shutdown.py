@@ -24,7 +24,7 @@ from enfilade.actors.node.frozen import thaw
 from enfilade.actors.node.interrupts import interrupts_go_to
 from enfilade.actors.node.watchdog import watching
 from enfilade.actors.processes.current import DISPATCHERS
-from enfilade.actors.processes.left_generators import watch_generators
+from enfilade.actors.processes.left_generators import all_left, watch_generators
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.steps import is_from_outside
 
@@ -58,7 +58,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
         await opened.wait()
     with _interrupts(node, stopper), watching(node) if is_watched else nullcontext():
         try:
-            with trio.CancelScope() as node.body_scope:
+            with trio.CancelScope() as node.body_scope, all_left():
                 yield stopper
         except BaseException as error:
             explain_misuse(error, node.registry)

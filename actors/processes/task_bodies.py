@@ -176,7 +176,6 @@ def _leave_nurseries(task: trio.lowlevel.Task) -> None:
     """
     for nursery in task.child_nurseries:
         give_up_nursery(nursery)
-    task._child_nurseries.clear()
 
 
 class FunctionBody(TaskBody):
