@@ -12,7 +12,7 @@ from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.directory import INTERVAL, Directory, DirectoryEvent, MeshNode, NodeJoined
 from enfilade.transport.mesh.load import Load, LoadMeter
 from enfilade.transport.mesh.presence import LOST, Death
-from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.protocol import Message, decoded
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
 
 __all__ = ["Announcer"]
@@ -171,7 +171,7 @@ class Announcer:
     def _heard(self, message: Message) -> None:
         try:
             name = from_token(message.subject.rpartition(".")[2])
-            said = msgspec.msgpack.decode(message.payload, type=_Announcement)
+            said = decoded(message.payload, _Announcement)
             lists = [*said.entries, *said.labels, *(kind for kind, _ in said.kinds)]
             texts = [name, said.host, said.leaves or "", *lists]
             is_long = max(len(said.entries), len(said.labels), len(said.kinds)) > MOST_ENTRIES
@@ -181,7 +181,7 @@ class Announcer:
                 raise ValueError("expected kinds with shards")
             if not all(len(text) <= MOST_TEXT and text.isprintable() for text in texts):
                 raise ValueError("expected short texts")
-        except (ValueError, msgspec.DecodeError, RecursionError):
+        except ValueError:
             self.ignored += 1
             return
         if said.leaves is not None:

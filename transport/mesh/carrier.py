@@ -19,6 +19,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -42,8 +43,8 @@ from enfilade.transport.mesh.heartbeats import Heartbeats, Watch
 from enfilade.transport.mesh.identity import Identity, client_context
 from enfilade.transport.mesh.load import LoadMeter
 from enfilade.transport.mesh.presence import Death, Presence
-from enfilade.transport.mesh.protocol import Message
-from enfilade.transport.mesh.settings import Mesh, MeshError, Server
+from enfilade.transport.mesh.protocol import Message, decoded, printable
+from enfilade.transport.mesh.settings import Mesh, Server
 from enfilade.transport.mesh.stream import Dial, dial
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
 from enfilade.transport.wire import PREFIX
@@ -166,7 +167,7 @@ class MeshCarrier(Carrier):
         )
 
     def inlet(self, *, capacity: int, largest: int) -> Inlet:
-        inlet = MeshInlet(self, int.from_bytes(self._entropy(8), "big"), largest)
+        inlet = MeshInlet(self, int.from_bytes(self._entropy(8), "big"), capacity, largest)
         self._inlets[inlet.number] = inlet
         return inlet
 
@@ -251,6 +252,12 @@ class MeshCarrier(Carrier):
         self._places[handle] = place
         return handle
 
+    def let_go(self, arrival: Arrival | None) -> None:
+        """Forget the handles of a batch that nobody takes."""
+        if arrival is not None:
+            for handle in arrival.handles:
+                self.discard(handle)
+
     def new_handle(self) -> Handle:
         """Return a handle that no other has."""
         self._aliases -= 1
@@ -276,8 +283,7 @@ class MeshCarrier(Carrier):
         inlet = self._inlets.get(number)
         if inlet is None:
             # It may wait for the answer to a batch that nobody took.
-            for handle in arrival.handles:
-                self.discard(handle)
+            self.let_go(arrival)
             self._tell_gone(node, incarnation, number)
         else:
             inlet.put(node, incarnation, arrival)
@@ -295,13 +301,12 @@ class MeshCarrier(Carrier):
         except ValueError:
             self.ignored += 1
             return
-        if not message.reply:
-            self.ignored += 1
-        elif kind == QUESTION:
+        if kind == QUESTION and message.reply:
             self.connection.publish(message.reply, msgspec.msgpack.encode([os.uname().nodename, os.getpid()]))
-        elif arrival is None:
+        elif arrival is None or not message.reply or self.meeting is None:
             self.ignored += 1
-        elif self.meeting is not None and self.meeting.offer(arrival):
+            self.let_go(arrival)
+        elif self.meeting.offer(arrival):
             self.connection.publish(message.reply, b"")
 
     async def meet(self, inlet: "MeshInlet") -> None:
@@ -316,25 +321,17 @@ class MeshCarrier(Carrier):
         self.connection.subscribe(f"{self.subjects.meeting}.*", self._meeting_message)
         await self.connection.settled()  # from here on, whoever calls finds it
 
-    async def check_name(self) -> None:
-        """Check that no other node of this name is in the mesh.
-
-        Raises:
-            MeshError: one is.
-        """
+    async def find_namesake(self) -> str:
+        """Return where another node of this name runs, in words; empty when none is in the mesh."""
         question = _HEAD.pack(QUESTION, self.subjects.incarnation, 0)
-        with trio.move_on_after(ASKING_SECONDS):
-            try:
-                answer = await self.connection.request(self.subjects.meeting_of(self.subjects.node), question)
-            except NoResponders:
-                return
-            try:
-                host, pid = msgspec.msgpack.decode(answer.payload, type=tuple[str, int])
-            except msgspec.DecodeError:
-                host, pid = "an unknown host", 0
-            raise MeshError(
-                f"{self.subjects.node} runs already in mesh {self._mesh.name!r}: process {pid} on {host}"
-            )
+        where = ""
+        with trio.move_on_after(ASKING_SECONDS), suppress(NoResponders):
+            answer = await self.connection.request(self.subjects.meeting_of(self.subjects.node), question)
+            where = "a process on an unknown host"
+            with suppress(ValueError):
+                host, pid = decoded(answer.payload, tuple[str, int])
+                where = f"process {pid} on {printable(host[:64])}"
+        return where
 
     # Life.
 
@@ -395,10 +392,12 @@ class MeshInlet(Inlet):
         sender: the node, and its incarnation, that sends to it; None before it does.
     """
 
-    def __init__(self, carrier: MeshCarrier, number: int, largest: int) -> None:
+    def __init__(self, carrier: MeshCarrier, number: int, capacity: int, largest: int) -> None:
         self.number = number
         self._carrier = carrier
+        self._capacity = 2 * capacity  # that counts frames, and small batches are twice as long
         self._largest = largest
+        self._size = 0
         self._handle = carrier.new_handle()
         self._arrivals: deque[Arrival] = deque()
         self._arrived = trio.Event()
@@ -421,6 +420,7 @@ class MeshInlet(Inlet):
 
     def take(self) -> Sequence[Arrival]:
         arrivals, self._arrivals = list(self._arrivals), deque()
+        self._size = 0
         return arrivals
 
     def linger(self, seconds: float) -> Sequence[Arrival]:
@@ -437,8 +437,7 @@ class MeshInlet(Inlet):
             self._is_closed = True
             self._carrier.forget(self)
             for arrival in self._arrivals:
-                for handle in arrival.handles:
-                    self._carrier.discard(handle)
+                self._carrier.let_go(arrival)
             self._arrivals.clear()
             self._arrived.set()
 
@@ -452,12 +451,14 @@ class MeshInlet(Inlet):
             self._carrier.ignored += 1
 
     def offer(self, arrival: Arrival) -> bool:
-        """Take in a batch, unless it is too large, or too many wait at a meeting place."""
-        if len(arrival.data or b"") > self._largest or 0 < self._most_held <= len(self._arrivals):
-            for handle in arrival.handles:
-                self._carrier.discard(handle)
+        """Take in a batch, unless it is too large, or too much waits: then it is lost on its way."""
+        size = len(arrival.data or b"")
+        is_full = len(self._arrivals) > 0 and self._size + size > self._capacity
+        if size > self._largest or is_full or 0 < self._most_held <= len(self._arrivals):
+            self._carrier.let_go(arrival)
             self._carrier.ignored += 1
             return False
+        self._size += size
         self._arrivals.append(arrival)
         self._arrived.set()
         return True

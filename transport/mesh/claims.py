@@ -28,6 +28,7 @@ from enfilade.transport.mesh.lease import (
     broken,
     judge,
 )
+from enfilade.transport.mesh.protocol import decoded
 from enfilade.transport.mesh.registry import ANSWER_SECONDS, Entry, MeshRegistry, NoAnswer, WrongRevision
 from enfilade.transport.mesh.subjects import to_token
 
@@ -577,6 +578,6 @@ def _decoded(entry: Entry, kind: type[T]) -> T | None:
     if not entry.value:
         return None
     try:
-        return msgspec.msgpack.decode(entry.value, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+        return decoded(entry.value, kind)
+    except ValueError as error:
         raise NoAnswer(f"the registry holds a value that cannot be read: {error}") from error

@@ -15,12 +15,14 @@ import math
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
 
 from enfilade.transport.mesh.identity import server_fault
+from enfilade.transport.mesh.introduction import check_introduction
 from enfilade.transport.mesh.protocol import (
     MESSAGE_LIMIT,
     PING,
@@ -71,9 +73,12 @@ LAST_PAUSE: Final = 2.0
 HIGH_WATER: Final = 8 * 1024 * 1024
 """Unsent bytes above which the connection is not ready for more batches."""
 
-LEAST_VERSION: Final = (2, 12)
-LEAST_PAYLOAD: Final = 256 * 1024
-"""What a server must be, and must take."""
+
+COMPLAINT_SECONDS: Final = 1.0
+"""Seconds between lines of the log with what a server complains of."""
+
+MOST_EVENTS: Final = 512
+"""Events that are taken in before others have a turn."""
 
 
 class NoResponders(Exception):
@@ -92,6 +97,9 @@ class _Session:
     unsent_bytes: int = 0
     has_unsent: trio.Event = attrs.field(factory=trio.Event)
     has_spoken: bool = True
+    is_pong_due: bool = False
+    complaints: int = 0
+    complained_at: float = -math.inf
     pings: deque[trio.Event] = attrs.field(factory=deque)
     end: str = ""
 
@@ -354,7 +362,7 @@ class Connection:
             raise MeshError(
                 f"it belongs to user {found}, not to {self._owner}, and was not shown the token: end it"
             )
-        _check(early[0].fields, has_tls=self._tls is not None)
+        check_introduction(early[0].fields, has_tls=self._tls is not None)
         if self._tls is not None:
             if len(early) > 1:
                 raise ProtocolError("a server must say nothing more before TLS")
@@ -420,8 +428,13 @@ class Connection:
             try:
                 data = await _receive(session.stream)
                 session.has_spoken = True
-                for event in session.parser.feed(data):
+                for place, event in enumerate(session.parser.feed(data), 1):
                     self._take(session, event)
+                    if place % MOST_EVENTS == 0:
+                        await trio.lowlevel.checkpoint()
+                if session.is_pong_due:
+                    session.is_pong_due = False
+                    self._write(session, PONG)  # one, however often it has asked
             except (OSError, ProtocolError) as error:
                 self._lose(session, str(error) or type(error).__name__)
             await trio.lowlevel.checkpoint()
@@ -431,16 +444,34 @@ class Connection:
             case Message(number):
                 subscription = self._subscriptions.get(number)
                 if subscription is not None:
-                    subscription[1](event)
+                    self._hand_on(subscription[1], event)
             case Ping():
-                self._write(session, PONG)
+                session.is_pong_due = True
             case Pong():
                 if session.pings:
                     session.pings.popleft().set()
             case Failure(text):
-                logger.warning("server %s complains: %s", session.server, text)
+                self._complained(session, text)
             case Info():
                 pass  # of servers that came or went; those of the settings are enough
+
+    def _hand_on(self, handler: Handler, message: Message) -> None:
+        """Give a message to its handler. A mistake of ours there costs this message, and not the node."""
+        try:
+            handler(message)
+        except Exception:
+            with suppress(Exception):  # a log handler may fail
+                logger.exception("failed to take in a message under %s", ascii(message.subject[:200]))
+
+    def _complained(self, session: _Session, text: str) -> None:
+        """Pass on what a server complains of, not more often than somebody reads it."""
+        now = trio.current_time()
+        if now - session.complained_at < COMPLAINT_SECONDS:
+            session.complaints += 1
+            return
+        before = f"; {session.complaints} more before that" if session.complaints else ""
+        session.complained_at, session.complaints = now, 0
+        logger.warning("server %s complains: %s%s", session.server, text, before)
 
     def _answered(self, message: Message) -> None:
         then = self._answers.get(message.subject.rpartition(".")[2])
@@ -557,25 +588,3 @@ async def _receive(stream: Stream) -> bytes:
             await stream.wait_readable()
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS fails: {error.reason or error}") from error
-
-
-def _check(info: dict[str, Any], *, has_tls: bool) -> None:
-    """Refuse a server that this client does not get along with.
-
-    Raises:
-        MeshError: it is too old, too narrow, or wants what this client does not have.
-    """
-    version = str(info.get("version", ""))
-    numbers = version.split("-")[0].split(".")
-    if not all(each.isdecimal() for each in numbers) or tuple(map(int, numbers)) < LEAST_VERSION:
-        least = ".".join(map(str, LEAST_VERSION))
-        raise MeshError(f"expected a NATS server of version {least} or later, got {version[:20]!r}")
-    payload = info.get("max_payload")
-    if not isinstance(payload, int) or payload < LEAST_PAYLOAD:
-        raise MeshError(f"its max_payload must be {LEAST_PAYLOAD} or more, got {payload!r}")
-    if info.get("headers") is not True:
-        raise MeshError("it must take messages with headers")
-    if has_tls and not (info.get("tls_required") or info.get("tls_available")):
-        raise MeshError("it does not offer TLS, and this node insists on it")
-    if info.get("tls_required") and not has_tls:
-        raise MeshError("it asks for TLS, and this node has no certificate: give it an identity")

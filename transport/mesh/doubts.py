@@ -11,7 +11,7 @@ import trio
 
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.presence import PROBE_SECONDS, Death, Presence
-from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.protocol import Message, decoded
 from enfilade.transport.mesh.subjects import DISCONNECTED, Subjects
 
 __all__ = ["Doubts"]
@@ -93,8 +93,8 @@ class Doubts:
 
     def _client_left(self, message: Message) -> None:
         try:
-            left = msgspec.json.decode(message.payload, type=_Left)
+            left = decoded(message.payload, _Left, msgspec.json.decode)
             node, _, incarnation = left.client.name.rpartition("/")
             self.hint(node, int(incarnation, 16))
-        except (ValueError, msgspec.DecodeError, RecursionError):
+        except ValueError:
             self.ignored += 1

@@ -11,7 +11,7 @@ import trio
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.load import Load, LoadMeter
 from enfilade.transport.mesh.presence import Death, Presence
-from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.protocol import Message, decoded
 from enfilade.transport.mesh.subjects import Subjects, from_token
 
 __all__ = ["Heartbeats", "Watch"]
@@ -159,8 +159,8 @@ class Heartbeats:
     def _heard(self, message: Message) -> None:
         try:
             node = from_token(message.subject.rpartition(".")[2])
-            beat = msgspec.msgpack.decode(message.payload, type=_Beat)
-        except (ValueError, msgspec.DecodeError):
+            beat = decoded(message.payload, _Beat)
+        except ValueError:
             self.ignored += 1
             return
         if node in self._silent:

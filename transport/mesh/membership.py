@@ -143,7 +143,8 @@ async def join(
         )
         membership.carrier = carrier
         await membership.run(carrier.connection.run)
-        await carrier.check_name()
+        if where := await carrier.find_namesake():
+            raise MeshError(f"{node} runs already in mesh {mesh.name!r}: {where}")
         await membership.run(carrier.heartbeats.run)
         await membership.run(carrier.doubts.probe)
         if membership.shared is not None:

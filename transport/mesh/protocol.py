@@ -8,8 +8,8 @@ Nothing here checks subjects: `subjects` makes them, of characters that mean not
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -25,10 +25,12 @@ __all__ = [
     "Ping",
     "Pong",
     "ProtocolError",
+    "decoded",
     "encode_connect",
     "encode_publish",
     "encode_subscribe",
     "encode_unsubscribe",
+    "printable",
 ]
 
 LINE_LIMIT: Final = 4 * 1024
@@ -45,6 +47,8 @@ NO_RESPONDERS: Final = 503
 
 PING: Final = b"PING\r\n"
 PONG: Final = b"PONG\r\n"
+
+T = TypeVar("T")
 
 _STATUS: Final = re.compile(rb"NATS/1\.0 +(\d{3})")
 _NUMBER: Final = re.compile(rb"\d{1,12}")
@@ -176,7 +180,7 @@ class Parser:
             case b"+OK":
                 return ()
             case b"-ERR":
-                return (Failure(rest.decode("ascii", "backslashreplace").strip(" '")),)
+                return (Failure(printable(rest.strip(b" '").decode("ascii", "backslashreplace"))),)
             case b"INFO":
                 return (Info(_read_info(rest)),)
         raise ProtocolError(f"expected a line of a NATS server, got {line[:40]!r}")
@@ -203,10 +207,27 @@ class Parser:
             raise ProtocolError(f"expected a subject of a message, got {line[:40]!r}") from error
 
 
+def printable(text: str) -> str:
+    """Return words of others for logs and terminals, with escapes for what would control those."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def decoded(payload: bytes, kind: type[T], decode: Callable[..., T] = msgspec.msgpack.decode) -> T:
+    """Decode what another node or a server has said, as a value of one kind.
+
+    Raises:
+        ValueError: it is none, whatever it is.
+    """
+    try:
+        return decode(payload, type=kind)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def _read_info(text: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return decoded(text, dict[str, Any], msgspec.json.decode)
+    except ValueError as error:
         raise ProtocolError(f"expected the server's introduction, got {text[:40]!r}: {error}") from error
 
 

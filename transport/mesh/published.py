@@ -16,7 +16,7 @@ import trio
 
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.heartbeats import Heartbeats, Watch
-from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.protocol import Message, decoded
 from enfilade.transport.mesh.subjects import Subjects, from_token
 
 __all__ = ["Published", "Reader", "Rows"]
@@ -145,8 +145,8 @@ class Published:
     def _heard_question(self, message: Message) -> None:
         try:
             scope = from_token(message.subject.split(".")[-2])
-            question = msgspec.msgpack.decode(message.payload, type=_Question)
-        except (ValueError, IndexError, msgspec.DecodeError):
+            question = decoded(message.payload, _Question)
+        except (ValueError, IndexError):
             self.ignored += 1
             return
         own = self._own.get(scope)
@@ -210,8 +210,8 @@ class Published:
             copy.asked_at = None
             return
         try:
-            page = msgspec.msgpack.decode(answer.payload, type=_Page)
-        except (ValueError, msgspec.DecodeError):
+            page = decoded(answer.payload, _Page)
+        except ValueError:
             self.ignored += 1
             return
         if page.incarnation != incarnation or len(copy.pages) >= MOST_PAGES:
@@ -231,8 +231,8 @@ class Published:
     def _heard_change(self, message: Message) -> None:
         try:
             *_, scope, node = map(from_token, message.subject.split(".")[-2:])
-            change = msgspec.msgpack.decode(message.payload, type=_Change)
-        except (ValueError, msgspec.DecodeError):
+            change = decoded(message.payload, _Change)
+        except ValueError:
             self.ignored += 1
             return
         if not self._reader.follows(node, change.incarnation, scope):

@@ -10,20 +10,25 @@ when the data of this registry begin, and how long leases are.
 
 import base64
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import trio
 
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.lease import VERSION
-from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.protocol import Message, decoded, printable
 from enfilade.transport.mesh.subjects import to_token
 
 __all__ = ["Entry", "Epoch", "MeshRegistry", "NoAnswer", "Survey", "WrongRevision", "make_bucket"]
 
+T = TypeVar("T")
+
 ANSWER_SECONDS: Final = 2.0
 """Time for the registry to answer."""
+
+LONGEST_LEASE: Final = 86400.0
+"""Seconds of a lease that make sense."""
 
 FREED_SECONDS: Final = 3600
 """Time after which the servers forget a key that is free: nobody works on it with an older read by then."""
@@ -71,7 +76,7 @@ class Epoch(msgspec.Struct, array_like=True, frozen=True):
 
     version: int
     began: int
-    lease: float
+    lease: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_LEASE)]
 
 
 class _Failure(msgspec.Struct):
@@ -141,7 +146,7 @@ class MeshRegistry:
         question = msgspec.json.encode({"last_by_subj": self._subject(key)})
         answer = await self._ask(f"$JS.API.STREAM.MSG.GET.KV_{self._bucket}", question)
         if answer.message is not None:
-            return Entry(base64.b64decode(answer.message.data), answer.message.seq)
+            return Entry(_value(answer.message), answer.message.seq)
         if answer.error is not None and answer.error.err_code == NO_MESSAGE:
             return Entry(b"", 0)
         raise NoAnswer(_description(answer))
@@ -175,11 +180,8 @@ class MeshRegistry:
             NoAnswer: nobody answers.
         """
         found, settled = await self.read(EPOCH), await self.read(SETTLED)
-        try:
-            epoch = msgspec.msgpack.decode(found.value, type=Epoch) if found.value else None
-            return epoch, msgspec.msgpack.decode(settled.value, type=int) if settled.value else 0
-        except msgspec.DecodeError as error:
-            raise NoAnswer(f"the registry's epoch cannot be read: {error}") from error
+        epoch = _read(found.value, Epoch) if found.value else None
+        return epoch, _read(settled.value, int) if settled.value else 0
 
     async def survey(self) -> Survey:
         """Ask which servers keep the registry, which operators may. A checkpoint.
@@ -210,8 +212,10 @@ class MeshRegistry:
                 if answer.error is not None and answer.error.err_code == NO_MESSAGE:
                     return found
                 raise NoAnswer(_description(answer))
+            if answer.message.seq <= revision:
+                raise NoAnswer(f"expected an entry after {revision}, got {answer.message.seq}")
             revision = answer.message.seq
-            if value := base64.b64decode(answer.message.data):
+            if value := _value(answer.message):
                 key = answer.message.subject.removeprefix(self._subject(""))
                 found.append((key, Entry(value, revision)))
 
@@ -244,13 +248,37 @@ async def _asked(
     if answer is None:
         raise NoAnswer(f"no answer for {ANSWER_SECONDS:g} s")
     try:
-        return msgspec.json.decode(answer.payload, type=_Answer)
-    except msgspec.DecodeError as error:
+        return decoded(answer.payload, _Answer, msgspec.json.decode)
+    except ValueError as error:
         raise NoAnswer(f"expected an answer of the registry, got {answer.payload[:40]!r}") from error
 
 
+def _read(value: bytes, kind: type[T]) -> T:
+    """Read an epoch, or a part of it.
+
+    Raises:
+        NoAnswer: it is none.
+    """
+    try:
+        return decoded(value, kind)
+    except ValueError as error:
+        raise NoAnswer(f"the registry's epoch cannot be read: {error}") from error
+
+
+def _value(stored: _Stored) -> bytes:
+    """Read the value of a key.
+
+    Raises:
+        NoAnswer: it is none.
+    """
+    try:
+        return base64.b64decode(stored.data, validate=True)
+    except ValueError as error:
+        raise NoAnswer(f"expected a value of the registry, got {stored.data[:40]!r}") from error
+
+
 def _description(answer: _Answer) -> str:
-    return "an empty answer" if answer.error is None else answer.error.description[:200]
+    return "an empty answer" if answer.error is None else printable(answer.error.description[:200])
 
 
 async def make_bucket(
@@ -299,7 +327,7 @@ async def make_bucket(
     while True:
         found = await registry.read(EPOCH)
         if found.value:
-            return msgspec.msgpack.decode(found.value, type=Epoch)
+            return _read(found.value, Epoch)
         epoch = Epoch(VERSION, began, lease)
         try:
             await registry.write(EPOCH, msgspec.msgpack.encode(epoch), found.revision)
