@@ -127,14 +127,15 @@ class _ClientConnection:
         headers = header_fields(event)
         if len(headers) > self._settings.headers:
             raise Failure("message head is too large")
-        try:
-            check_headers(headers)
-        except Malformed:
-            raise Failure("invalid HTTP header parsed") from None
         if values(headers, b"transfer-encoding"):
             headers = tuple(header for header in headers if header[0] != b"content-length")
+        try:
+            check_headers(headers)
+            length = content_length(headers) or 0
+        except Malformed:
+            raise Failure("invalid HTTP header parsed") from None
         has_body = method != b"HEAD" and event.status_code not in BODILESS
-        if has_body and (content_length(headers) or 0) > self._conversation.largest_body:
+        if has_body and length > self._conversation.largest_body:
             raise Failure(TOO_LARGE)
         return Response(event.status_code, headers, await self._read_body(parser))
 

@@ -163,10 +163,11 @@ class _ServerConnection:
         self._check_head(request, headers)
         try:
             target = origin_form(request.target)
+            length = content_length(headers) or 0
         except Malformed:
             raise _Refused(400) from None
         largest = self._listener.account.allowance.http_body
-        if (content_length(headers) or 0) > largest:
+        if length > largest:
             raise _Refused(413, "request too large")
         body = await self._read_body(parser, largest, whole)
         self._input.take_back(parser)

@@ -42,6 +42,7 @@ from enfilade.hostcalls.net.message import (
     authority,
     check_headers,
     content_length,
+    status_code,
     values,
     without_connection_headers,
 )
@@ -199,7 +200,8 @@ class _ClientConnection(Http2Connection):
         elif isinstance(event, StreamEnded):
             answer.is_whole = True
         elif isinstance(event, StreamReset) and event.stream_id == stream_id and not answer.is_whole:
-            raise Failure(f"stream error received: {ErrorCodes(event.error_code).name}")
+            code = event.error_code
+            raise Failure(f"stream error received: {getattr(code, 'name', code)}")
 
     def _begin(self, event: ResponseReceived, request: Request, answer: _Answer) -> None:
         fields = tuple((bytes(name), bytes(value)) for name, value in event.headers)
@@ -210,9 +212,9 @@ class _ClientConnection(Http2Connection):
         try:
             check_headers(headers)
             length = content_length(headers)
+            answer.code = status_code(values(fields, b":status")[0])
         except Malformed:
             raise Failure("invalid HTTP header parsed") from None
-        answer.code = int(values(fields, b":status")[0])
         answer.headers = headers
         has_body = request.method != b"HEAD" and answer.code not in BODILESS
         if has_body and (length or 0) > self._conversation.largest_body:

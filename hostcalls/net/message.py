@@ -204,6 +204,15 @@ def content_length(headers: Headers) -> int | None:
     return int(length)
 
 
+def status_code(text: bytes) -> int:
+    """The code of a final response. Raises `Malformed` for anything else."""
+    if not _CODE.fullmatch(text):
+        raise Malformed("expected a code from 100 to 999")
+    if text < b"200":
+        raise Malformed("expected a final response, got an interim one")
+    return int(text)
+
+
 def host_matches(host: bytes, domain: str) -> bool:
     """Check a Host header, with or without a port, against a listener's or connection's domain."""
     name = host[1:].partition(b"]")[0] if host.startswith(b"[") else host.partition(b":")[0]
@@ -323,11 +332,7 @@ class ResponseDraft:
         first, headers, length = _parse_head(bytes(self._collected[:end]))
         if len(first) < 2 or first[0].decode().lower() not in self._labels:
             raise Malformed("expected a label of the protocol and a code")
-        if not _CODE.fullmatch(first[1]):
-            raise Malformed("expected a code from 100 to 999")
-        self._code = int(first[1])
-        if self._code < 200:
-            raise Malformed("expected a final response, got an interim one")
+        self._code = status_code(first[1])
         if b"chunked" in words(headers, b"transfer-encoding"):
             raise Malformed("expected a body that is not chunked")
         self._length = length
