@@ -140,7 +140,7 @@ def _hand_off(plain: Callable[..., Any]) -> Callable[..., Any]:
         trace = outgoing(process.node)
         if trace is not None:
             handler = Within(process, trace, handler, getattr(handler, "__name__", ""), is_call=True)
-        return plain.__get__(self)(handler, args, kwargs)
+        return plain(self, handler, args, kwargs)
 
     return hand_off
 

@@ -56,10 +56,12 @@ class TracePicture(Listener):
         self._node = scene.watching.node
         self._match = Match(view.match)
         self._ended: str | None = None
-        self._began = scene.watching.now()
-        self._second, self._in_second = self._began, 0
+        self._now = scene.watching.now
+        self._second, self._in_second = self._now(), 0
+        self._until = self._second + view.seconds
         self._number = self._messages = self._dropped = 0
-        self._entries: deque[dict[str, Any]] = deque()
+        self._entries: deque[Entry] = deque()
+        self._whos: dict[int, Who] = {}
         self._traced: dict[int, _Tracer] = {}
         self._wanted = view.processes
         self._names = [Glob(each) for each in view.processes if isinstance(each, str)]
@@ -110,6 +112,7 @@ class TracePicture(Listener):
     def process_ended(self, process: Process, reason: Reason) -> None:
         if self._traced.pop(process.serial, None) is not None:
             self.note(process, "ended", outcome=why(reason).type)
+            self._whos.pop(process.serial, None)
             if not self._traced and not self._may_follow():
                 self._end("processes")
 
@@ -135,32 +138,31 @@ class TracePicture(Listener):
     def sent(self, process: Process, kind: str, method: Any, message: Any, to: LocalRef[Any]) -> None:
         """Note what a traced process sends."""
         if process.serial in self._traced:
-            name = None if method is None else safe_str(getattr(method, "__name__", method))
-            self.note(process, "sent", message, kind=kind, method=name, receiver=to.serial)
+            name = None if method is None else getattr(method, "__name__", method)
+            self.note(process, "sent", message, facts=(kind, name, None, None), receiver=to.serial)
 
-    def note(self, process: Process, what: str, message: Any = None, **fields: Any) -> bool:
+    def note(
+        self,
+        process: Process,
+        what: str,
+        message: Any = None,
+        *,
+        facts: Facts | None = None,
+        receiver: int | None = None,
+        seconds: float | None = None,
+        outcome: str | None = None,
+    ) -> bool:
         """Make an entry, if the trace goes on and the entry matches; tell whether it does."""
         if self._ended is not None:
             return False
-        now = self._scene.watching.now()
-        if now - self._began > self._view.seconds:
+        now = self._now()
+        if now > self._until:
             self._end("time")
             return False
-        entry = {
-            "number": self._number + 1,
-            "time": now,
-            "process": process.serial,
-            "text": shown_ref(process.ref),
-            "name": process.name,
-            "actor": actor_name(process),
-            "what": what,
-            **_described(message),
-            "seconds": None,
-            "outcome": None,
-            "contents": self._contents(process, message),
-            **fields,
-        }
-        if not self._match.is_open and not self._match(entry.get):
+        contents = self._contents(process, message) if self._view.contents else None
+        seen = facts or _facts_of(message)
+        entry = (self._number + 1, now, self._who(process), what, seen, receiver, seconds, outcome, contents)
+        if not self._match.is_open and not self._match(_shown(entry, {}).get):
             return False
         if now - self._second >= 1.0:
             self._second, self._in_second = now, 0
@@ -175,8 +177,16 @@ class TracePicture(Listener):
         self._entries.append(entry)
         return True
 
+    def _who(self, process: Process) -> Who:
+        """The serial, text, name and class of a process, which are put into words once for each name."""
+        who = self._whos.get(process.serial)
+        if who is None or who[2] is not process.name:
+            text = shown_ref(process.ref)
+            who = self._whos[process.serial] = process.serial, text, process.name, actor_name(process)
+        return who
+
     def _contents(self, process: Process, message: Any) -> str | None:
-        if not self._view.contents or message is None:
+        if message is None:
             return None
         kind = type(message)
         if kind is signals.Cast or issubclass(kind, signals.Call):
@@ -203,10 +213,12 @@ class TracePicture(Listener):
         self._traced = {}
 
     async def shot(self, *, is_full: bool) -> Shot:
-        if self._ended is None and self._scene.watching.now() - self._began > self._view.seconds:
+        if self._ended is None and self._now() > self._until:
             self._end("time")
         missed, self._dropped = self._dropped, 0
-        entries = [self._entries.popleft() for _ in range(min(ENTRIES, len(self._entries)))]
+        titles: dict[type, str] = {}
+        waiting = min(ENTRIES, len(self._entries))
+        entries = [_shown(self._entries.popleft(), titles) for _ in range(waiting)]
         if missed:
             gap = {"number": entries[0]["number"] - 1, "what": "gap", "count": missed}
             entries = [gap, *entries]
@@ -236,23 +248,55 @@ class _Tracer:
             self._trace.done(process, message, seconds)
 
 
-def _described(message: Any) -> dict[str, Any]:
-    """The kind of a message, its method or type, and who has sent it, if that is known."""
+Who = tuple[int, str | None, str | None, str | None]
+"""The serial of a process, its ref as text, its name, the name of its class."""
+
+Facts = tuple[str | None, Any, type | None, Any]
+"""The kind of a message, its method, its class, and who has sent it, as they were found."""
+
+Entry = tuple[int, float, Who, str, Facts, int | None, float | None, str | None, str | None]
+"""An entry as it is noted: number, time, process, what, the facts about the message, receiver, seconds,
+outcome, contents. It is put into words when it is shown, which a trace of many messages has less time for.
+"""
+
+NOTHING: Final[Facts] = (None, None, None, None)
+
+
+def _facts_of(message: Any) -> Facts:
     kind = type(message)
-    shown: dict[str, Any] = {"kind": None, "method": None, "type": None, "sender": None, "receiver": None}
     if message is None:
-        return shown
+        return NOTHING
     if kind is signals.Cast:
-        shown.update(kind="cast", method=safe_str(message.method))
-    elif issubclass(kind, signals.Call):
+        return "cast", message.method, None, None
+    if issubclass(kind, signals.Call):
         caller = message.caller
-        sender = None if caller is None else caller.serial if message.peer is None else safe_str(caller)
-        shown.update(kind="call", method=safe_str(message.method), sender=sender)
-    elif issubclass(kind, Down | Exited):
-        shown.update(kind="down" if issubclass(kind, Down) else "exit", sender=message.ref.serial)
-    else:
-        shown.update(kind="message", type=shown_name(kind))
-    return shown
+        return "call", message.method, None, caller if caller is None or message.peer else caller.serial
+    if issubclass(kind, Down | Exited):
+        return "down" if issubclass(kind, Down) else "exit", None, None, message.ref.serial
+    return "message", None, kind, None
+
+
+def _shown(entry: Entry, titles: dict[type, str]) -> dict[str, Any]:
+    """An entry in words. `titles` has the names of classes that were shown before."""
+    number, time, (serial, text, name, actor), what, facts, receiver, seconds, outcome, contents = entry
+    kind, method, type_, sender = facts
+    return {
+        "number": number,
+        "time": time,
+        "process": serial,
+        "text": text,
+        "name": name,
+        "actor": actor,
+        "what": what,
+        "kind": kind,
+        "method": None if method is None else safe_str(method),
+        "type": None if type_ is None else titles.get(type_) or titles.setdefault(type_, shown_name(type_)),
+        "sender": sender if sender is None or type(sender) is int else safe_str(sender),
+        "receiver": receiver,
+        "seconds": seconds,
+        "outcome": outcome,
+        "contents": contents,
+    }
 
 
 def _outcome(message: Any) -> str | None:

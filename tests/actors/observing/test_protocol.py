@@ -254,6 +254,7 @@ async def test_obs_23_events_go_on_after_a_reconnect(autojump_clock: MockClock) 
         assert (len(numbers), missed) == (5, 0)
         assert numbers == sorted(numbers)
         assert numbers[0] > last
+        await wait_all_tasks_blocked()  # the end of the watch is an event, too
         before = bank.observation.number
         await start(1_100)
         numbers, missed = await seen(before)
