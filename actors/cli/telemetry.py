@@ -27,6 +27,7 @@ class TelemetryTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     metrics: bool = False
     messages: bool = True
     spans: float | None = None
+    durations: int | None = None
     record_exceptions: bool = False
     propagation: Literal["parent", "link"] = "parent"
     listen: str | None = None
@@ -34,6 +35,8 @@ class TelemetryTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     def __post_init__(self) -> None:
         if self.spans is not None and not 0 <= self.spans <= 1:
             raise ValueError(f"telemetry.spans: expected a probability between 0 and 1, got {self.spans}")
+        if self.durations is not None and self.durations < 1:
+            raise ValueError(f"telemetry.durations: expected a whole number from 1 on, got {self.durations}")
         if self.listen is not None:
             self.place()
 
@@ -56,13 +59,14 @@ class TelemetryTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         Raises:
             Refusal: a package is missing.
         """
-        if not self.metrics and self.spans is None:
+        if not self.metrics and self.spans is None and self.durations is None:
             return
         try:
             instrument(
                 node,
                 messages=self.messages,
                 spans=self.spans,
+                durations=self.durations,
                 record_exceptions=self.record_exceptions,
                 propagation=self.propagation,
             )

@@ -73,7 +73,7 @@ class GuestBody(DispatchedBody):
         args: the arguments that were given with it.
     """
 
-    __slots__ = ("actors", "args", "children", "description", "execution", "parent", "runtime")
+    __slots__ = ("actors", "args", "children", "description", "execution", "module", "parent", "runtime")
 
     kind: ClassVar[str] = "guest"
 
@@ -82,6 +82,7 @@ class GuestBody(DispatchedBody):
     ) -> None:
         super().__init__(process)
         launch = prepared.launch
+        self.module = f"{launch.entrypoint} {launch.module.digest[:8]}"  # by which observers name it
         self.runtime = runtime
         self.parent = parent
         self.description: Spawnable[Any] | None = None
@@ -140,7 +141,7 @@ class GuestBody(DispatchedBody):
         launch, caller, instance = execution.launch, execution.caller, execution.instance
         has_it = not instance.offloaded
         return {
-            "module": f"{launch.entrypoint} {launch.module.digest[:8]}",
+            "module": self.module,
             "state": self._state(),
             "memory": instance.memory_size if has_it else None,
             "memory_limit": launch.limits.memory,

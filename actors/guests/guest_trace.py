@@ -10,7 +10,7 @@ from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
+from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import Span, trace_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class GuestTrace:
         if tracer is not None:
             self._span = tracer.handling(process, trace, message.method if is_call else None, is_call)
             self._context = self._span.context
-        elif trace is not ROOT and not trace.is_link:
+        elif not trace.is_mark and not trace.is_link:
             self._context = trace
         self.is_there = self._span is not None or self._context is not None
 

@@ -16,7 +16,7 @@ import attrs
 
 from enfilade.actors.messages.safe_text import safe_repr
 
-__all__ = ["HOPS", "LARGEST_STATE", "LINKED", "ROOT", "TRACE", "TraceContext"]
+__all__ = ["HOPS", "LARGEST_STATE", "LINKED", "ROOT", "TIMED", "TRACE", "TraceContext"]
 
 HOPS: Final = 64
 """Number of casts and sends in a row after which a trace ends, and the next one begins."""
@@ -56,6 +56,11 @@ class TraceContext:
     hops: int = 0
     began: float | None = attrs.field(default=None, eq=False)
     size: int | None = attrs.field(default=None, eq=False)
+
+    @property
+    def is_mark(self) -> bool:
+        """True for what stands in the place of a context: `ROOT` and `TIMED`."""
+        return self is ROOT or self is TIMED
 
     @property
     def is_sampled(self) -> bool:
@@ -131,6 +136,9 @@ def bounded(state: str) -> str:
 
 ROOT: Final = TraceContext(_NO_TRACE, _NO_SPAN)
 """Stands for the context of what was chosen to begin a trace."""
+
+TIMED: Final = TraceContext(_NO_TRACE, _NO_SPAN)
+"""Stands for the context of what belongs to no trace, and was chosen to be timed."""
 
 TRACE: ContextVar[TraceContext | None] = ContextVar("enfilade_trace", default=None)
 """The context of what is being done; None for what belongs to no trace."""

@@ -22,7 +22,7 @@ import msgspec
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
+from enfilade.actors.messages.trace_context import TRACE, TraceContext
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.record import Record
@@ -116,7 +116,9 @@ class Tracer(Protocol):
     """Makes spans for a node. None of these functions raises."""
 
     def current(self) -> TraceContext | None:
-        """The context that what is sent now belongs to; `ROOT` if it was chosen to begin a trace."""
+        """The context that what is sent now belongs to; `ROOT` if it was chosen to begin a trace, and `TIMED`
+        if it was chosen to be timed.
+        """
 
     def sent(self, trace: TraceContext) -> TraceContext:
         """The context that a cast or a message carries, which is sent in `trace`."""
@@ -144,7 +146,7 @@ class Handling:
             self._span.enter()
             current = self._span.context
         else:
-            current = None if trace is ROOT or trace.is_link else trace
+            current = None if trace.is_mark or trace.is_link else trace
         self.trace = current
         self._token = TRACE.set(current)
 

@@ -31,6 +31,8 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
 from enfilade.actors.messages.signals import undroppable
+from enfilade.actors.messages.trace_context import TRACE, TraceContext
+from enfilade.actors.messages.traced import using
 from enfilade.actors.messages.travelling import travels
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.patterns.routing_key import RoutingKey
@@ -110,6 +112,7 @@ class _Job:
         key: what routing goes by; None where it goes by something else.
         deferred: the submitter's reply, if it waits for one.
         is_delayed: whether it had a free worker already, and had to wait for the rate.
+        trace: the context that it was submitted in.
     """
 
     number: int
@@ -117,6 +120,7 @@ class _Job:
     key: RoutingKey | None
     deferred: Deferred[Any] | None
     is_delayed: bool = False
+    trace: TraceContext | None = attrs.field(factory=TRACE.get)
 
 
 class _Assignment(Request[Any]):
@@ -443,7 +447,11 @@ class Pool(Actor):
             slot.watchdog = self.process.send_after(self._stuck_after, self.process.ref, _Stuck(slot, entry))
         process = self.process
         request = _Assignment(process.node, slot.ref, "work", (entry.job,), {}, process)
-        slot.ref.deliver(request)
+        if entry.trace is TRACE.get():
+            slot.ref.deliver(request)
+        else:  # it has waited, and another one is done
+            with using(entry.trace):
+                slot.ref.deliver(request)
         request.then(self._finished, slot, entry)
 
     def _finished(self, request: Request[Any], slot: _Slot, entry: _Job) -> None:

@@ -320,6 +320,9 @@ class Inbound:
                 self._outward.reply, number, frame.method, *values, caller, size, self._peer_name
             )
             call.trace = received(self._node, frame, self._authority)
+            tracer = self._node.traces.tracer
+            if call.trace is None and tracer is not None:  # as for messages, which come in through `send`
+                call.trace = tracer.current()
             if frame.method in ENDINGS:
                 check_order(values[0])
                 call.caller = caller or self._outward.ref(0)  # who asks is told: plain code, by its node

@@ -30,7 +30,7 @@ from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, REASONS, Reaso
 from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
-from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
+from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import Traced, trace_of
 from enfilade.actors.messages.travelling import FAULTS
 from enfilade.actors.node.sharing import CheckedRef
@@ -566,7 +566,7 @@ class RemoteNode:
 
 def _traced(frame: wire.Frame, trace: TraceContext | None) -> Any:
     """The frame with the context of a trace, if there is one."""
-    if trace is None or trace is ROOT:
+    if trace is None or trace.is_mark:
         return frame
     return wire.TRACED[type(frame)](*msgspec.structs.astuple(frame), field_of(trace))
 

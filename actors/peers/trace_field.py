@@ -14,7 +14,7 @@ import msgspec
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.trace_context import LARGEST_STATE, LINKED, ROOT, TraceContext
+from enfilade.actors.messages.trace_context import LARGEST_STATE, LINKED, TraceContext
 from enfilade.actors.messages.traced import Traced, mark, trace_of
 from enfilade.actors.processes.trace_layers import outgoing, traced_message
 from enfilade.transport.wire import NIL
@@ -90,7 +90,7 @@ def _with_context(node: Node, signal: signals.Signal) -> signals.Signal:
     elif isinstance(signal, signals.Send | signals.Cast):
         message = signal if isinstance(signal, signals.Cast) else signal.message
         traced = traced_message(node, message)
-        if type(traced) is Traced and traced.trace is not ROOT:
+        if type(traced) is Traced and not traced.trace.is_mark:
             return signals.Send(traced)
     return signal
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enfilade.actors.messages.layers import Layer, put_on, take_off
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import NO_KWARGS, Cast
-from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
+from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import Traced, Within, mark, trace_of, using
 from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.dispatcher import Dispatcher
@@ -86,7 +86,7 @@ def outgoing(node: Node) -> TraceContext | None:
     """The context that a call carries which is made now, to a process of `node`; None for none."""
     tracer = node.traces.tracer
     trace = TRACE.get() if tracer is None else tracer.current()
-    if trace is not None and trace is not ROOT:
+    if trace is not None and not trace.is_mark:
         node.traces.seen()
     return trace
 
@@ -94,7 +94,7 @@ def outgoing(node: Node) -> TraceContext | None:
 def _after_hop(node: Node) -> TraceContext | None:
     """The context that a message carries which is sent now, to a process of `node`; None for none."""
     trace = outgoing(node)
-    if trace is None or trace is ROOT:
+    if trace is None or trace.is_mark:
         return trace
     tracer = node.traces.tracer
     if tracer is not None:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from enfilade.actors.messages.hooks import Listener
-from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.reasons import Reason, Trapped
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import shown_name
-from enfilade.actors.observing.measurements.vitals import descriptors, resident
+from enfilade.actors.observing.measurements.vitals import Look, Vitals, descriptors, resident
 from enfilade.actors.observing.tables.node_tables import peer_rows
 from enfilade.actors.patterns.pool import Pool
 from enfilade.actors.processes.identity import actor_name
@@ -75,14 +75,19 @@ INSTRUMENTS: Final = (
         "messaging.client.consumed.messages", "counter", "{message}", "Messages that actors have handled."
     ),
     Instrument("enfilade.timer.count", "updown", "{timer}", "Timers that are due in the future."),
+    Instrument("enfilade.loop.busy", "gauge", "1", "Share of the time for which the loop did not wait."),
+    Instrument("enfilade.loop.longest_step", "gauge", "s", "Longest time between two waits of the loop."),
+    Instrument("enfilade.loop.lag", "gauge", "s", "Lateness of a timer, at most."),
     Instrument("enfilade.link.frames", "counter", "{frame}", "Frames of node links."),
     Instrument("enfilade.link.io", "counter", "By", "Bytes of node links."),
     Instrument("enfilade.link.queued", "gauge", "By", "Bytes that wait for a peer."),
     Instrument("enfilade.link.credit", "gauge", "By", "Bytes that a peer would still take."),
+    Instrument("enfilade.link.round_trip", "gauge", "s", "Time that a peer took to answer, last."),
     Instrument("enfilade.guest.count", "updown", "{guest}", "Guests that live."),
     Instrument("enfilade.guest.memory", "gauge", "By", "Memory of guests."),
     Instrument("enfilade.guest.cpu.time", "counter", "s", "Processor time of guests that live."),
     Instrument("enfilade.guest.hostcalls", "counter", "{call}", "Hostcalls of guests that live."),
+    Instrument("enfilade.guest.traps", "counter", "{trap}", "Guests that have trapped."),
     Instrument("enfilade.pool.workers", "updown", "{worker}", "Workers of pools."),
     Instrument("enfilade.pool.waiting", "updown", "{job}", "Jobs that wait for a worker."),
     Instrument("enfilade.pool.discarded", "counter", "{job}", "Jobs that pools have discarded."),
@@ -118,6 +123,9 @@ class Metrics(Listener):
         self._ended: Counter[tuple[str, str, str]] = Counter()
         self._restarts: Counter[tuple[str, str]] = Counter()
         self._give_ups: Counter[str] = Counter()
+        self._traps: Counter[str] = Counter()
+        self._vitals = Vitals(node)
+        self._look: Look | None = None
         self._values: dict[str, set[str]] = {}
         self._growth = _Growth()
 
@@ -126,17 +134,25 @@ class Metrics(Listener):
         self._users += 1
         if self._users == 1:
             self._node.hooks.add(self)
+            self._look = self._vitals.begin()
 
     def end(self) -> None:
         """One reader less; after the last one nothing is counted. Not a checkpoint."""
         self._users -= 1
         if not self._users:
             self._node.hooks.remove(self)
+            if self._look is not None:
+                self._vitals.end(self._look)
 
     # What happens.
 
     def process_started(self, process: Process) -> None:
         self._started[_class_of(process)] += 1
+
+    def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
+        if type(reason) is Trapped:
+            body: Any = process.body
+            self._traps[body.module if process.body.kind == "guest" else ""] += 1
 
     def process_ended(self, process: Process, reason: Reason) -> None:
         self._ended[(*_class_of(process), shown_name(type(reason)))] += 1
@@ -186,6 +202,8 @@ class Metrics(Listener):
             found.add("enfilade.process.restarts", count, {"enfilade.supervisor": supervisor, **named})
         for supervisor, count in self._give_ups.items():
             found.add("enfilade.supervisor.give_ups", count, {"enfilade.supervisor": supervisor})
+        for module, count in self._traps.items():
+            found.add("enfilade.guest.traps", count, {MODULE: module})
         if messages:
             for actor, count in self._counts.ended.items():
                 self._add_consumed(found, actor, count)
@@ -193,6 +211,9 @@ class Metrics(Listener):
         found.add("enfilade.message.dead", node.dead_letters.count)
         found.add("enfilade.timer.count", len(node.timers))
         self._add_links(found)
+        if self._look is not None:
+            for name, value in self._vitals.told(self._look)["loop"].items():
+                found.add(f"enfilade.loop.{name}", value)
         self._growth.add_to(found)
         _add_program(found)
         return found.readings
@@ -234,6 +255,9 @@ class Metrics(Listener):
                 self._growth.note("enfilade.link.frames", row["since"], row[f"frames_{direction}"], way)
                 self._growth.note("enfilade.link.io", row["since"], row[f"bytes_{direction}"], way)
             found.add("enfilade.link.queued", row["queued"], peer)
+            round_trip = self._vitals.round_trips.get(row["name"])
+            if round_trip is not None:
+                found.add("enfilade.link.round_trip", round_trip, peer)
             found.add("enfilade.link.credit", max(0, row["window"] - row["under_way"]), peer)
 
     def _bounded(self, attribute: str, value: str) -> str:

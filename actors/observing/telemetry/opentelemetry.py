@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from enfilade.actors.observing.tables.walker import Walker
+from enfilade.actors.observing.telemetry.durations import Durations
 from enfilade.actors.observing.telemetry.extra import of_the_extra
 from enfilade.actors.observing.telemetry.metrics import INSTRUMENTS, Instrument, Metrics, Readings
 from enfilade.actors.observing.telemetry.spans import Propagation, Spans
@@ -38,6 +39,7 @@ def instrument(
     *,
     messages: bool = True,
     spans: float | None = None,
+    durations: int | None = None,
     record_exceptions: bool = False,
     propagation: Propagation = "parent",
     meter: Any = None,
@@ -52,6 +54,8 @@ def instrument(
         spans: the probability, between 0 and 1, that a call, cast or message which belongs to no trace
             begins one. What belongs to a sampled trace is always made a span of. None: no spans are made,
             and contexts are passed on as they come.
+        durations: one of so many messages and calls is timed, and all calls to other nodes, for histograms.
+            None: nothing is timed.
         record_exceptions: whether spans have the texts and tracebacks of errors, which may hold data.
         propagation: "parent": what a handler casts and sends belongs to the trace of its message. "link":
             each begins a trace of its own, which is linked to that.
@@ -60,7 +64,8 @@ def instrument(
 
     Raises:
         MissingExtra: opentelemetry-api is not installed.
-        ValueError: `spans` is no probability, `propagation` is neither word, or spans are made already.
+        ValueError: `spans` is no probability, `durations` is no whole number from 1 on, `propagation` is
+            neither word, or spans are made, or durations taken, already.
     """
     api = of_the_extra("opentelemetry.metrics")
     made = Instrumentation(node, api.Observation, messages=messages)
@@ -72,15 +77,17 @@ def instrument(
     }
     for each in INSTRUMENTS:
         makers[each.kind](each.name, [made.callback_of(each)], unit=each.unit, description=each.description)
+    if (spans is not None or durations is not None) and node.traces.tracer is not None:
+        raise ValueError(f"spans of node {node.full_name} are made already: instrument it once")
     if spans is not None:
-        if node.traces.tracer is not None:
-            raise ValueError(f"spans of node {node.full_name} are made already: instrument it once")
         made.spans = Spans(
             node, spans, record_exceptions=record_exceptions, propagation=propagation, tracer=tracer
         )
+    if durations is not None:
+        made.durations = Durations(node, durations, meter, made.spans)
     node.start_service(made.run, "telemetry")
-    if made.spans is not None:
-        made.spans.begin()
+    for tracer in made.tracers:
+        tracer.begin()
     return made
 
 
@@ -89,10 +96,12 @@ class Instrumentation:
 
     Attributes:
         spans: makes the spans; None.
+        durations: takes the times; None.
     """
 
     def __init__(self, node: Node, observation: Any, *, messages: bool) -> None:
         self.spans: Spans | None = None
+        self.durations: Durations | None = None
         self._node = node
         self._observation = observation
         self._messages = messages
@@ -101,6 +110,11 @@ class Instrumentation:
         self._asked = trio.Event()
         self._is_asked = False
         self._is_on = False
+
+    @property
+    def tracers(self) -> list[Spans | Durations]:
+        """What stands before messages, the innermost first."""
+        return [each for each in (self.spans, self.durations) if each is not None]
 
     def callback_of(self, instrument: Instrument) -> Callable[[Any], Iterable[Any]]:
         """The function that a reader calls for an instrument, in any thread."""
@@ -148,8 +162,8 @@ class Instrumentation:
                 await trio.sleep(EVERY)
         finally:
             self._end()
-            if self.spans is not None:
-                self.spans.close()
+            for tracer in reversed(self.tracers):
+                tracer.close()
 
     def _begin(self) -> None:
         if not self._is_on:

@@ -17,7 +17,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -26,14 +26,15 @@ from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.layers import put_on, take_off
 from enfilade.actors.messages.reasons import Exit, Reason
-from enfilade.actors.messages.ref import Ref, RemoteRef
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
 from enfilade.actors.messages.traced import context_of_error
+from enfilade.actors.observing.telemetry.call_names import begin_naming, call_name, end_naming, short_name
+from enfilade.actors.observing.telemetry.durations import Passing, error_type
 from enfilade.actors.observing.telemetry.extra import of_the_extra
 from enfilade.actors.processes.identity import actor_name, target_name
 from enfilade.actors.processes.process import Process
@@ -53,7 +54,6 @@ FAILURES_EVERY: Final = 60.0
 """Seconds between two lines of the log about what OpenTelemetry has raised."""
 
 SYSTEM: Final = "enfilade"
-LOCAL: Final = "<locals>."
 
 
 class Spans(Listener):
@@ -104,16 +104,14 @@ class Spans(Listener):
         self._node.traces.tracer = self
         self._node.hooks.add(self)
         begin_carrying()
-        for owner, name, layer in _NAMING:
-            put_on(owner, name, layer)
+        begin_naming()
 
     def close(self) -> None:
         """Make no more spans. Not a checkpoint."""
         self._node.traces.tracer = None
         self._node.hooks.remove(self)
         end_carrying()
-        for owner, name, layer in _NAMING:
-            take_off(owner, name, layer)
+        end_naming()
 
     def survive(self, error: BaseException) -> None:
         """OpenTelemetry has raised this: log it, once a minute at most. Raises nothing but Ctrl-C."""
@@ -222,11 +220,11 @@ class Spans(Listener):
 
     def handling(
         self, process: Any, trace: TraceContext, method: str | None, is_call: bool
-    ) -> _Handled | _Unsampled:
+    ) -> _Handled | Passing:
         """See `Tracer.handling`."""
         if not self._wants(trace):
-            return _Unsampled(_passed_on(trace))
-        title = _short(actor_name(process) or "mailbox")
+            return Passing(_passed_on(trace))
+        title = short_name(actor_name(process) or "mailbox")
         attributes: dict[str, Any] = {"enfilade.process": process.serial}
         if process.name is not None:
             attributes["enfilade.process.name"] = process.name
@@ -245,7 +243,7 @@ class Spans(Listener):
             if trace.size is not None:
                 attributes["messaging.message.envelope.size"] = trace.size
         span, context = self._start(name, kind, attributes, trace)
-        return _Unsampled(context) if span is None else _Handled(self, span, context)
+        return Passing(context) if span is None else _Handled(self, span, context)
 
     def _within(self, span: Any, trace: TraceContext) -> TraceContext | None:
         """The context of what belongs to a span that was made for `trace`."""
@@ -260,7 +258,7 @@ class Spans(Listener):
         trace = self.current()
         if trace is None or not self._wants(trace):
             return trace
-        name = _asked(request.method)
+        name = call_name(request.method)
         attributes = {
             "rpc.system.name": SYSTEM,
             "rpc.method": name,
@@ -279,7 +277,7 @@ class Spans(Listener):
         trace = self.current()
         if trace is None or not self._wants(trace):
             return None
-        title = _short(target_name(target))
+        title = short_name(target_name(target))
         attributes = {"enfilade.process": process.serial}
         span, context = self._start(f"start {title}", self.api.SpanKind.INTERNAL, attributes, trace)
         return None if span is None else _Started(self, span, context, process, title)
@@ -333,7 +331,7 @@ class Spans(Listener):
         try:
             try:
                 if error is not None and span.is_recording() and not _is_normal(error):
-                    span.set_attribute("error.type", _type_of(error))
+                    span.set_attribute("error.type", error_type(error))
                     span.set_status(self.api.Status(self.api.StatusCode.ERROR))
                     if self.records:
                         span.record_exception(error)
@@ -341,19 +339,6 @@ class Spans(Listener):
                 span.end()
         except BaseException as failure:
             self.survive(failure)
-
-
-class _Unsampled:
-    """What no span is made of: the context goes on as it is."""
-
-    def __init__(self, context: TraceContext | None) -> None:
-        self.context = context
-
-    def enter(self) -> None:
-        """See `Span.enter`."""
-
-    def end(self, error: BaseException | None) -> None:
-        """See `Span.end`."""
 
 
 class _Handled:
@@ -406,55 +391,8 @@ class _Started:
 
 def _passed_on(trace: TraceContext) -> TraceContext | None:
     """The context of what belongs to `trace`, where no span is made."""
-    return None if trace is ROOT or trace.is_link else trace
-
-
-def _short(name: str) -> str:
-    """The name of a class without the function that it was made in."""
-    return name.rpartition(LOCAL)[2]
+    return None if trace.is_mark or trace.is_link else trace
 
 
 def _is_normal(error: BaseException) -> bool:
     return is_a(error, Exit) and error.reason.is_normal
-
-
-def _type_of(error: BaseException) -> str:
-    """The qualified name of an error's class; of an exit, that of its reason."""
-    kind: type = type(error.reason) if is_a(error, Exit) else type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-# A request knows only the name of its method. The class is noted where the method is named, and taken where
-# the request leaves, in the same step.
-_named: Any = None
-
-
-def _asked(method: str) -> str:
-    """The class and the method of a request that leaves now."""
-    global _named
-    named, _named = _named, None
-    if getattr(named, "__name__", None) != method:
-        return method
-    owner = _short(getattr(named, "__qualname__", method)).rpartition(".")[0]
-    return f"{owner}/{method}" if owner else method
-
-
-def _noting_call(plain: Callable[..., Any]) -> Callable[..., Any]:
-    async def call(self: RemoteRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> Any:
-        global _named
-        _named = method
-        return await plain(self, method, *args, **kwargs)
-
-    return call
-
-
-def _noting_request(plain: Callable[..., Any]) -> Callable[..., Any]:
-    def request(self: Process, ref: Ref[Any], method: Any, /, *args: Any, **kwargs: Any) -> Request[Any]:
-        global _named
-        _named = method
-        return plain(self, ref, method, *args, **kwargs)  # type: ignore[no-any-return]
-
-    return request
-
-
-_NAMING: Final = ((RemoteRef, "call", _noting_call), (Process, "request", _noting_request))

@@ -13,14 +13,17 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Node, NodeConfig, Pool, Supervisor, Worker, open_node
+from enfilade.actors import Actor, Child, Guest, Node, NodeConfig, Pool, Supervisor, Worker, open_node
 from enfilade.actors.cli.metrics import Reader, answer_scrapes
 from enfilade.actors.cli.observe.observed import Observed
 from enfilade.actors.cli.scrapes import own_answers
 from enfilade.actors.observing.tables.walker import Walker
 from enfilade.actors.observing.telemetry import exposition, instrument
+from enfilade.actors.observing.telemetry.durations import BUCKETS
 from enfilade.actors.observing.telemetry.extra import MissingExtra
 from enfilade.actors.observing.telemetry.metrics import INSTRUMENTS, Metrics
+from enfilade.hostcalls.sdk.wat import Assembler
+from enfilade.transport.policy import Rights
 from tests.actors.observing.pair import observed
 
 sdk = pytest.importorskip("opentelemetry.sdk.metrics")
@@ -101,6 +104,101 @@ async def test_obs_55_the_instruments_of_a_node(autojump_clock: MockClock) -> No
     assert {p.attributes["enfilade.peer"] for p in found["enfilade.link.frames"].data.data_points} == {
         "eye@local"
     }
+
+
+class Caller(Actor):
+    async def ask(self, till: Any, coins: int) -> None:
+        await till.call(Till.pay, coins)
+
+
+def counts_of(found: dict[str, Any], name: str) -> dict[tuple[Any, ...], int]:
+    """How many durations a histogram has, by method or class, and by error."""
+    points = found[name].data.data_points if name in found else []
+    keys = ("rpc.method", "messaging.destination.template", "server.address", "error.type")
+    return {tuple(p.attributes[key] for key in keys if key in p.attributes): p.count for p in points}
+
+
+@pytest.mark.parametrize("every", [1, 10])
+@pytest.mark.parametrize("spans", [None, 0.0])
+async def test_one_of_so_many_durations_is_recorded(
+    every: int, spans: float | None, autojump_clock: MockClock
+) -> None:
+    """And every call to another node; with spans and without."""
+    reader = export.InMemoryMetricReader()
+    meter = sdk.MeterProvider([reader]).get_meter("enfilade")
+    async with observed(Rights(exports="*")) as (bank, eye):
+        till = await bank.spawn(Till, name="till")
+        caller = await eye.spawn(Caller)
+        for node in (bank, eye):
+            instrument(node, meter=meter, messages=False, spans=spans, durations=every)
+        for coins in range(100):
+            await till.call(Till.pay, coins)
+            till.cast(Till.pay, coins)
+        for coins in range(20):
+            await caller.call(Caller.ask, eye.remote("till", "bank@local"), coins)
+        await wait_all_tasks_blocked()
+        found = points(reader)
+    timed = counts_of(found, "rpc.server.call.duration") | counts_of(found, "messaging.process.duration")
+    assert set(timed) == {("Till/pay",), ("Till",), ("Caller/ask",)}
+    assert sum(timed.values()) == (100 + 100 + 2 * 20) / every
+    assert counts_of(found, "rpc.client.call.duration") == {("Till/pay", "bank@local"): 20}
+    assert found["rpc.server.call.duration"].unit == "s"
+    assert found["rpc.server.call.duration"].data.data_points[0].explicit_bounds == BUCKETS
+    assert bank.traces.tracer is None
+
+
+async def test_the_duration_of_what_fails_has_the_type_of_the_error(autojump_clock: MockClock) -> None:
+    reader = export.InMemoryMetricReader()
+    meter = sdk.MeterProvider([reader]).get_meter("enfilade")
+    async with open_node("bank") as node:
+        instrument(node, meter=meter, messages=False, durations=1)
+        with pytest.raises(Exception, match="ended"):
+            await (await node.spawn(Till)).call(Till.pay, -1)
+        found = points(reader)
+    assert counts_of(found, "rpc.server.call.duration") == {("Till/pay", "ValueError"): 1}
+
+
+async def test_a_meter_that_raises_costs_the_duration_alone(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def record(self, *_: Any) -> None:
+            raise ValueError("the meter of somebody else")
+
+    meter = sdk.MeterProvider([]).get_meter("enfilade")
+    meter.create_histogram = lambda *_, **__: Broken()
+    async with open_node("bank") as node:
+        instrument(node, meter=meter, messages=False, durations=1)
+        till = await node.spawn(Till)
+        for coins in range(3):
+            await till.call(Till.pay, coins)
+            till.cast(Till.pay, coins)
+        await wait_all_tasks_blocked()
+        assert till.serial in node.processes
+    assert caplog.text.count("OpenTelemetry has failed to record") == 1
+
+
+@pytest.mark.parametrize("durations", [0, -1, 1.5, True])
+async def test_durations_that_are_no_number_are_refused(durations: Any) -> None:
+    async with open_node("bank") as node:
+        with pytest.raises(ValueError, match="durations"):
+            instrument(node, durations=durations)
+
+
+async def test_guests_that_trap_are_counted() -> None:
+    async with open_node("bank") as node:
+        metrics = Metrics(node, Walker(node), node.observation.counts)
+        metrics.begin()
+        trapping = Assembler()
+        trapping.function("start", "unreachable")
+        guest = node.spawn_soon(Guest(trapping.binary()))
+        async with node.mailbox() as me:
+            me.monitor(guest)
+            await me.receive()
+        (found,) = (await metrics.readings(0.5, messages=False))["enfilade.guest.traps"]
+        metrics.end()
+    assert found[1] == 1
+    assert found[0]["enfilade.guest.module"].startswith("start ")
 
 
 async def test_obs_54_without_an_sdk_nothing_is_counted(autojump_clock: MockClock) -> None:

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Mailbox, Node, NodeConfig, Ref, Supervisor, open_node, system
+from enfilade.actors import Actor, Mailbox, Node, NodeConfig, Pool, Ref, Supervisor, Worker, open_node, system
 from enfilade.actors.logs import Context
 from enfilade.actors.messages.trace_context import HOPS, LINKED
 from enfilade.actors.observing.telemetry import TraceContext, carry, context, use
@@ -440,3 +440,26 @@ def test_a_context_is_read_and_written() -> None:
     assert not TraceContext.parse(PARENT[:-1] + "0").is_sampled
     assert read.as_link().hops == LINKED
     assert read.as_link().is_link
+
+
+OTHER = f"{PARENT[:36]}00f067aa0ba902b7-01"
+
+
+async def test_a_job_of_a_pool_is_done_in_the_context_that_it_was_submitted_in(
+    node: Node, autojump_clock: MockClock
+) -> None:
+    """Also one that has waited for a worker, which the end of another job sets free; and one without any."""
+    seen: dict[int, str | None] = {}
+
+    class Clerk(Worker):
+        async def work(self, job: int) -> None:
+            await trio.sleep(1)
+            trace = context()
+            seen[job] = None if trace is None else trace.traceparent
+
+    pool = await node.spawn(Pool, Clerk, size=1)
+    for job, traceparent in enumerate((PARENT, OTHER, None, PARENT)):
+        with use(traceparent):
+            pool.cast(Pool.submit, job)
+    await trio.sleep(10)
+    assert seen == {0: PARENT, 1: OTHER, 2: None, 3: PARENT}
