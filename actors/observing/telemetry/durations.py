@@ -27,9 +27,8 @@ from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.trace_layers import LONGEST, begin_carrying, end_carrying
 
 if TYPE_CHECKING:
-    from enfilade.actors.messages.traced import Span
+    from enfilade.actors.messages.traced import Span, Tracer
     from enfilade.actors.node.node import Node
-    from enfilade.actors.observing.telemetry.spans import Spans
 
 __all__ = ["BUCKETS", "HISTOGRAMS", "Durations", "Passing", "error_type"]
 
@@ -63,7 +62,7 @@ class Durations:
         ValueError: `every` is not a number from 1 on.
     """
 
-    def __init__(self, node: Node, every: int, meter: Any, spans: Spans | None) -> None:
+    def __init__(self, node: Node, every: int, meter: Any, spans: Tracer | None) -> None:
         if type(every) is not int or every < 1:
             raise ValueError(f"durations must be a whole number from 1 on, got {safe_repr(every)}")
         self._node = node
@@ -185,7 +184,7 @@ class Durations:
 
 
 class Passing:
-    """What no span is made of."""
+    """A message of which no span is made: its context goes on as it is."""
 
     def __init__(self, context: TraceContext | None) -> None:
         self.context = context

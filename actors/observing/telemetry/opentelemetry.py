@@ -113,7 +113,7 @@ class Instrumentation:
 
     @property
     def tracers(self) -> list[Spans | Durations]:
-        """What stands before messages, the innermost first."""
+        """The tracers of the node, the innermost first."""
         return [each for each in (self.spans, self.durations) if each is not None]
 
     def callback_of(self, instrument: Instrument) -> Callable[[Any], Iterable[Any]]:
