@@ -85,8 +85,6 @@ async def open_node(
             )
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, got {safe_repr(workers)}")
-    if workers and mesh is not None:
-        raise ValueError("a node in a mesh cannot have workers: they are reached through doors")
     if not isinstance(config, NodeConfig | None):
         raise TypeError(f"config must be a NodeConfig, got {safe_repr(config)}")
     if not trio.lowlevel.in_trio_task():
@@ -123,7 +121,8 @@ async def open_node(
             if workers:
                 employer = Workers(node, workers)
                 node.equip(workers=employer)
-                listen, policy = stack.enter_context(employer.housed(listen, policy))
+                housed = employer.housed(listen, policy, is_in_mesh=mesh is not None)
+                listen, policy = stack.enter_context(housed)
             peering = distributed(
                 node,
                 listen=listen,

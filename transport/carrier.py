@@ -273,6 +273,10 @@ class Carrier(Protocol):
         """
         ...
 
+    def leads_to(self, address: str) -> bool:
+        """Tell whether an address is one of this carrier's, by its form."""
+        return True
+
     def resolve(self, address: str) -> str:
         """Complete an address, so that it means the same to every program, now and later."""
         ...

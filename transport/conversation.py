@@ -28,8 +28,10 @@ from enfilade.transport.carrier import (
     hand_over,
 )
 from enfilade.transport.seal import Seal
+from enfilade.transport.way import Way
 from enfilade.transport.wire import (
     Frame,
+    Hello,
     MalformedBatch,
     Refused,
     decode_batch,
@@ -37,7 +39,7 @@ from enfilade.transport.wire import (
     encode_frame,
 )
 
-__all__ = ["Callers", "Conversation", "HandshakeFailed", "discard_all", "say"]
+__all__ = ["Callers", "Conversation", "HandshakeFailed", "discard_all", "read_hello", "say"]
 
 MOST_CALLERS: Final = 256
 """Callers that may wait for an answer at a time, all users taken together; more are sent away."""
@@ -60,11 +62,11 @@ class HandshakeFailed(Exception):
 class Conversation:
     """One side of a handshake that is going on: our inlet, and the peer's once we have an outlet to it."""
 
-    def __init__(self, carrier: Carrier, inlet: Inlet, outlet: Outlet | None = None) -> None:
+    def __init__(self, way: Way, inlet: Inlet, outlet: Outlet | None = None) -> None:
+        self.way = way
         self.inlet = inlet
         self.scope = trio.CancelScope()
         """Around the wait for Ready; cancelled when another conversation with the same node takes over."""
-        self._carrier = carrier
         self._outlet = outlet
         self._arrivals: deque[Arrival] = deque()
         self.credentials: Credentials | None = None
@@ -110,7 +112,7 @@ class Conversation:
         try:
             frame = self._open(arrival)
         except (MalformedBatch, ValueError) as error:
-            discard_all(self._carrier, arrival.handles)
+            discard_all(self.way.carrier, arrival.handles)
             raise HandshakeFailed(f"the node at the other end sent a malformed batch: {error}") from error
         self._keep_outlet(arrival.handles)
         if self.credentials not in (None, arrival.credentials):
@@ -129,7 +131,7 @@ class Conversation:
             arrival = self._arrivals.popleft()
             if arrival.data not in self.heard:
                 return arrival
-            discard_all(self._carrier, arrival.handles)
+            discard_all(self.way.carrier, arrival.handles)
 
     def _open(self, arrival: Arrival) -> Frame:
         """Check the tag of a batch, and return its frame; a refusal may come without a tag."""
@@ -147,18 +149,18 @@ class Conversation:
     def _keep_outlet(self, handles: Sequence[Handle]) -> None:
         if handles and self._outlet is None:
             try:
-                self._outlet = self._carrier.outlet(handles[0])
+                self._outlet = self.way.carrier.outlet(handles[0])
             except CarrierError:
                 # The peer has dropped this attempt already. Its frame may say why, so that goes first.
                 self._outlet = None
             handles = handles[1:]
-        discard_all(self._carrier, handles)
+        discard_all(self.way.carrier, handles)
 
     def close(self) -> None:
         """Drop it, with all that belongs to it."""
         self.inlet.close()
         for arrival in self._arrivals:
-            discard_all(self._carrier, arrival.handles)
+            discard_all(self.way.carrier, arrival.handles)
         if self._outlet is not None:
             self._outlet.close()
 
@@ -176,6 +178,23 @@ async def say(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = (), seal
     status = await hand_over(outlet, data, handles, repeatable=not handles)
     if status is not Status.ACCEPTED:
         raise HandshakeFailed(f"the other end answered {status.name.lower()} to a {type(frame).__name__}")
+
+
+def read_hello(way: Way, arrival: Arrival) -> tuple[Hello, Handle]:
+    """Read a call to a rendezvous: the Hello, and the inlet to answer through.
+
+    Raises:
+        MalformedBatch, HandshakeFailed: it is none; what came with it is closed.
+    """
+    handles = arrival.handles
+    try:
+        frames = decode_batch(arrival.data or b"").frames
+        if len(frames) == 1 and isinstance(frames[0], Hello) and len(handles) == 1:
+            (handle,), handles = handles, ()
+            return frames[0], handle
+    finally:
+        discard_all(way.carrier, handles)
+    raise HandshakeFailed("a call to a rendezvous must be one Hello with one inlet to answer through")
 
 
 def discard_all(carrier: Carrier, handles: Sequence[Handle]) -> None:
@@ -197,10 +216,6 @@ class Callers:
         """Tell whether another caller of this user may wait for an answer."""
         return self._waiting.total() < MOST_CALLERS and self._waiting[account] < MOST_OF_A_USER
 
-    def may_refuse(self, account: int | str) -> bool:
-        """Tell whether another caller of this user may be told that it is not admitted."""
-        return self._refused[account] < MOST_REFUSED
-
     @contextmanager
     def waiting(self, account: int | str) -> Iterator[None]:
         """Count a caller for as long as it has no answer."""
@@ -211,11 +226,17 @@ class Callers:
                 if self._waiting[account] == 1:
                     self._handshakes_of.pop(account, None)
 
-    @contextmanager
-    def refusing(self, account: int | str) -> Iterator[None]:
-        """Count a refusal for as long as it takes to say it."""
+    async def refuse(self, way: Way, handle: Handle, account: int | str, refused: Refused) -> None:
+        """Tell a caller that it is not admitted, unless too many of its user are being told already."""
+        if self._refused[account] >= MOST_REFUSED:
+            way.carrier.discard(handle)
+            return
         with _counted(self._refused, account):
-            yield
+            outlet = way.carrier.outlet(handle)
+            try:
+                await say(outlet, refused)
+            finally:
+                outlet.close()
 
     @asynccontextmanager
     async def shaking_hands(self, account: int | str) -> AsyncIterator[None]:

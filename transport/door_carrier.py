@@ -116,8 +116,11 @@ class DoorCarrier(Carrier):
             raise CarrierError(errno.EINVAL, "expected a door in the batch, got another descriptor")
         return _DoorOutlet(lib.sender_create(handle), "the peer's door")
 
+    def leads_to(self, address: str) -> bool:
+        return not address.startswith("mesh:")
+
     def resolve(self, address: str) -> str:
-        return _complete(address)
+        return _complete(address.removeprefix("door:"))
 
     async def open(self, address: str) -> Outlet:
         await trio.lowlevel.checkpoint()

@@ -115,6 +115,7 @@ class Peer:
         rights: what our policy lets it do.
         ended: set when the node link is over.
         reason: why it is over; empty before.
+        carrier: carries the node link.
         since: when it came up, on `trio.current_time()`.
         send, send_encoded: send a frame; see `Outward.send`.
         poll: takes in what has arrived; see `Inward.poll`.
@@ -142,7 +143,7 @@ class Peer:
         self.ended = trio.Event()
         self.reason = ""
         self.since = trio.current_time()
-        self._carrier = carrier
+        self.carrier = carrier
         self._host = host
         self._link = node_link
         self._forget = forget
@@ -182,7 +183,7 @@ class Peer:
     @property
     def takes_descriptors(self) -> bool:
         """True when file descriptors can travel to the peer; otherwise long payloads do so in chunks."""
-        return self._carrier.traits.descriptors
+        return self.carrier.traits.descriptors
 
     @property
     def traffic(self) -> Traffic:
@@ -332,4 +333,4 @@ class Peer:
 
     def _discard(self, handles: Sequence[Handle]) -> None:
         for handle in handles:
-            self._carrier.discard(handle)
+            self.carrier.discard(handle)

@@ -30,7 +30,7 @@ import logging
 import os
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -39,13 +39,17 @@ import trio
 
 from enfilade.transport import closing
 from enfilade.transport.carrier import Arrival, Carrier, CarrierError, Credentials, Handle, Inlet
-from enfilade.transport.chunks import Room
-from enfilade.transport.conversation import Callers, Conversation, HandshakeFailed, discard_all, say
+from enfilade.transport.conversation import (
+    Callers,
+    Conversation,
+    HandshakeFailed,
+    discard_all,
+    read_hello,
+    say,
+)
 from enfilade.transport.name_owners import NameOwners
-from enfilade.transport.node_link import NodeLink
 from enfilade.transport.peer import Host, Kept, Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights
-from enfilade.transport.resuming_link import ResumingLink
 from enfilade.transport.seal import (
     ANSWERER,
     CALLER,
@@ -56,10 +60,9 @@ from enfilade.transport.seal import (
     Seal,
 )
 from enfilade.transport.settings import Settings
-from enfilade.transport.terms import check_terms, check_version, version_of
+from enfilade.transport.terms import check_terms, check_version
+from enfilade.transport.way import Way
 from enfilade.transport.wire import (
-    BATCH_LIMIT,
-    FRAME_LIMIT,
     Bye,
     Challenge,
     Hello,
@@ -68,7 +71,6 @@ from enfilade.transport.wire import (
     Ready,
     Refused,
     Welcome,
-    decode_batch,
 )
 
 __all__ = ["HandshakeFailed", "Rendezvous"]
@@ -93,7 +95,8 @@ class Rendezvous:
     """A node's meeting place and its peers.
 
     Args:
-        carrier: makes inlets and outlets.
+        carriers: make inlets and outlets. An address is for the first that leads to it; over any of them two
+            nodes have one node link.
         name: the node's name.
         zone: the name of its zone.
         incarnation: its incarnation.
@@ -107,8 +110,7 @@ class Rendezvous:
 
     def __init__(
         self,
-        carrier: Carrier,
-        *,
+        *carriers: Carrier,
         name: str,
         zone: str,
         incarnation: int,
@@ -119,7 +121,6 @@ class Rendezvous:
         entropy: Callable[[int], bytes] = os.urandom,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self._carrier = carrier
         self._clock = clock
         self._entropy = entropy
         self._random = random
@@ -129,9 +130,8 @@ class Rendezvous:
         self._policy = policy
         self._host = host
         self._settings = settings or Settings()
-        self._resumes = not carrier.traits.lossless
-        self._version = version_of(has_secret=policy.secret is not None, is_lossless=carrier.traits.lossless)
-        self._room = Room(carrier.traits.assembly)
+        has_secret = policy.secret is not None
+        self._ways = [Way(each, self._settings, has_secret=has_secret) for each in carriers]
         self._callers = Callers()
         self._owners = NameOwners(policy)
         self._calling: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()  # by address
@@ -146,25 +146,31 @@ class Rendezvous:
         self.peers: dict[str, Peer] = {}
         """The peers whose node link is up, by name."""
         self.kept: dict[str, Kept] = {}
+        self.nearer: Callable[[str], str | None] = lambda _: None
+        """Returns an address at which the node of a name may be found nearby, which is tried first."""
 
     @contextlib.asynccontextmanager
-    async def open(self, address: str | None, nursery: trio.Nursery) -> AsyncIterator[None]:
+    async def open(self, addresses: Sequence[str], nursery: trio.Nursery) -> AsyncIterator[None]:
         """Meet other nodes for the length of a block; at its end, close every node link with a goodbye.
 
         Args:
-            address: where to be found, or None to call others only.
+            addresses: where to be found; without any, to call others only.
             nursery: where the tasks live; all have ended when the block has been left.
 
         Raises:
-            CarrierError: the address cannot be attached to.
+            CarrierError: one of the addresses cannot be attached to.
         """
-        inlet = self._carrier.inlet(capacity=4 * HELLO_LIMIT, largest=HELLO_LIMIT)
-        inlet.limit_handles(1, MOST_HELD)
         over = trio.Event()
-        try:
-            if address is not None:
+        with contextlib.ExitStack() as stack:
+            places = []
+            for address in addresses:
+                way = self._way_to(address)
+                inlet = way.carrier.inlet(capacity=4 * HELLO_LIMIT, largest=HELLO_LIMIT)
+                stack.callback(inlet.close)
+                inlet.limit_handles(1, MOST_HELD)
                 await inlet.attach(address)
-            await nursery.start(self._run, inlet, over)
+                places.append((way, inlet))
+            await nursery.start(self._run, places, over)
             try:
                 yield
             finally:
@@ -173,24 +179,37 @@ class Rendezvous:
                     await self._say_goodbye()
                     self._tasks().cancel_scope.cancel()
                     await over.wait()
-        finally:
-            inlet.close()
 
-    async def _run(self, inlet: Inlet, over: trio.Event, *, task_status: Any) -> None:
-        arrivals: deque[Arrival] = deque()
+    def _way_to(self, address: str) -> Way:
+        """Return the way that leads to an address; raise CarrierError when none does."""
+        for way in self._ways:
+            if way.carrier.leads_to(address):
+                return way
+        raise CarrierError(f"this node has no way to {address!r}: open it with `mesh=` to call nodes by name")
+
+    async def _run(self, places: Sequence[tuple[Way, Inlet]], over: trio.Event, *, task_status: Any) -> None:
         try:
             async with trio.open_nursery() as self._nursery:
+                for way, inlet in places:
+                    self._nursery.start_soon(self._meet_all, way, inlet)
                 task_status.started()
-                while True:
-                    arrivals.extend(await inlet.receive())
-                    for place in range(len(arrivals)):
-                        self._meet(arrivals.popleft())
-                        if place % PATIENCE == PATIENCE - 1:
-                            await trio.lowlevel.checkpoint()
+                await trio.sleep_forever()
+        finally:
+            over.set()
+
+    async def _meet_all(self, way: Way, inlet: Inlet) -> None:
+        """Meet all callers that come by one way."""
+        arrivals: deque[Arrival] = deque()
+        try:
+            while True:
+                arrivals.extend(await inlet.receive())
+                for place in range(len(arrivals)):
+                    self._meet(way, arrivals.popleft())
+                    if place % PATIENCE == PATIENCE - 1:
+                        await trio.lowlevel.checkpoint()
         finally:
             for arrival in arrivals:
-                discard_all(self._carrier, arrival.handles)
-            over.set()
+                discard_all(way.carrier, arrival.handles)
 
     def _tasks(self) -> trio.Nursery:
         assert self._nursery is not None, "the rendezvous is open"
@@ -202,10 +221,12 @@ class Rendezvous:
 
     def resolve(self, address: str) -> str:
         """Complete an address, so that it means the same to every program, now and later."""
-        return self._carrier.resolve(address)
+        return self._way_to(address).carrier.resolve(address)
 
     async def connect(self, address: str) -> Peer:
         """Call the node at an address; return the peer at once when it is connected already.
+
+        A node that can be found nearby, too, is called there first.
 
         Returns:
             The peer, whose node link is up.
@@ -215,6 +236,19 @@ class Rendezvous:
             NotAdmitted: it refuses us, or our policy refuses it.
             HandshakeFailed: it breaks the protocol, or says nothing for the handshake's time.
         """
+        peer = self.peers.get(address)
+        if peer is not None and peer.carrier is not self._way_to(address).carrier:
+            return peer  # over another way than that of its name
+        nearer = self.nearer(address)
+        if nearer is not None:
+            with contextlib.suppress(CarrierError, NotAdmitted, HandshakeFailed):
+                peer = await self._connect(nearer)
+                if peer.name == address:
+                    return peer
+        return await self._connect(address)
+
+    async def _connect(self, address: str) -> Peer:
+        """Call the node at an address, when it is the turn of this call."""
         turn = self._calling.setdefault(address, trio.Lock())
         with trio.move_on_after(self._settings.handshake):
             async with turn:
@@ -260,10 +294,11 @@ class Rendezvous:
 
     async def _call(self, address: str) -> Peer | None:
         """Call the node at an address; None if it has yet to notice that our last node link has ended."""
-        hello = self._hello()
-        talk = Conversation(self._carrier, self._inlet())
+        way = self._way_to(address)
+        hello = self._hello(way)
+        talk = Conversation(way, way.inlet())
         try:
-            meeting = await self._carrier.open(address)
+            meeting = await way.carrier.open(address)
             try:
                 await say(meeting, hello, (talk.inlet.handle,))
             finally:
@@ -285,8 +320,8 @@ class Rendezvous:
                 return await self._wait_for(answer.name)
             assert isinstance(answer, Welcome)
             assert talk.credentials is not None, "hear() keeps them"
-            if answer.version != self._version:
-                raise NotAdmitted(f"expected version {self._version}, got {answer.version}")
+            if answer.version != way.version:
+                raise NotAdmitted(f"expected version {way.version}, got {answer.version}")
             check_terms(answer, self._name)
             identity = Identity(answer.name, answer.zone, answer.incarnation, talk.credentials)
             rights = self._policy.admit(identity)
@@ -318,16 +353,15 @@ class Rendezvous:
             await self._changed.wait()
         return self.peers.get(name)
 
-    def _hello(self) -> Hello:
-        settings = self._settings
+    def _hello(self, way: Way) -> Hello:
         return Hello(
-            self._version,
-            self._version,
+            way.version,
+            way.version,
             self._name,
             self._zone,
             self._incarnation,
-            settings.window,
-            settings.period,
+            self._settings.window,
+            self._settings.period,
             b"" if self._policy.secret is None else self._entropy(NONCE_BYTES),
         )
 
@@ -342,39 +376,28 @@ class Rendezvous:
 
     # The answerer's side.
 
-    def _meet(self, arrival: Arrival) -> None:
+    def _meet(self, way: Way, arrival: Arrival) -> None:
         """Begin a conversation with a caller, or send it away. Never fails."""
         credentials = arrival.credentials
         if closing.is_behind(credentials):
-            discard_all(self._carrier, arrival.handles)
+            discard_all(way.carrier, arrival.handles)
             self._turned_away(credentials, "too many descriptors of its own wait to be closed")
             return
         try:
-            hello, handle = self._read_hello(arrival)
+            hello, handle = read_hello(way, arrival)
         except (MalformedBatch, HandshakeFailed) as error:
             self._turned_away(credentials, error)
             return
         if self._callers.has_room(credentials.account):
-            self.start_soon(self._answer, hello, handle, credentials)
+            self.start_soon(self._answer, way, hello, handle, credentials)
         else:
-            self._carrier.discard(handle)
+            way.carrier.discard(handle)
             self._turned_away(credentials, "too many handshakes are in progress")
 
     def _turned_away(self, caller: Credentials, why: object) -> None:
         self._host.caller_refused(f"{caller} was turned away: {why}")
 
-    def _read_hello(self, arrival: Arrival) -> tuple[Hello, Handle]:
-        handles = arrival.handles
-        try:
-            frames = decode_batch(arrival.data or b"").frames
-            if len(frames) == 1 and isinstance(frames[0], Hello) and len(handles) == 1:
-                (handle,), handles = handles, ()
-                return frames[0], handle
-        finally:
-            discard_all(self._carrier, handles)
-        raise HandshakeFailed("a call to a rendezvous must be one Hello with one inlet to answer through")
-
-    async def _answer(self, hello: Hello, handle: Handle, credentials: Credentials) -> None:
+    async def _answer(self, way: Way, hello: Hello, handle: Handle, credentials: Credentials) -> None:
         identity = Identity(hello.name, hello.zone, hello.incarnation, credentials)
         caller = f"node {hello.name[:128]!r}, {credentials},"
         try:
@@ -384,15 +407,16 @@ class Rendezvous:
                 trio.move_on_after(self._settings.handshake) as limit,
             ):
                 try:
-                    rights = self._admit(hello, identity)
+                    rights = self._admit(way, hello, identity)
                 except NotAdmitted as error:
                     self._host.caller_refused(f"{caller} was turned away: {error}")
-                    await self._refuse(handle, credentials.account, str(error))
+                    refused = Refused(self._name, False, str(error))
+                    await self._callers.refuse(way, handle, credentials.account, refused)
                 except BaseException:
-                    self._carrier.outlet(handle).close()  # hang up
+                    way.carrier.outlet(handle).close()  # hang up
                     raise
                 else:
-                    await self._converse(hello, identity, rights, handle, caller)
+                    await self._converse(way, hello, identity, rights, handle, caller)
             if limit.cancelled_caught:
                 self._host.caller_refused(f"{caller} did not finish its handshake in time")
         except (HandshakeFailed, CarrierError) as error:
@@ -401,13 +425,13 @@ class Rendezvous:
             with contextlib.suppress(Exception):  # a log handler may fail
                 logger.exception("failed to answer %s", caller)
 
-    def _admit(self, hello: Hello, identity: Identity) -> Rights:
+    def _admit(self, way: Way, hello: Hello, identity: Identity) -> Rights:
         """Decide about a caller by what it says and what the kernel says of it. Costs nothing but that.
 
         Raises:
             NotAdmitted: it may not connect.
         """
-        check_version(self._version, hello.oldest, hello.newest)
+        check_version(way.version, hello.oldest, hello.newest)
         check_terms(hello, self._name)
         rights = self._policy.admit(identity)
         self._owners.check(identity)
@@ -415,27 +439,15 @@ class Rendezvous:
             raise NotAdmitted(f"this node has {len(self.peers)} peers, which is the limit")
         return rights
 
-    async def _refuse(self, handle: Handle, account: int | str, why: str) -> None:
-        """Tell a caller that it is not admitted, unless too many of its user are being told already."""
-        if not self._callers.may_refuse(account):
-            self._carrier.discard(handle)
-            return
-        with self._callers.refusing(account):
-            outlet = self._carrier.outlet(handle)
-            try:
-                await say(outlet, Refused(self._name, False, why))
-            finally:
-                outlet.close()
-
     async def _converse(
-        self, hello: Hello, identity: Identity, rights: Rights, handle: Handle, caller: str
+        self, way: Way, hello: Hello, identity: Identity, rights: Rights, handle: Handle, caller: str
     ) -> None:
         """Shake hands with a caller that the policy admits, when it is its turn."""
         with contextlib.ExitStack() as until_then:
-            until_then.callback(self._carrier.discard, handle)
+            until_then.callback(way.carrier.discard, handle)
             async with self._callers.shaking_hands(identity.credentials.account):
                 until_then.pop_all()
-                talk = self._open_conversation(handle, identity)
+                talk = self._open_conversation(way, handle, identity)
                 try:
                     await self._welcome(hello, identity, rights, talk)
                 except NotAdmitted as error:
@@ -449,14 +461,14 @@ class Rendezvous:
                     if peer is None or not peer.uses(talk.inlet):
                         talk.close()
 
-    def _open_conversation(self, handle: Handle, caller: Identity) -> Conversation:
-        outlet = self._carrier.outlet(handle)
+    def _open_conversation(self, way: Way, handle: Handle, caller: Identity) -> Conversation:
+        outlet = way.carrier.outlet(handle)
         try:
-            inlet = self._inlet()
+            inlet = way.inlet()
         except BaseException:  # nothing is left to make one of; there will be
             outlet.close()
             raise
-        talk = Conversation(self._carrier, inlet, outlet)
+        talk = Conversation(way, inlet, outlet)
         talk.credentials, talk.incarnation = caller.credentials, caller.incarnation
         return talk
 
@@ -470,7 +482,7 @@ class Rendezvous:
             if rival is None:
                 break
             self._owners.check_successor(identity, rival.credentials)
-            if self._resumes or not rival.is_with(hello.incarnation, identity.credentials):
+            if talk.way.resumes or not rival.is_with(hello.incarnation, identity.credentials):
                 rival.scope.cancel()
                 break
             await self._changed.wait()  # for the end of the same node's earlier call
@@ -478,7 +490,7 @@ class Rendezvous:
         self._answering[hello.name] = talk
         settings = self._settings
         welcome = Welcome(
-            self._version, self._name, self._zone, self._incarnation, settings.window, settings.period
+            talk.way.version, self._name, self._zone, self._incarnation, settings.window, settings.period
         )
         await talk.say(welcome, () if agreement is not None else (talk.inlet.handle,))
         with talk.scope:
@@ -532,11 +544,6 @@ class Rendezvous:
         finally:
             self.handshakes -= 1
 
-    def _inlet(self) -> Inlet:
-        settings = self._settings
-        largest = BATCH_LIMIT + FRAME_LIMIT
-        return self._carrier.inlet(capacity=settings.window + largest, largest=largest)
-
     def _open(
         self,
         talk: Conversation,
@@ -556,18 +563,10 @@ class Rendezvous:
         older = self.peers.get(identity.name)
         if older is not None:
             older.end("a newer node link takes its place")
-        node_link = (ResumingLink if self._resumes else NodeLink)(
-            settings=self._settings,
-            peer_window=window,
-            limits=rights.limits,
-            clock=trio.current_time,
-            seal=seal,
-            cuts=not self._carrier.traits.descriptors,
-        )
         peer = Peer(
-            self._carrier,
+            talk.way.carrier,
             self._host,
-            node_link,
+            talk.way.link(window, rights.limits, seal),
             clock=self._clock,
             period=rights.limits.silence or min(period, self._settings.period),
             identity=identity,
@@ -576,7 +575,7 @@ class Rendezvous:
             outlet=talk.outlet,
             early=talk.take_rest(),
             heard=talk.heard,
-            room=self._room,
+            room=talk.way.room,
             forget=self._forget,
         )
         self.peers[identity.name] = peer

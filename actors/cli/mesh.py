@@ -16,16 +16,18 @@ import trio
 import typer
 
 from enfilade.actors.cli.mesh_authority import refusals
+from enfilade.actors.cli.mesh_place import Visitor
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.opening import open_node
 from enfilade.transport.mesh.authority import join
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.directory import MeshNode
-from enfilade.transport.mesh.identity import Identity, client_context, read_identity
+from enfilade.transport.mesh.identity import client_context, read_identity
 from enfilade.transport.mesh.keeper import Keeper, read_server_file
 from enfilade.transport.mesh.lease import Claim
 from enfilade.transport.mesh.registry import Epoch, MeshRegistry, NoAnswer
 from enfilade.transport.mesh.settings import Mesh, Server
+from enfilade.transport.mesh.shared_server import SharedServer
 from enfilade.transport.mesh.subjects import Subjects, from_token
 from enfilade.transport.mesh.watcher import Quiet
 
@@ -81,7 +83,8 @@ def install(bundle: Path, directory: Path) -> int:
     typer.echo(f"{directory} is the identity of {identity.node} in mesh {identity.mesh}, {days}")
     if not identity.servers:
         return 0
-    for server in trio.run(_try_all, identity):
+    mesh = Mesh(servers=identity.servers, name=identity.mesh, identity=directory)
+    for server in trio.run(_try_all, Visitor(identity.node, mesh, identity)):
         typer.echo(f"server {server['address']}: {server['problem'] or 'takes it'}")
     typer.echo("\n[mesh]")
     typer.echo(f"servers = {json.dumps(list(identity.servers))}")
@@ -91,20 +94,28 @@ def install(bundle: Path, directory: Path) -> int:
     return 0
 
 
-async def _try_all(identity: Identity) -> list[dict[str, Any]]:
+def _servers(visitor: Visitor) -> tuple[Sequence[Server], str | None]:
+    """Return the servers of a mesh, and the token that they ask for; none where none was ever embedded."""
+    if not visitor.mesh.is_embedded:
+        return visitor.mesh.addresses, None
+    found = SharedServer(visitor.mesh).recorded()
+    return ([], None) if found is None else ([found[0]], found[1])
+
+
+async def _try_all(visitor: Visitor) -> list[dict[str, Any]]:
     """Connect to each server once: its address, the seconds of a round trip, or what is wrong."""
-    found: list[dict[str, Any]] = [
-        {"address": each, "seconds": None, "problem": ""} for each in identity.servers
-    ]
+    servers, _ = _servers(visitor)
+    urls = visitor.mesh.servers if visitor.identity is not None else map(str, servers)
+    found: list[dict[str, Any]] = [{"address": each, "seconds": None, "problem": ""} for each in urls]
     async with trio.open_nursery() as nursery:
-        for entry in found:
-            nursery.start_soon(_try, identity, entry)
+        for server, entry in zip(servers, found, strict=True):
+            nursery.start_soon(_try, visitor, server, entry)
     return found
 
 
-async def _try(identity: Identity, entry: dict[str, Any]) -> None:
+async def _try(visitor: Visitor, server: Server, entry: dict[str, Any]) -> None:
     try:
-        async with _connected(identity, [entry["address"]]) as connection:
+        async with _connected(visitor, [server]) as connection:
             began = trio.current_time()
             await connection.settled()
             entry["seconds"] = trio.current_time() - began
@@ -113,23 +124,26 @@ async def _try(identity: Identity, entry: dict[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def _connected(identity: Identity, servers: Sequence[str]) -> AsyncIterator[Connection]:
+async def _connected(visitor: Visitor, servers: Sequence[Server]) -> AsyncIterator[Connection]:
     """Be connected to one of these servers for the length of a block.
 
     Raises:
         OSError: none of them answers as it should.
     """
     incarnation = int.from_bytes(os.urandom(8), "big")
-    subjects = Subjects(identity.mesh, identity.node, incarnation)
+    subjects = Subjects(visitor.mesh.name, visitor.name, incarnation)
+    identity, (_, token) = visitor.identity, _servers(visitor)
     connection = Connection(
-        [Server.parse(each) for each in servers],
-        name=f"{identity.node}/{incarnation:x}",
+        servers,
+        name=f"{visitor.name}/{incarnation:x}",
         inbox=subjects.inbox,
         watcher=Quiet(),
         entropy=os.urandom,
         random=random.random,
-        tls=client_context(identity),
-        guard=subjects.guard,
+        token=token,
+        owner=None if token is None else os.geteuid(),
+        tls=None if identity is None else client_context(identity),
+        guard="" if identity is None else subjects.guard,
     )
     try:
         async with trio.open_nursery() as nursery:
@@ -140,59 +154,54 @@ async def _connected(identity: Identity, servers: Sequence[str]) -> AsyncIterato
         raise errors.exceptions[0] from None
 
 
-def _identity(path: Path | None) -> Identity:
-    if path is None:
-        raise Refusal("expected --identity with a directory of `enfilade mesh join`")
-    with refusals():
-        identity = read_identity(path)
-    if not identity.servers:
-        raise Refusal(f"{path} names no servers: have the authority made with --server")
-    return identity
-
-
-def show_status(path: Path | None, *, as_json: bool) -> int:
-    """Report on servers, registry and nodes.
+def show_status(visitor: Visitor, *, as_json: bool) -> int:
+    """Report on servers, registry and nodes. Starts no server.
 
     Returns:
         0 when all servers answer and the registry is well, 2 when no server answers, 1 otherwise.
     """
-    identity = _identity(path)
-    servers = trio.run(_try_all, identity)
-    up = [each["address"] for each in servers if not each["problem"]]
-    nodes = trio.run(_listen, identity) if up else ()
-    registry = trio.run(_survey, identity, up) if up else {**NO_REGISTRY, "problem": "no server answers"}
+    tried = trio.run(_try_all, visitor)
+    servers = [
+        server for server, each in zip(_servers(visitor)[0], tried, strict=True) if not each["problem"]
+    ]
+    nodes = trio.run(_listen, visitor) if servers else ()
+    registry = (
+        trio.run(_survey, visitor, servers) if servers else {**NO_REGISTRY, "problem": "no server answers"}
+    )
+    days_left = None if visitor.identity is None else visitor.identity.days_left
     if as_json:
         report = {
-            "mesh": identity.mesh,
-            "days_left": identity.days_left,
-            "servers": servers,
+            "mesh": visitor.mesh.name,
+            "days_left": days_left,
+            "servers": tried,
             "registry": registry,
             "nodes": [attrs.asdict(each) for each in nodes],
         }
         typer.echo(json.dumps(report))
     else:
-        for each in servers:
+        for each in tried:
             told = each["problem"] or f"answers in {1000 * each['seconds']:.1f} ms"
             typer.echo(f"server {each['address']}: {told}")
         kept = f"kept by {registry['replicas'] or 'its'} servers, led by {registry['leader'] or 'one'}"
         typer.echo(f"registry: {registry['problem'] or kept}")
-        typer.echo(f"{len(nodes)} nodes in mesh {identity.mesh}")
-        typer.echo(f"the certificate ends in {identity.days_left:.0f} days")
-    if not up:
+        typer.echo(f"{len(nodes)} nodes in mesh {visitor.mesh.name}")
+        if days_left is not None:
+            typer.echo(f"the certificate ends in {days_left:.0f} days")
+    if not servers:
         return 2
-    return 0 if len(up) == len(servers) and not registry["problem"] else 1
+    return 0 if len(servers) == len(tried) and not registry["problem"] else 1
 
 
 NO_REGISTRY: Final = {"lease": None, "began": None, "leader": None, "replicas": None, "problem": ""}
 """What a report says of a registry of which nothing is known. A leader is for operators to know."""
 
 
-async def _survey(identity: Identity, servers: Sequence[str]) -> dict[str, Any]:
+async def _survey(visitor: Visitor, servers: Sequence[Server]) -> dict[str, Any]:
     """Find out how the registry is."""
     found: dict[str, Any] = dict(NO_REGISTRY)
     try:
-        async with _connected(identity, servers) as connection:
-            registry = MeshRegistry(connection, identity.mesh)
+        async with _connected(visitor, servers) as connection:
+            registry = MeshRegistry(connection, visitor.mesh.name)
             try:
                 epoch = await _epoch(registry)
                 found |= {"lease": epoch.lease, "began": epoch.began}
@@ -238,9 +247,9 @@ async def _may_ask(connection: Connection) -> bool:
     return False
 
 
-def show_nodes(path: Path | None, *, as_json: bool) -> int:
+def show_nodes(visitor: Visitor, *, as_json: bool) -> int:
     """List the nodes in the mesh."""
-    nodes = trio.run(_listen, _identity(path))
+    nodes = trio.run(_listen, visitor)
     if as_json:
         typer.echo(json.dumps([attrs.asdict(each) for each in nodes]))
         return 0
@@ -251,9 +260,9 @@ def show_nodes(path: Path | None, *, as_json: bool) -> int:
     return 0
 
 
-def show_kinds(path: Path | None, *, as_json: bool) -> int:
+def show_kinds(visitor: Visitor, *, as_json: bool) -> int:
     """List the kinds of keyed actors, and who runs each."""
-    kinds = kinds_of(trio.run(_listen, _identity(path)))
+    kinds = kinds_of(trio.run(_listen, visitor))
     if as_json:
         typer.echo(json.dumps(kinds))
         return 0
@@ -271,11 +280,10 @@ def kinds_of(nodes: Sequence[MeshNode]) -> dict[str, dict[str, Any]]:
     return dict(sorted(kinds.items()))
 
 
-def show_names(path: Path | None, *, as_json: bool) -> int:
+def show_names(visitor: Visitor, *, as_json: bool) -> int:
     """List the global names that are claimed, and the node that claims each."""
-    identity = _identity(path)
     try:
-        claims = trio.run(_read_names, identity)
+        claims = trio.run(_read_names, visitor)
     except (OSError, NoAnswer) as error:
         raise Refusal(str(error)) from error
     if as_json:
@@ -286,9 +294,9 @@ def show_names(path: Path | None, *, as_json: bool) -> int:
     return 0
 
 
-async def _read_names(identity: Identity) -> dict[str, Claim]:
-    async with _connected(identity, identity.servers) as connection:
-        found = await MeshRegistry(connection, identity.mesh).entries("name")
+async def _read_names(visitor: Visitor) -> dict[str, Claim]:
+    async with _connected(visitor, _running(visitor)) as connection:
+        found = await MeshRegistry(connection, visitor.mesh.name).entries("name")
     names = {}
     for key, entry in found:
         with suppress(ValueError, msgspec.DecodeError):
@@ -296,13 +304,27 @@ async def _read_names(identity: Identity) -> dict[str, Claim]:
     return dict(sorted(names.items()))
 
 
-async def _listen(identity: Identity) -> tuple[MeshNode, ...]:
+async def _listen(visitor: Visitor) -> tuple[MeshNode, ...]:
     """Be in the mesh for a moment, and hear who else is."""
-    name, _, zone = identity.node.partition("@")
-    mesh = Mesh(servers=identity.servers, name=identity.mesh, identity=identity.directory, registry=False)
+    servers = _running(visitor)
+    name, _, zone = visitor.name.partition("@")
     try:
-        async with open_node(name, zone=zone, mesh=mesh) as node:
+        async with _connected(visitor, servers):
+            pass  # there is one: the node that is opened now need not start it
+        async with open_node(name, zone=zone, mesh=visitor.mesh) as node:
             await trio.sleep(LISTENING_SECONDS)
-            return tuple(each for each in node.mesh.nodes() if each.name != identity.node)
+            return tuple(each for each in node.mesh.nodes() if each.name != visitor.name)
     except OSError as error:
         raise Refusal(str(error)) from error
+
+
+def _running(visitor: Visitor) -> Sequence[Server]:
+    """Return the servers of a mesh.
+
+    Raises:
+        Refusal: it is an embedded one that no program has started.
+    """
+    servers, _ = _servers(visitor)
+    if not servers:
+        raise Refusal(f"no program of this user has a node in the embedded mesh {visitor.mesh.name!r}")
+    return servers

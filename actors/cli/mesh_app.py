@@ -27,6 +27,10 @@ RegistryRight = Annotated[
 IdentityOption = Annotated[
     Path | None, typer.Option(help="The identity directory to speak with; its mesh.toml names the servers.")
 ]
+MeshOption = Annotated[
+    str | None,
+    typer.Option(help='A mesh of this machine instead: "embedded", "embedded:NAME", or a local address.'),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -139,35 +143,39 @@ def up(file: Annotated[Path, typer.Argument(help="The server's file.", exists=Tr
 
 
 @mesh.command()
-def status(identity: IdentityOption = None, as_json: AsJson = False) -> None:
+def status(identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False) -> None:
     """Report on servers, registry and nodes: exit 0 if all is well, 2 if no server answers, 1 otherwise."""
     from enfilade.actors.cli.mesh import show_status
+    from enfilade.actors.cli.mesh_place import visitor_of
 
-    raise typer.Exit(show_status(identity, as_json=as_json))
+    raise typer.Exit(show_status(visitor_of(identity, mesh), as_json=as_json))
 
 
 @mesh.command()
-def nodes(identity: IdentityOption = None, as_json: AsJson = False) -> None:
+def nodes(identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False) -> None:
     """List the nodes in the mesh."""
     from enfilade.actors.cli.mesh import show_nodes
+    from enfilade.actors.cli.mesh_place import visitor_of
 
-    raise typer.Exit(show_nodes(identity, as_json=as_json))
+    raise typer.Exit(show_nodes(visitor_of(identity, mesh), as_json=as_json))
 
 
 @mesh.command()
-def kinds(identity: IdentityOption = None, as_json: AsJson = False) -> None:
+def kinds(identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False) -> None:
     """List the kinds of keyed actors in the mesh, and the nodes that run each."""
     from enfilade.actors.cli.mesh import show_kinds
+    from enfilade.actors.cli.mesh_place import visitor_of
 
-    raise typer.Exit(show_kinds(identity, as_json=as_json))
+    raise typer.Exit(show_kinds(visitor_of(identity, mesh), as_json=as_json))
 
 
 @mesh.command()
-def names(identity: IdentityOption = None, as_json: AsJson = False) -> None:
+def names(identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False) -> None:
     """List the global names that are claimed, and the node that claims each."""
     from enfilade.actors.cli.mesh import show_names
+    from enfilade.actors.cli.mesh_place import visitor_of
 
-    raise typer.Exit(show_names(identity, as_json=as_json))
+    raise typer.Exit(show_names(visitor_of(identity, mesh), as_json=as_json))
 
 
 @mesh.command()
@@ -175,9 +183,7 @@ def drain(
     node: NodeName,
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds for others to take over.")] = 10.0,
     identity: IdentityOption = None,
-    mesh: Annotated[
-        str | None, typer.Option(help='A mesh of this machine instead: "embedded", "embedded:NAME".')
-    ] = None,
+    mesh: MeshOption = None,
 ) -> None:
     """Have other nodes take over what they can of NODE, and shut it down in order; wait until it has."""
     from enfilade.actors.cli.mesh_place import reached

@@ -11,9 +11,10 @@ import attrs
 from enfilade.actors.cli.refusal import Refusal
 
 if TYPE_CHECKING:
+    from enfilade.transport.mesh.identity import Identity
     from enfilade.transport.mesh.settings import Mesh
 
-__all__ = ["MeshPlace", "reached"]
+__all__ = ["MeshPlace", "Visitor", "reached", "visitor_of"]
 
 
 @attrs.frozen
@@ -34,6 +35,21 @@ class MeshPlace:
         return self.node
 
 
+@attrs.frozen
+class Visitor:
+    """A command's part in a mesh, which claims nothing there.
+
+    Attributes:
+        name: the full name of its node.
+        mesh: how that one is in the mesh.
+        identity: its certificate; None without any.
+    """
+
+    name: str
+    mesh: Mesh
+    identity: Identity | None
+
+
 def reached(given: Path, identity: Path | None, mesh: str | None) -> Path | MeshPlace:
     """The node that the user means: at a door, or of a mesh when that is named.
 
@@ -52,23 +68,41 @@ def reached(given: Path, identity: Path | None, mesh: str | None) -> Path | Mesh
                 "directory of `enfilade mesh join`, or --mesh embedded"
             )
         return given
+    visitor = visitor_of(identity, mesh)
+    return MeshPlace(str(given), visitor.name, visitor.mesh)
+
+
+def visitor_of(identity: Path | None, mesh: str | None) -> Visitor:
+    """The part that a command takes in a mesh.
+
+    Args:
+        identity: the directory of `enfilade mesh join` with which to be in it; None.
+        mesh: "embedded", "embedded:NAME" or an address on this machine; None.
+
+    Raises:
+        Refusal: neither is given, or both; or the mesh cannot be used so.
+    """
     # Who visits a door does without all this.
     from enfilade.actors.cli.mesh_authority import refusals
     from enfilade.transport.mesh.identity import read_identity
     from enfilade.transport.mesh.settings import EMBEDDED, Mesh
 
-    with refusals():
-        if identity is not None:
-            if mesh is not None:
-                raise Refusal("expected --identity or --mesh, got both")
+    if identity is None and mesh is None:
+        raise Refusal("expected --identity with a directory of `enfilade mesh join`, or --mesh embedded")
+    if identity is not None and mesh is not None:
+        raise Refusal("expected --identity or --mesh, got both")
+    if identity is not None:
+        with refusals():
             who = read_identity(identity)
-            return MeshPlace(
-                str(given), who.node, Mesh(servers=who.servers, name=who.mesh, identity=who.directory)
-            )
-        servers, name = str(mesh), "default"
-        if servers.startswith(f"{EMBEDDED}:"):
-            servers, _, name = servers.partition(":")
-        try:
-            return MeshPlace(str(given), f"operator-{os.getpid()}@mesh", Mesh(servers=servers, name=name))
-        except ValueError as error:
-            raise Refusal(f"--mesh: {error}") from error
+        if not who.servers:
+            raise Refusal(f"{identity} names no servers: have the authority made with --server")
+        return Visitor(
+            who.node, Mesh(servers=who.servers, name=who.mesh, identity=who.directory, registry=False), who
+        )
+    servers, name = str(mesh), "default"
+    if servers.startswith(f"{EMBEDDED}:"):
+        servers, _, name = servers.partition(":")
+    try:
+        return Visitor(f"operator-{os.getpid()}@mesh", Mesh(servers=servers, name=name, registry=False), None)
+    except ValueError as error:
+        raise Refusal(f"--mesh: {error}") from error

@@ -108,6 +108,12 @@ def configure_log(table: LogTable) -> None:
     logging.config.dictConfig({"version": 1, "incremental": True, "loggers": levels})
 
 
+def _resolved(address: str, directory: Path, *, is_in_mesh: bool) -> str:
+    """Complete an address of a zone file: paths of doors are relative to it, names of nodes stay names."""
+    is_name = is_in_mesh and "@" in address and "/" not in address and not address.startswith("door:")
+    return address if is_name else str(directory / address.removeprefix("door:"))
+
+
 async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
     settings, directory = zone_file.node, path.parent
     network = zone_file.network_settings(directory)
@@ -153,8 +159,7 @@ async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
             telemetry.instrument(node)
             serve = await telemetry.open_server(node)
             for address in settings.connect:
-                is_name = mesh is not None and "@" in address and "/" not in address
-                node.distribution.keep_connected(address if is_name else str(directory / address))
+                node.distribution.keep_connected(_resolved(address, directory, is_in_mesh=mesh is not None))
             failure: StartError | None = None
             # From here on the node can be stopped, also while its tree starts.
             async with trio.open_nursery() as nursery:
@@ -168,10 +173,9 @@ async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
                 except StartError as error:
                     failure = error
                 else:
-                    typer.echo(
-                        f"{node.full_name} runs"
-                        + (f" at {listen}" if listen else f" in mesh {mesh.name}" if mesh else "")
-                    )
+                    places = [f"at {listen}"] if listen else []
+                    places += [f"in mesh {mesh.name}"] if mesh else []
+                    typer.echo(f"{node.full_name} runs {', '.join(places)}".rstrip())
                     reason = await _end_of(node, node.root)
                     typer.echo(f"{node.full_name}: the root supervisor ended: {reason}", err=True)
                     gave_up = True

@@ -291,14 +291,12 @@ class ZoneFile(_Table):
         """Build the settings of the node's part in a mesh; None without one.
 
         Raises:
-            Refusal: a value is out of range, or what only a node with doors has is there, too.
+            Refusal: a value is out of range.
         """
         if self.mesh is None:
             return None
         from enfilade.transport.mesh.settings import Mesh  # a node without a mesh does without all this
 
-        if self.node.door is not None or self.node.workers:
-            raise Refusal("a node in a [mesh] has no door and no workers: they are reached through doors")
         given = msgspec.structs.asdict(self.mesh)
         for key in ("identity", "program"):
             if given[key] is not None:

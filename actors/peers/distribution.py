@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -28,6 +27,7 @@ from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.peers.notices import Notices
 from enfilade.actors.peers.offspring import Offspring
+from enfilade.actors.peers.parties import Given, Link, Meeting, Remote
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.site import Site
 from enfilade.actors.peers.standing import Standing, standings_of
@@ -39,7 +39,7 @@ from enfilade.actors.processes.local_ref import LocalRef
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
-__all__ = ["Distribution", "Given"]
+__all__ = ["Distribution"]
 
 MOST_MEMBERS: Final = 10_000
 """Members that a group may have on one other node."""
@@ -50,88 +50,13 @@ MOST_REFUSALS: Final = 256
 DRAINING_PAUSE: Final = 0.02
 """Seconds between two looks for what has yet to end before a node leaves."""
 
-Given = tuple[Sequence[Any], Mapping[str, Any]]
-"""Positional and keyword arguments."""
-
-
-class Link(Protocol):
-    """A node link: `enfilade.transport.peer.Peer`."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def identity(self) -> Any: ...
-
-    @property
-    def rights(self) -> Any: ...
-
-    @property
-    def ended(self) -> trio.Event: ...
-
-    def end(self, reason: str) -> None: ...
-
-
-class Meeting(Protocol):
-    """The source of node links: `enfilade.transport.rendezvous.Rendezvous`."""
-
-    @property
-    def peers(self) -> Mapping[str, Link]: ...
-
-    @property
-    def kept(self) -> Mapping[str, Any]: ...
-
-    def resolve(self, address: str) -> str: ...
-
-    def open(self, address: str | None, nursery: trio.Nursery) -> AbstractAsyncContextManager[None]: ...
-
-    async def connect(self, address: str) -> Link: ...
-
-    async def keep(self, address: str) -> None: ...
-
-    def start_soon(self, run: Callable[..., Any], *args: Any) -> None: ...
-
-
-class Remote(PeerCarrier, Protocol):
-    """One start of another node: `remote_node.RemoteNode`."""
-
-    address: str
-    is_superseded: bool
-
-    def ask_whereis(self, name: str, then: Callable[[Any], None]) -> int: ...
-
-    def ask_spawn(
-        self, entry: str, given: Given, then: Callable[[Any], None], parent: Ref[Any] | None = None
-    ) -> int: ...
-
-    def abandon(self, number: int) -> None: ...
-
-    async def call(self, connect: Callable[[str], Any]) -> None: ...
-
-    @property
-    def references(self) -> int: ...
-
-    def pending(self) -> dict[str, int]: ...
-
-    def take_in(self, frames: Sequence[Any], handles: Sequence[int]) -> None: ...
-
-    def connected(self, peer: Any) -> None: ...
-
-    def tell_free(self, kind: str, shard: int) -> None: ...
-
-    def tell_members(self, scope: str, group: Any, refs: Sequence[Ref[Any]]) -> None: ...
-
-    def finish(self) -> None: ...
-
-    def lost(self) -> None: ...
-
 
 class Distribution:
     """A node's part in a net of nodes. Made by `distributed`.
 
     Attributes:
         node: the node.
-        address: where it can be called, or empty.
+        address: where it can be called, or empty. Of several addresses the first, which is a door's.
         entries: what peers may spawn, by name, as far as the policy lets them.
         offspring: what they have spawned.
     """
@@ -141,12 +66,13 @@ class Distribution:
         node: Node,
         make_remote: Callable[[Distribution, str, int], Remote],
         *,
-        address: str,
+        addresses: Sequence[str],
         entries: Mapping[str, Any],
     ) -> None:
         self.node = node
         self._mesh: Any = None
-        self.address = address
+        self.address = ""
+        self._addresses = addresses
         self.entries = entries
         self.handouts = Handouts(node)
         self.offspring = Offspring(node)
@@ -169,9 +95,9 @@ class Distribution:
     @async_block
     async def running(self) -> AsyncIterator[None]:
         """Connect and be connected for the length of a block."""
-        if self.address:
-            self.address = self.rendezvous.resolve(self.address)
-        async with self.rendezvous.open(self.address or None, self.node.nursery):
+        addresses = [self.rendezvous.resolve(each) for each in self._addresses]
+        self.address = addresses[0] if addresses else ""
+        async with self.rendezvous.open(addresses, self.node.nursery):
             self._is_running = True
             self.node.groups.listen(self._group_changed)
             for scope in self.node.groups.scopes():
@@ -456,6 +382,26 @@ class Distribution:
         if address and not remote.address:
             remote.address = address
         return remote
+
+    def address_for(self, remote: PeerCarrier, name: str, address: str) -> str:
+        """Return the address of a node as another one can use it: in a mesh, nodes are called by their names.
+
+        Args:
+            remote: the other one.
+            name: the full name of the node.
+            address: where this node calls it.
+        """
+        peer = self.rendezvous.peers.get(remote.node_name)
+        if peer is None or peer.identity.credentials.mesh is None or not address.startswith("/"):
+            return address
+        return name if self._mesh is not None and self._mesh.knows(name) else ""
+
+    def no_way_to(self, ref: Ref[Any]) -> str:
+        """Say why a process cannot be reached whose node is not connected, and has no address here."""
+        if self._mesh is None or self._mesh.knows(ref.node_name):
+            return f"{ref} cannot be reached: its node is not connected"
+        where = "it can be reached on its own machine only"
+        return f"{ref} cannot be reached: node {ref.node_name} is not in the mesh; {where}"
 
     def is_over(self, remote: Remote) -> bool:
         """Tell whether that start of the node is known to have ended, because a later one is known."""

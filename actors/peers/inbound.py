@@ -33,10 +33,11 @@ from enfilade.actors.messages.traced import Traced, using
 from enfilade.actors.peers.absence import Undecoded, absence, is_gone, is_lost
 from enfilade.actors.peers.authority import Authority
 from enfilade.actors.peers.batch_handles import check_claims, take
-from enfilade.actors.peers.distribution import Distribution, Given
+from enfilade.actors.peers.distribution import Distribution
 from enfilade.actors.peers.faults import decode_by, decode_reason
 from enfilade.actors.peers.ledger import Ledger, Linked
 from enfilade.actors.peers.long_payloads import Arrivals
+from enfilade.actors.peers.parties import Given
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_call import ENDINGS, RemoteCall, arguments, check_order
 from enfilade.actors.peers.rooms import Rooms

@@ -40,20 +40,21 @@ async def distributed(
 
     Args:
         node: the node.
-        listen: the path of its rendezvous door; without one the node can call others and cannot be called.
+        listen: the path of its rendezvous door; without one, and without a mesh, the node can call others and
+            cannot be called.
         policy: who may connect, and what they may use; by default the same user, or the same mesh, and only
             refs that were sent to it.
         entries: what peers may spawn, by name: whatever `Node.spawn` takes. The policy must let them.
         settings: times and sizes of its node links.
         carrier: another way to carry node links than doors.
-        mesh: the mesh in which the node is found by its name, instead of a door: a `Mesh`, or the addresses
-            of its servers, or "embedded".
+        mesh: the mesh in which the node is found by its name: a `Mesh`, or the addresses of its servers, or
+            "embedded". Nodes of one machine that have doors, too, use these with one another.
         kinds: the kinds of keyed actors that the node runs, by name.
 
     Raises:
         TypeError: an argument has the wrong type; raised before anything has begun.
-        ValueError: `mesh` comes with `listen` or `carrier`, or does not say which servers; `kinds` comes
-            without a mesh or its registry, or has a bad name.
+        ValueError: `mesh` comes with `carrier`, or does not say which servers; `kinds` comes without a mesh
+            or its registry, or has a bad name.
         enfilade.transport.mesh.MeshError: the mesh cannot be set up, or has a node of this name.
         enfilade.transport.CarrierError: the door cannot be attached to that path.
     """
@@ -62,21 +63,26 @@ async def distributed(
     _check("entries", entries, Mapping, "a mapping from names to what peers may spawn")
     _check("settings", settings, Settings, "enfilade.transport.Settings")
     _check_kinds(kinds, mesh)
+    if mesh is not None and carrier is not None:
+        raise ValueError("a mesh brings its own carrier: give either carrier or mesh")
+    carriers = [] if carrier is None else [carrier]
+    if carrier is None and node.runtime.dial is None:
+        from enfilade.transport.door_carrier import DoorCarrier  # the extension module is needed only here
+
+        carriers.append(DoorCarrier())
+    addresses = [] if listen is None else [carriers[0].resolve(listen)]
     membership: Membership | None = None
     view: MeshView | None = None
     if mesh is not None:
-        if listen is not None or carrier is not None:
-            raise ValueError("a node is found at a door or in a mesh: give either listen or mesh")
-        membership = await _join(node, mesh, entries)
-        carrier, listen, policy = membership.carrier, node.full_name, policy or Policy.same_mesh()
-    elif carrier is None:
-        from enfilade.transport.door_carrier import DoorCarrier  # the extension module is needed only here
-
-        carrier = DoorCarrier()
+        membership = await _join(node, mesh, entries, *addresses)
+        carriers.insert(0, membership.carrier)
+        addresses.append(f"mesh:{node.full_name}")
+        of_doors = () if listen is None else Policy.same_user().rules
+        policy = policy or Policy(rules=(*of_doors, *Policy.same_mesh().rules))
     distribution = Distribution(
         node,
         RemoteNode,
-        address=listen or "",
+        addresses=addresses,
         entries={} if entries is None else entries,
     )
     if membership is not None:
@@ -86,7 +92,7 @@ async def distributed(
         view = MeshView(distribution, membership, policy, kinds)
         distribution.enter(view)
     distribution.rendezvous = Rendezvous(
-        carrier,
+        *carriers,
         name=node.full_name,
         zone=node.zone,
         incarnation=node.incarnation,
@@ -97,6 +103,8 @@ async def distributed(
         entropy=node.runtime.entropy,
         random=node.runtime.random,
     )
+    if view is not None and listen is not None:
+        distribution.rendezvous.nearer = view.door_of
     try:
         async with distribution.running():
             if view is not None:
@@ -107,7 +115,9 @@ async def distributed(
             await membership.leave()
 
 
-async def _join(node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None) -> Membership:
+async def _join(
+    node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None, door: str = ""
+) -> Membership:
     from enfilade.transport.mesh import Mesh  # a node without a mesh does without all this
     from enfilade.transport.mesh.membership import join
     from enfilade.transport.mesh.stream import dial
@@ -120,6 +130,7 @@ async def _join(node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None)
         node.incarnation,
         node.nursery,
         list(entries or ()),
+        door,
         entropy=node.runtime.entropy,
         random=node.runtime.random,
         dial=node.runtime.dial or dial,

@@ -130,14 +130,14 @@ class RefPassing:
         giving = self.giving
         if isinstance(ref, RemoteRef):
             carrier = self._distribution.remote_node(ref.node_name, ref.incarnation, "")
-            address = "" if giving is Giving.NOTHING else carrier.address
+            address = "" if giving is Giving.NOTHING else self._address(ref.node_name, carrier.address)
             target = ref.target if isinstance(ref, RemoteNameRef) else ref.serial  # type: ignore[assignment]
             if isinstance(target, Keyed):
                 return ["", 0, [target.kind, target.key], b"", ""]
             if isinstance(ref, HeldRef) and giving is not Giving.NOTHING:
                 token = ref.token
         else:
-            address = self._distribution.address
+            address = self._address(ref.node_name, self._distribution.address)
             if isinstance(ref, NameRef):
                 target = ref.name
             else:
@@ -148,6 +148,9 @@ class RefPassing:
                     known = Giving.WHOLE if self.granted.is_whole(target) else Giving.ADDRESS
                     token = self._distribution.handouts.token(ref, known)
         return [ref.node_name, ref.incarnation, target, token, address]
+
+    def _address(self, name: str, address: str) -> str:
+        return self._distribution.address_for(self._remote, name, address)
 
     def lower_named(self, named: Named) -> list[Any]:
         """Lower a ref that gives nothing to the fields of any ref."""

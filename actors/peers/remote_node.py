@@ -34,7 +34,7 @@ from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import Traced, trace_of
 from enfilade.actors.messages.travelling import FAULTS
 from enfilade.actors.node.sharing import CheckedRef
-from enfilade.actors.peers.distribution import Distribution, Given
+from enfilade.actors.peers.distribution import Distribution
 from enfilade.actors.peers.faults import (
     error_in_words,
     lower_fault,
@@ -48,6 +48,7 @@ from enfilade.actors.peers.ledger import Ledger, Linked, undeliverable, unsendab
 from enfilade.actors.peers.long_payloads import Departures
 from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
+from enfilade.actors.peers.parties import Given
 from enfilade.actors.peers.ref_passing import Named, RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, Proof, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
@@ -267,7 +268,11 @@ class RemoteNode:
         if is_keyed and isinstance(signal, signals.Call):
             signal.fail(Moved(ref))  # so the caller may ask anew who has the key
             return
-        undeliverable(self._node, ref, signal, self._distribution.reason_for(self))
+        reason = self._distribution.reason_for(self)
+        if isinstance(signal, signals.Call) and reason == NO_CONNECTION and not self.address:
+            signal.fail(NotConnected(self.node_name, self._distribution.no_way_to(ref)))
+        else:
+            undeliverable(self._node, ref, signal, reason)
 
     def tell_free(self, kind: str, shard: int) -> None:
         """Tell the other that it can have a shard of a kind."""

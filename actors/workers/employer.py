@@ -118,18 +118,22 @@ class Workers:
         return RemoteEntry(entry_of(target), *names[first:], *names[:first], absent=absent)
 
     @block
-    def housed(self, listen: str | None, policy: Policy | None) -> Iterator[tuple[str, Policy]]:
+    def housed(
+        self, listen: str | None, policy: Policy | None, *, is_in_mesh: bool = False
+    ) -> Iterator[tuple[str, Policy]]:
         """Have a directory for doors for the length of a block.
 
         Args:
             listen: where the node is to be found, or None for a place in that directory.
-            policy: who else may connect to the node; by default nobody.
+            policy: who else may connect to the node; by default nobody, or its mesh.
+            is_in_mesh: whether it is in a mesh.
 
         Returns:
             Where the node is to be found, and a policy that admits its workers, too.
         """
         with tempfile.TemporaryDirectory(prefix="enfilade-", ignore_cleanup_errors=True) as self._directory:
-            policy = Policy(rules=[]) if policy is None else policy
+            if policy is None:
+                policy = Policy.same_mesh() if is_in_mesh else Policy(rules=[])
             self._secret = policy.secret
             yield (
                 listen or os.path.join(self._directory, "employer.door"),

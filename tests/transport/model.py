@@ -115,6 +115,7 @@ class Station:
         self, address: str | None, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Be there until cancelled."""
-        async with trio.open_nursery() as nursery, self.rendezvous.open(address, nursery):
+        addresses = [] if address is None else [address]
+        async with trio.open_nursery() as nursery, self.rendezvous.open(addresses, nursery):
             task_status.started()
             await trio.sleep_forever()

@@ -74,7 +74,7 @@ async def test_hellos_are_bounded(
         DoorCarrier(), name="b", zone="z", incarnation=1, policy=policy, host=recorder, settings=settings
     )
     with trio.fail_after(60):
-        async with trio.open_nursery() as nursery, rendezvous.open(str(tmp_path / "door"), nursery):
+        async with trio.open_nursery() as nursery, rendezvous.open([str(tmp_path / "door")], nursery):
             before = descriptors_and_threads()
             process = request.getfixturevalue("greeter")
             highest = before

@@ -8,6 +8,7 @@ import attrs
 import msgspec
 import trio
 
+from enfilade.transport.mesh import witness
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.directory import INTERVAL, Directory, DirectoryEvent, MeshNode, NodeJoined
 from enfilade.transport.mesh.load import Load, LoadMeter
@@ -15,7 +16,7 @@ from enfilade.transport.mesh.presence import LOST, Death
 from enfilade.transport.mesh.protocol import Message, decoded
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
 
-__all__ = ["Announcer"]
+__all__ = ["Announcer", "own_node"]
 
 PAUSE: Final = 0.01
 """Shortest pause before a newcomer is answered; what comes meanwhile is answered, too."""
@@ -46,10 +47,33 @@ class _Announcement(msgspec.Struct, array_like=True):
     lateness: float = 0.0
     processes: int = 0
     versions: list[tuple[str, int]] = []
+    door: str = ""
+    machine: str = ""
 
 
 def _ignore(_: DirectoryEvent) -> None:
     return
+
+
+def own_node(subjects: Subjects, entries: Sequence[str], labels: Sequence[str], door: str) -> MeshNode:
+    """Return what a node says of itself at first.
+
+    Args:
+        subjects: of the node.
+        entries: what it offers to spawn.
+        labels: the words by which placement finds it.
+        door: the path of its door; empty without one.
+    """
+    return MeshNode(
+        subjects.node,
+        subjects.incarnation,
+        os.uname().nodename[:MOST_TEXT],
+        os.getpid(),
+        tuple(entry for entry in entries if len(entry) <= MOST_TEXT)[:MOST_ENTRIES],
+        labels=tuple(labels),
+        door=door if len(door) <= MOST_TEXT and door.isprintable() else "",
+        machine=witness.own_place().host if door else "",
+    )
 
 
 class Announcer:
@@ -58,8 +82,7 @@ class Announcer:
     Args:
         connection: to the mesh.
         subjects: of this node.
-        entries: what it offers to spawn.
-        labels: the words by which placement finds it.
+        own: what this node says of itself.
         meter: measures its load.
         random: draws a float from 0 to 1: the jitter of pauses.
 
@@ -75,21 +98,12 @@ class Announcer:
         self,
         connection: Connection,
         subjects: Subjects,
-        entries: Sequence[str],
-        labels: Sequence[str],
+        own: MeshNode,
         meter: LoadMeter,
         *,
         random: Callable[[], float],
     ) -> None:
         self._meter = meter
-        own = MeshNode(
-            subjects.node,
-            subjects.incarnation,
-            os.uname().nodename[:MOST_TEXT],
-            os.getpid(),
-            tuple(entry for entry in entries if len(entry) <= MOST_TEXT)[:MOST_ENTRIES],
-            labels=tuple(labels),
-        )
         self.directory = Directory(own)
         self.listener: Callable[[DirectoryEvent], None] = _ignore
         self.versions: Callable[[], list[tuple[str, int]]] = list
@@ -122,6 +136,8 @@ class Announcer:
                     load.lateness,
                     load.processes,
                     self.versions(),
+                    own.door,
+                    own.machine,
                 )
             )
             self._due = trio.Event()
@@ -173,7 +189,7 @@ class Announcer:
             name = from_token(message.subject.rpartition(".")[2])
             said = decoded(message.payload, _Announcement)
             lists = [*said.entries, *said.labels, *(kind for kind, _ in said.kinds)]
-            texts = [name, said.host, said.leaves or "", *lists]
+            texts = [name, said.host, said.leaves or "", said.door, said.machine, *lists]
             is_long = max(len(said.entries), len(said.labels), len(said.kinds)) > MOST_ENTRIES
             if is_long or len(name) > MOST_CHARACTERS:
                 raise ValueError("expected a shorter announcement")
@@ -196,7 +212,9 @@ class Announcer:
             tuple(said.kinds),
             said.is_draining,
             tuple(said.labels),
-            Load(said.lateness, said.processes),
+            said.door,
+            said.machine,
+            load=Load(said.lateness, said.processes),
         )
         events = self.directory.announced(node, trio.current_time())
         if any(isinstance(event, NodeJoined) for event in events):

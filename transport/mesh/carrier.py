@@ -20,7 +20,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import trio
@@ -38,6 +38,7 @@ from enfilade.transport.carrier import (
 )
 from enfilade.transport.mesh.announcer import Announcer
 from enfilade.transport.mesh.connection import Connection, NoResponders
+from enfilade.transport.mesh.directory import MeshNode
 from enfilade.transport.mesh.doubts import Doubts
 from enfilade.transport.mesh.heartbeats import Heartbeats, Watch
 from enfilade.transport.mesh.identity import Identity, client_context
@@ -68,15 +69,12 @@ _HEAD: Final = struct.Struct(">BQB")
 _NUMBER: Final = struct.Struct(">Q")
 
 
-class Place:
-    """An inlet of another node: its name, incarnation and number."""
+class Place(NamedTuple):
+    """An inlet of another node."""
 
-    __slots__ = ("incarnation", "node", "number")
-
-    def __init__(self, node: str, incarnation: int, number: int) -> None:
-        self.node = node
-        self.incarnation = incarnation
-        self.number = number
+    node: str
+    incarnation: int
+    number: int
 
 
 class MeshCarrier(Carrier):
@@ -88,7 +86,7 @@ class MeshCarrier(Carrier):
         servers: of the mesh.
         token: what all nodes of the mesh show the servers, so that they are of one user; None for nothing.
         identity: of the node, where servers vouch for the names of nodes; None without certificates.
-        entries: what the node offers to spawn.
+        own: what the node says of itself.
         entropy: makes so many bytes that nobody can guess: the numbers of inlets and requests.
         random: draws a float from 0 to 1: the jitter of pauses.
         dial: connects to a server.
@@ -112,7 +110,7 @@ class MeshCarrier(Carrier):
         servers: Sequence[Server],
         token: str | None,
         identity: Identity | None,
-        entries: Sequence[str],
+        own: MeshNode,
         *,
         entropy: Callable[[int], bytes],
         random: Callable[[], float],
@@ -154,11 +152,10 @@ class MeshCarrier(Carrier):
         self.doubts = Doubts(self.connection, subjects, self._presence, self.heartbeats.bury)
         if token is not None or identity is not None:
             self.doubts.listen_to_server()
-        self.announcer = Announcer(self.connection, subjects, entries, mesh.labels, self.meter, random=random)
+        self.announcer = Announcer(self.connection, subjects, own, self.meter, random=random)
         self.heartbeats.load_heard = self.announcer.directory.loaded
         self.heartbeats.returned = self.announcer.ask
-        self.heartbeats.death_heard = self.announcer.died
-        self.heartbeats.beaten = self._tell_closed
+        self.heartbeats.death_heard, self.heartbeats.beaten = self.announcer.died, self._tell_closed
 
     @property
     def traits(self) -> Traits:
@@ -182,14 +179,15 @@ class MeshCarrier(Carrier):
         self._outlets[outlet] = self.heartbeats.watch(place.node, place.incarnation, outlet.died)
         return outlet
 
+    def leads_to(self, address: str) -> bool:
+        return address.startswith("mesh:") or (address.count("@") == 1 and not {":", "/"} & set(address))
+
     def resolve(self, address: str) -> str:
-        return address.removeprefix("mesh:")
+        return _node_name(address.removeprefix("mesh:"))
 
     async def open(self, address: str) -> Outlet:
         await trio.lowlevel.checkpoint()
-        if not 0 < len(address) <= MOST_CHARACTERS or "@" not in address:
-            raise CarrierError(f"expected the name of a node, such as 'shop@west', got {address!r}")
-        return MeetingOutlet(self, address)
+        return MeetingOutlet(self, _node_name(address))
 
     def discard(self, handle: Handle) -> None:
         self._places.pop(handle, None)
@@ -282,8 +280,7 @@ class MeshCarrier(Carrier):
             return
         inlet = self._inlets.get(number)
         if inlet is None:
-            # It may wait for the answer to a batch that nobody took.
-            self.let_go(arrival)
+            self.let_go(arrival)  # it may wait for the answer to a batch that nobody took
             self._tell_gone(node, incarnation, number)
         else:
             inlet.put(node, incarnation, arrival)
@@ -356,8 +353,6 @@ class MeshCarrier(Carrier):
         if self.meeting is inlet:
             self.meeting = None
 
-    # What the connection tells.
-
     def connection_ready(self) -> None:
         """See `Watcher`."""
         for outlet in list(self._outlets):
@@ -383,6 +378,12 @@ class MeshCarrier(Carrier):
             links,
             waiting,
         )
+
+
+def _node_name(text: str) -> str:
+    if not 0 < len(text) <= MOST_CHARACTERS or "@" not in text:
+        raise CarrierError(f"expected the name of a node, such as 'shop@west', got {text!r}")
+    return text
 
 
 class MeshInlet(Inlet):
@@ -557,8 +558,7 @@ class MeshOutlet(_Outlet):
 
     def leads_to(self, node: str, incarnation: int, number: int) -> bool:
         """Tell whether it leads to an inlet."""
-        place = self.place
-        return (place.node, place.incarnation, place.number) == (node, incarnation, number)
+        return self.place == (node, incarnation, number)
 
     def close(self) -> None:
         self.break_off("the outlet is closed")

@@ -38,6 +38,8 @@ class MeshNode:
         kinds: the kinds of keyed actors that it runs now, each with its number of shards.
         is_draining: whether it is about to leave, and takes on nothing new.
         labels: the words by which placement finds it.
+        door: the path of its door on its machine; empty without one.
+        machine: tells apart machines, and on one machine namespaces of processes; empty without a door.
         load: how busy it was when it was heard last.
         is_connected: whether this node has a node link with it.
     """
@@ -50,6 +52,8 @@ class MeshNode:
     kinds: tuple[tuple[str, int], ...] = ()
     is_draining: bool = False
     labels: tuple[str, ...] = ()
+    door: str = ""
+    machine: str = ""
     load: Load = attrs.field(default=Load(), eq=False)
     is_connected: bool = attrs.field(default=False, eq=False)
 
@@ -99,6 +103,13 @@ class Directory:
         """All nodes, in the order of their names."""
         others = [node for node, _ in self._nodes.values()]
         return tuple(sorted([self.own, *others], key=lambda node: node.name))
+
+    def find(self, name: str) -> MeshNode | None:
+        """Return a node by its name; None when it is not known."""
+        if name == self.own.name:
+            return self.own
+        known = self._nodes.get(name)
+        return None if known is None else known[0]
 
     def announced(self, node: MeshNode, now: float) -> list[DirectoryEvent]:
         """Note that a node says what it is. Another start of it has left."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import trio
 
+from enfilade.transport.mesh.announcer import own_node
 from enfilade.transport.mesh.carrier import MeshCarrier
 from enfilade.transport.mesh.claims import Claims
 from enfilade.transport.mesh.identity import WARNING_DAYS, Identity, read_identity
@@ -94,6 +95,7 @@ async def join(
     incarnation: int,
     nursery: trio.Nursery,
     entries: Sequence[str] = (),
+    door: str = "",
     *,
     entropy: Callable[[int], bytes],
     random: Callable[[], float],
@@ -107,6 +109,7 @@ async def join(
         incarnation: of the node.
         nursery: where the tasks of the membership run.
         entries: what the node offers to spawn.
+        door: the path of its door, for the nodes of its machine; empty without one.
         entropy: makes so many bytes that nobody can guess.
         random: draws a float from 0 to 1: the jitter of pauses.
         dial: connects to a server.
@@ -130,13 +133,14 @@ async def join(
             membership.shared = SharedServer(mesh)
             found, token = await membership.shared.find()
             servers = [found]
+        subjects = Subjects(mesh.name, node, incarnation)
         carrier = MeshCarrier(
             mesh,
-            Subjects(mesh.name, node, incarnation),
+            subjects,
             servers,
             token,
             identity,
-            entries,
+            own_node(subjects, entries, mesh.labels, door),
             entropy=entropy,
             random=random,
             dial=dial,

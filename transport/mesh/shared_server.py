@@ -125,7 +125,7 @@ class SharedServer:
                     except BaseException:
                         await self.stop()
                         raise
-                found = self._read()
+                found = self.recorded()
                 if found is not None and await _answers(found[0]):
                     return found
                 await trio.sleep(PAUSE)
@@ -199,7 +199,7 @@ class SharedServer:
 
     async def _start_somewhere(self) -> tuple[Server, str]:
         """Start the server, at another port than before if somebody else has that."""
-        if self._read() is not None:
+        if self.recorded() is not None:
             with suppress(MeshError):
                 return await self._start()
             await self._end()
@@ -231,7 +231,7 @@ class SharedServer:
 
     async def _start(self) -> tuple[Server, str]:
         program = find_program(self._mesh.program)
-        found = self._read()
+        found = self.recorded()
         port = found[0].port if found is not None else _free_port()
         token = found[1] if found is not None else secrets.token_urlsafe(32)
         server = Server(HOST, port)
@@ -268,8 +268,8 @@ class SharedServer:
         self._lock = lock
         return True
 
-    def _read(self) -> tuple[Server, str] | None:
-        """Read where the server is, or was, and the token; None when it never was."""
+    def recorded(self) -> tuple[Server, str] | None:
+        """Read where the server is, or was, and the token; None when it never was. Starts nothing."""
         try:
             port = int((self._directory / "port").read_text())
             return Server(HOST, port), (self._directory / "token").read_text()

@@ -49,7 +49,7 @@ class GlobalRef(SoughtRef, NameRef[Any]):
 
     __slots__ = ("_holders",)
 
-    absences = (NoProcess, Restarting)  # the latter: a child that waits for a name that another one has got
+    _absences = (NoProcess, Restarting)  # the latter: a child that waits for a name that another one has got
 
     def __init__(self, node: Node, holders: Holders, name: str, limit: float | None = None) -> None:
         super().__init__(node, name, limit)
@@ -96,16 +96,16 @@ class GlobalRef(SoughtRef, NameRef[Any]):
     def send(self, message: Any) -> None:
         self.deliver(signals.Send(message))
 
-    def known(self) -> Ref[Any] | None:
+    def _known(self) -> Ref[Any] | None:
         return self._holders.known_now(self.name)
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         self._holders.forget(self.name)
 
-    async def find(self, limit: TimeLimit) -> Ref[Any]:
+    async def _find(self, limit: TimeLimit) -> Ref[Any]:
         return await self._in_time(self._holders.find, limit)
 
-    async def next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
+    async def _next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
         if asked > 1:
             raise error
         holder = await self._in_time(self._holders.whereis, limit)

@@ -32,7 +32,8 @@ from enfilade.transport.wire import Keyed
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
-    from enfilade.actors.peers.distribution import Distribution, Remote
+    from enfilade.actors.peers.distribution import Distribution
+    from enfilade.actors.peers.parties import Remote
     from enfilade.actors.processes.process import Process
     from enfilade.transport.mesh.directory import MeshNode
 

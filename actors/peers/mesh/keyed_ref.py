@@ -124,24 +124,24 @@ class KeyedRef(SoughtRef, _KeyRef):
 
     __slots__ = ()
 
-    absences = (Moved,)
+    _absences = (Moved,)
 
     def deliver(self, signal: signals.Signal) -> None:
         if isinstance(signal, signals.Link):
             raise TypeError(f"{self} is a key, which has one actor after another: monitor it instead")
         self._kinds.deliver(self, signal)
 
-    def known(self) -> Ref[Any] | None:
+    def _known(self) -> Ref[Any] | None:
         return self._kinds.known(self)
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         self._kinds.forget(self)
 
-    async def find(self, limit: TimeLimit) -> Ref[Any]:
+    async def _find(self, limit: TimeLimit) -> Ref[Any]:
         return await self._kinds.find(self, limit.deadline)
 
-    async def next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
+    async def _next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
         if limit.left <= PAUSE:
             raise CallTimeout(self, limit.seconds)
         await trio.sleep(PAUSE)
-        return await self.find(limit)
+        return await self._find(limit)

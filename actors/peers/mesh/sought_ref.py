@@ -44,24 +44,24 @@ class SoughtRef(Ref[Any]):
     """A ref to whichever process has a name or a key: a call finds it, and follows it when it has moved.
 
     A question is repeated only if the process was certainly not asked. What finds the process, and how often
-    it is worth asking again, is for the kinds of refs to say: the methods from `known` to `next_after` are
-    what `ask` uses.
+    it is worth asking again, is for the kinds of refs to say: the methods from `_known` to `_next_after` are
+    what `_ask` uses.
     """
 
     __slots__ = ()
 
-    absences: ClassVar[tuple[type[CallError], ...]]
+    _absences: ClassVar[tuple[type[CallError], ...]]
     """The errors that say that the process was not asked, because it is not there."""
 
-    def known(self) -> Ref[Any] | None:
+    def _known(self) -> Ref[Any] | None:
         """Return the way to the process, if it is known without asking and nobody waits for it."""
         raise AssertionError("each kind of ref finds its process in its own way")
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         """Ask the registry when the process is used next."""
         raise AssertionError("each kind of ref finds its process in its own way")
 
-    async def find(self, limit: TimeLimit) -> Ref[Any]:
+    async def _find(self, limit: TimeLimit) -> Ref[Any]:
         """Find the way to the process, behind what was sent to it before. A checkpoint.
 
         Raises:
@@ -69,13 +69,13 @@ class SoughtRef(Ref[Any]):
         """
         raise AssertionError("each kind of ref finds its process in its own way")
 
-    async def next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
+    async def _next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
         """Find whom to ask when a process was not there. A checkpoint.
 
         Args:
             ref: the process.
             asked: the number of times that one was asked in vain.
-            error: the answer of the last time, one of `absences`.
+            error: the answer of the last time, one of `_absences`.
             limit: of the whole question.
 
         Raises:
@@ -83,7 +83,7 @@ class SoughtRef(Ref[Any]):
         """
         raise AssertionError("each kind of ref finds its process in its own way")
 
-    async def ask(
+    async def _ask(
         self, seconds: float | None, default: float, question: Callable[[Ref[Any]], Awaitable[T]]
     ) -> T:
         """Ask the process, wherever it is, and again while it was certainly not asked.
@@ -99,9 +99,9 @@ class SoughtRef(Ref[Any]):
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
         limit = TimeLimit.of(default if seconds is None else seconds)
-        ref = self.known()
+        ref = self._known()
         if ref is None:
-            ref = (await self.find(limit)).within(limit.left)
+            ref = (await self._find(limit)).within(limit.left)
             dispatcher.renew_handoffs()
         elif seconds is not None:
             ref = ref.within(seconds)
@@ -110,25 +110,25 @@ class SoughtRef(Ref[Any]):
             try:
                 return await question(ref)
             except NotConnected:
-                self.forget()
+                self._forget()
                 raise
-            except self.absences as error:
-                self.forget()
+            except self._absences as error:
+                self._forget()
                 asked += 1
-                ref = (await self.next_after(ref, asked, error, limit)).within(limit.left)
+                ref = (await self._next_after(ref, asked, error, limit)).within(limit.left)
             dispatcher.renew_handoffs()
 
     async def send_wait(self, message: Any) -> None:
-        ref = self.known() or await self.find(TimeLimit.of(math.inf))
+        ref = self._known() or await self._find(TimeLimit.of(math.inf))
         await ref.send_wait(message)
 
     async def stop(
         self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
     ) -> None:
-        await self.ask(timeout, math.inf, lambda ref: ref.stop(reason, ref.limit, drain=drain))
+        await self._ask(timeout, math.inf, lambda ref: ref.stop(reason, ref.limit, drain=drain))
 
     if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
 
         async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
             default = self._node().config.call_timeout
-            return await self.ask(self.limit, default, lambda ref: ref.call(method, *args, **kwargs))
+            return await self._ask(self.limit, default, lambda ref: ref.call(method, *args, **kwargs))

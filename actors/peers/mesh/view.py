@@ -178,6 +178,19 @@ class MeshView:
             for node in self._known()
         )
 
+    def knows(self, name: str) -> bool:
+        """Tell whether a node of this name is in the mesh: what the runtime itself uses."""
+        return self._announcer.directory.find(name) is not None
+
+    def door_of(self, name: str) -> str | None:
+        """The door of a node of the mesh on this machine, if this node has one, too: what the runtime itself
+        uses.
+        """
+        own, node = self._announcer.directory.own, self._announcer.directory.find(name)
+        if node is None or not node.door or not own.machine or node.machine != own.machine:
+            return None
+        return node.door
+
     def sites(self) -> list[Site]:
         """The other nodes of the mesh on which processes can be started: what the runtime itself uses."""
         directory, heartbeats = self._announcer.directory, self._membership.carrier.heartbeats

@@ -13,7 +13,7 @@ import pytest
 import trio
 from typer.testing import CliRunner
 
-from enfilade.actors import Child, NoQuorum, Ref, RemoteEntry, Supervisor, open_node
+from enfilade.actors import Actor, Child, Kind, NoQuorum, Ref, RemoteEntry, Supervisor, open_node
 from enfilade.actors.cli.app import app
 from enfilade.actors.cli.mesh_place import reached
 from enfilade.actors.cli.refusal import Refusal
@@ -59,11 +59,11 @@ servers = ["{url}"]
 identity = "{name}@east"
 
 [entries]
-Till = "till_actors:Till"
+Till = "till_of_commands:Till"
 
 [[child]]
 id = "till"
-actor = "till_actors:Till"
+actor = "till_of_commands:Till"
 {key} = "till"
 
 [[peer]]
@@ -79,6 +79,10 @@ exports = ["till"]
 """
 
 
+class Clock(Actor):
+    """The single actor of its kind."""
+
+
 class Town:
     """A server, and nodes that run from zone files."""
 
@@ -86,7 +90,7 @@ class Town:
         self.site = Site(directory)
         self.site.admit("bank@east", "shop@east", "guest@west")
         self.site.admit("op@desk", is_operator=True)
-        (directory / "till_actors.py").write_text(ACTORS)
+        (directory / "till_of_commands.py").write_text(ACTORS)
         self.processes: list[subprocess.Popen[str]] = []
         self.start("mesh", "up", str(self.site.files[0]))
 
@@ -108,11 +112,7 @@ class Town:
 
     def run(self, *words: str, who: str = "op@desk") -> tuple[int, str]:
         """Give a command as somebody: its status, and what it says."""
-        result = CliRunner().invoke(app, [*words, "--identity", str(self.site.directory / who)])
-        if isinstance(result.exception, Refusal):
-            return 1, str(result.exception)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result.exit_code, result.output
+        return give(*words, "--identity", str(self.site.directory / who))
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 REPORT: dict[str, Any] = {
     "mesh": str,
-    "days_left": float,
+    "days_left": (float, type(None)),
     "servers": [{"address": str, "seconds": float, "problem": str}],
     "registry": {"lease": float, "began": int, "leader": str, "replicas": int, "problem": str},
     "nodes": [
@@ -139,6 +139,8 @@ REPORT: dict[str, Any] = {
             "kinds": [],
             "is_draining": bool,
             "labels": [],
+            "door": str,
+            "machine": str,
             "load": {"lateness": float, "processes": int},
             "is_connected": bool,
         }
@@ -154,10 +156,11 @@ def check(schema: Any, value: Any, place: str = "") -> None:
             check(inner, value[key], f"{place}.{key}")
     elif isinstance(schema, list):
         assert isinstance(value, list), place
-        for each in value:
-            check(schema[0] if schema else None, each, f"{place}[]")
+        for each in value if schema else ():
+            check(schema[0], each, f"{place}[]")
     else:
-        assert isinstance(value, (int, float) if schema is float else schema), (place, value)
+        kinds = schema if isinstance(schema, tuple) else (schema,)
+        assert isinstance(value, (int, *kinds) if float in kinds else kinds), (place, value)
 
 
 def test_mesh_128_status_says_what_is_wrong(town: Town) -> None:
@@ -183,6 +186,53 @@ def test_mesh_128_status_says_what_is_wrong(town: Town) -> None:
     status, said = town.run("mesh", "status", "--json")
     assert status == 2
     assert json.loads(said)["registry"]["problem"] == "no server answers"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's runtime directory, for this test alone."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+def give(*words: str) -> tuple[int, str]:
+    """Give a command: its status, and what it says."""
+    result = CliRunner().invoke(app, list(words))
+    if isinstance(result.exception, Refusal):
+        return 1, str(result.exception)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+@pytest.mark.usefixtures("runtime")
+async def test_mesh_128_of_a_mesh_of_this_machine() -> None:
+    """Nobody needs an identity there; a question starts no server."""
+
+    async def asked(*words: str) -> tuple[int, str]:
+        return await trio.to_thread.run_sync(lambda: give("mesh", *words, "--mesh", "embedded"))
+
+    for word in ("nodes", "kinds", "names"):
+        status, said = await asked(word)
+        assert (status, said) == (1, "no program of this user has a node in the embedded mesh 'default'")
+    assert (await asked("status"))[0] == 2
+    with trio.fail_after(PATIENCE):
+        async with open_node(
+            "bank", zone="east", mesh="embedded", kinds={"Clock": Kind(Clock, single=True)}
+        ) as bank:
+            await bank.mesh.register("till", await bank.spawn(Clock))
+
+            status, said = await asked("status", "--json")
+            assert status == 0, said
+            report = json.loads(said)
+            check(REPORT, report)
+            assert (report["mesh"], report["days_left"]) == ("default", None)
+            assert [each["name"] for each in report["nodes"]] == ["bank@east"]
+            assert "1 nodes in mesh default\n" in (await asked("status"))[1]
+            assert "bank@east at" in (await asked("nodes"))[1]
+            assert await asked("names") == (0, "till: bank@east\n")
+            assert await asked("kinds") == (0, "Clock: 1 shards, at bank@east\n")
+    status, said = await asked("nodes")
+    assert status == 1, "the server has ended with the node, and a question starts no other"
+    assert "no server of the mesh answers as it should" in said
 
 
 def test_mesh_129_operators_reach_a_node_by_its_name(town: Town) -> None:
@@ -220,7 +270,7 @@ async def test_mesh_107_a_node_that_is_drained_hands_over(town: Town) -> None:
     """Calls finish, children live elsewhere, names are free, peers hear an orderly end; and it exits."""
     sys.path.insert(0, str(town.site.directory))
     try:
-        from till_actors import Till  # type: ignore[import-not-found]
+        from till_of_commands import Till  # type: ignore[import-not-found]
     finally:
         sys.path.pop(0)
     bank = town.open("bank", key="global_name")

@@ -15,7 +15,7 @@ from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import MeshTable, read_zone_file
 from enfilade.transport import NotAdmitted
 from enfilade.transport.mesh import Mesh, MeshError
-from tests.transport.mesh.members import PATIENCE
+from tests.transport.mesh.members import PATIENCE, until
 from tests.transport.mesh.servers import needs_server
 from tests.transport.mesh.sites import Site, kept
 
@@ -63,7 +63,9 @@ async def test_a_zone_file_puts_a_node_into_a_mesh(tmp_path: Path) -> None:
     site.admit("bank@east", "shop@west", "thief@west")
     (tmp_path / "till_actors.py").write_text(ACTORS)
     zone = tmp_path / "bank.toml"
-    zone.write_text(ZONE.format(url=site.urls[0]))
+    zone.write_text(
+        ZONE.format(url=site.urls[0]).replace('zone = "east"', 'zone = "east"\ndoor = "bank.door"')
+    )
     zone.chmod(0o600)
     main = "from enfilade.actors.cli import main; main()"
     async with kept(site.keeper()):
@@ -77,9 +79,11 @@ async def test_a_zone_file_puts_a_node_into_a_mesh(tmp_path: Path) -> None:
             assert process.stdin is not None
             with trio.fail_after(2 * PATIENCE):
                 line = await trio.to_thread.run_sync(process.stdout.readline)
-                assert line == "bank@east runs in mesh default\n"
+                assert line == f"bank@east runs at {tmp_path / 'bank.door'}, in mesh default\n"
                 async with open_node("shop", zone="west", mesh=site.mesh("shop@west")) as shop:
                     await shop.connect("bank@east")
+                    doors = lambda: [node.door for node in shop.mesh.nodes()]  # noqa: E731
+                    await until(lambda: str(tmp_path / "bank.door") in doors())
                     till: Ref[Till] = shop.remote("till", "bank@east")
                     assert await till.within(PATIENCE).call(Till.add, 1) == 2
                 async with open_node("thief", zone="west", mesh=site.mesh("thief@west")) as thief:
@@ -92,14 +96,12 @@ async def test_a_zone_file_puts_a_node_into_a_mesh(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "refusal"),
     [
-        (lambda text: text.replace('zone = "east"', 'zone = "east"\ndoor = "d"'), "no door and no workers"),
-        (lambda text: text.replace('zone = "east"', 'zone = "east"\nworkers = 1'), "no door and no workers"),
         (lambda text: text.replace('["{url}"]', '["one"]'), "expected the address of a server"),
         (lambda text: text.replace('["{url}"]', "[]"), "servers must name a server"),
         (lambda text: text.replace("[[child]]", "beat = 2.0\n[[child]]"), "a quarter of dead_after"),
         (lambda text: text.replace("[[child]]", "lease = 0.1\n[[child]]"), "lease must be 1 to 3600"),
     ],
-    ids=range(6),
+    ids=range(4),
 )
 def test_what_a_mesh_cannot_be_is_refused(tmp_path: Path, change: Callable[[str], str], refusal: str) -> None:
     path = tmp_path / "bank.toml"

@@ -85,7 +85,7 @@ from tests.transport.mesh.members import nodes
 async def main(servers, name):
     mesh = Mesh(servers=servers, name=os.environ.get("ENFILADE_TEST_MESH", "default"))
     async with nodes(mesh, name) as (node,):
-        shared = node.distribution.rendezvous._carrier
+        shared = node.mesh._membership.carrier
         print(node.incarnation, shared.connection.server.port, flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
 

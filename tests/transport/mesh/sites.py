@@ -31,11 +31,15 @@ class Site:
         directory: for all files.
         count: of servers.
         address: where they listen.
+        lease: of the registry, in seconds; None for the default.
     """
 
-    def __init__(self, directory: Path, count: int = 1, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, directory: Path, count: int = 1, address: str = "127.0.0.1", lease: float | None = None
+    ) -> None:
         self.directory = directory
         self._address = address
+        self._lease = lease
         name = "localhost" if address == "127.0.0.1" else address
         self.ports = [free_port() for _ in range(count)]
         self.routes = [free_port() for _ in range(count)]
@@ -49,6 +53,8 @@ class Site:
         file = self.directory / f"s{number}.toml"
         lines = ["[server]", f'name = "s{number}"', f'listen = "{self._address}:{self.ports[number]}"']
         lines += [f'identity = "s{number}"', 'nodes = "ca/nodes.list"']
+        if self._lease is not None:
+            lines += [f"lease = {self._lease}"]
         if len(self.ports) > 1:
             others = [each for each in range(len(self.ports)) if each != number]
             lines += [f'cluster = "127.0.0.1:{self.routes[number]}"']

@@ -70,8 +70,8 @@ async def test_mesh_110_nobody_speaks_or_listens_for_another(site: Site) -> None
     heard: list[str] = []
     a, evil = to_token("a@east"), to_token("evil@x")
     async with kept(site.keeper()), site.node("a@east") as node, site.node("evil@x") as hostile:
-        connection = hostile.distribution.rendezvous._carrier.connection
-        victim = node.distribution.rendezvous._carrier
+        connection = hostile.mesh._membership.carrier.connection
+        victim = node.mesh._membership.carrier
         incarnation = f"{node.incarnation:x}"
 
         def note(message: Message) -> None:
@@ -230,7 +230,7 @@ async def test_mesh_113_a_node_that_is_revoked_is_cut_off(tmp_path: Path) -> Non
                 peers = dict(a.distribution.rendezvous.peers)
                 site.authority.revoke("evil@x")
                 await peers["evil@x"].ended.wait()
-                assert not evil.distribution.rendezvous._carrier.is_up
+                assert not evil.mesh._membership.carrier.is_up
             assert not peers["b@west"].ended.is_set()
             assert await account.within(PATIENCE).call(Account.give, 1) == 1
             second._file = attrs.evolve(second._file, nodes=None)
@@ -508,7 +508,7 @@ async def test_a_lame_duck_is_missed_by_nobody(tmp_path: Path) -> None:
             with trio.fail_after(4 * PATIENCE):
                 await until(lambda: len(a.mesh.nodes()) == len(b.mesh.nodes()) == 2)
                 account: Ref[Account] = await a.whereis_on("b@west", "account")
-                connection = a.distribution.rendezvous._carrier.connection
+                connection = a.mesh._membership.carrier.connection
                 assert first._server is not None
                 os.kill(first._server.pid, 12)  # as `mesh up` does when it is asked to go
                 sent = 0
@@ -524,7 +524,7 @@ async def test_the_server_makes_the_registry(site: Site) -> None:
     site.admit("a@east")
     keeper = site.keeper()
     async with kept(keeper), site.node("a@east") as node:
-        connection = node.distribution.rendezvous._carrier.connection
+        connection = node.mesh._membership.carrier.connection
         registry = MeshRegistry(connection, "default")
 
         async def epoch() -> bytes:

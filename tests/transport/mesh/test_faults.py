@@ -207,7 +207,7 @@ async def test_mesh_36_a_held_loop_is_flooded_by_twenty(
 async def test_mesh_45_a_connection_that_breaks_is_no_error_of_the_sender(mesh: Mesh) -> None:
     """In the very step of a send, and of a call: both arrive over the next one."""
     async with linked(mesh, "a@east", "b@west") as ((a, _), account):
-        connection = a.distribution.rendezvous._carrier.connection
+        connection = a.mesh._membership.carrier.connection
 
         def break_off(_: object) -> int:
             raise ConnectionResetError("for the test")
@@ -223,7 +223,7 @@ async def test_mesh_45_a_connection_that_breaks_is_no_error_of_the_sender(mesh: 
 
 async def test_mesh_48_a_resumption_is_one_line(server: NatsServer, caplog: pytest.LogCaptureFixture) -> None:
     async with linked(server.url, "a@east", "b@west") as ((a, b), account):
-        connections = [node.distribution.rendezvous._carrier.connection for node in (a, b)]
+        connections = [node.mesh._membership.carrier.connection for node in (a, b)]
         await account.call(Account.give, 1)
         with caplog.at_level("INFO", "enfilade.mesh"):
             server.kill()

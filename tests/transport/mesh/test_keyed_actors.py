@@ -282,7 +282,7 @@ async def test_who_has_lost_the_mesh_watches_on_who_runs_its_kinds() -> None:
     """So it hears soon of the death of one that it has no node link with."""
     mesh = Mesh(servers="embedded", lease=60.0, beat=0.1, dead_after=0.5)
     async with running(kinds(), "a@east", "b@west", mesh=mesh) as (a, b):
-        carriers = [node.distribution.rendezvous._carrier for node in (a, b)]
+        carriers = [node.mesh._membership.carrier for node in (a, b)]
         await until(lambda: carriers[0]._presence.watched == {"b@west": b.incarnation})
         carriers[0].connection_lost(carriers[0].connection.server, "for the test")
         await until(lambda: carriers[0]._presence._is_lost)

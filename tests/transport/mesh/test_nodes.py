@@ -16,6 +16,7 @@ import trio
 from enfilade.actors import Down, NoProcess, NotConnected, Process, ProcessDied, Ref, open_node
 from enfilade.actors.messages.reasons import NO_CONNECTION
 from enfilade.transport import CarrierError, FileDescriptor, PayloadError, RemoteError
+from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.mesh import Mesh, MeshError, NodeChanged, NodeJoined, NodeLeft
 from tests.transport.mesh.members import PATIENCE, ROOMY, Account, Program, nodes, server, start, until
 from tests.transport.mesh.servers import NatsServer, needs_server, running
@@ -42,7 +43,9 @@ async def test_mesh_8_who_is_not_there_is_missed_at_once(server: NatsServer) -> 
         with trio.fail_after(PATIENCE), pytest.raises(CarrierError, match="no node ghost@x is in the mesh"):
             await a.connect("ghost@x")
         with pytest.raises(CarrierError, match="expected the name of a node"):
-            await a.connect("/tmp/door")
+            await a.connect("mesh:x")
+        with pytest.raises(CarrierError, match=r"the door at .* cannot be called"):
+            await a.connect("door:ghost@x")
 
 
 async def test_mesh_9_nodes_are_connected_on_demand(server: NatsServer) -> None:
@@ -150,7 +153,7 @@ async def test_mesh_30_long_payloads_travel(server: NatsServer, size: int) -> No
     sent: list[int] = []
     async with nodes(server.url, "a@east", "b@west", limits=ROOMY) as (a, b):
         for node in (a, b):
-            connection = node.distribution.rendezvous._carrier.connection
+            connection = node.mesh._membership.carrier.connection
             write = connection._write
             connection._write = lambda session, data, write=write: (
                 sent.append(len(data)),
@@ -242,7 +245,7 @@ async def test_mesh_47_a_server_that_is_asked_to_go_is_missed_by_nobody(
             with trio.fail_after(4 * PATIENCE):
                 account: Ref[Account] = await a.whereis_on("b@west", "account")
                 (peer,) = a.distribution.rendezvous.peers.values()
-                connection = a.distribution.rendezvous._carrier.connection
+                connection = a.mesh._membership.carrier.connection
                 servers[0].signal(number)
                 sent = 0
                 while connection.server != servers[1].server or sent < 2000:
@@ -291,7 +294,7 @@ async def test_mesh_41_who_has_lost_the_mesh_is_told_once(server: NatsServer) ->
             assert reasons == [NO_CONNECTION]
             assert "this node has lost the mesh: no server answers" in peer.reason
             await server.start()
-            await until(lambda: all(node.distribution.rendezvous._carrier.is_up for node in (a, b)))
+            await until(lambda: all(node.mesh._membership.carrier.is_up for node in (a, b)))
             assert await a.connect("b@west") == "b@west"
             again: Ref[Account] = a.remote("account", "b@west")
             assert await again.within(PATIENCE).call(Account.give, 2) == 2
@@ -358,8 +361,8 @@ async def test_nonsense_in_announcements_is_passed_over(
     server: NatsServer, token: str, payload: bytes
 ) -> None:
     async with nodes(server.url, "a@east", "b@west") as (a, b):
-        announcer = a.distribution.rendezvous._carrier.announcer
-        hostile = b.distribution.rendezvous._carrier.connection
+        announcer = a.mesh._membership.carrier.announcer
+        hostile = b.mesh._membership.carrier.connection
         hostile.publish(f"enf.default.d.{token}", payload)
         await until(lambda: announcer.ignored == 1)
         await until(lambda: [node.name for node in a.mesh.nodes()] == ["a@east", "b@west"])
@@ -368,12 +371,13 @@ async def test_nonsense_in_announcements_is_passed_over(
 async def test_mesh_61_an_orderly_stop_is_told_as_such(server: NatsServer) -> None:
     async with nodes(server.url, "a@east") as (a,):
         reasons: list[Any] = []
-        async with nodes(server.url, "b@west"):
+        async with nodes(server.url, "b@west") as (b,):
             with trio.fail_after(PATIENCE):
                 account: Ref[Account] = await a.whereis_on("b@west", "account")
                 (peer,) = a.distribution.rendezvous.peers.values()
                 await a.spawn(watch, account, reasons)
                 assert await account.within(PATIENCE).call(Account.give, 1) == 1
+                await until(lambda: b.distribution._current["a@east"].pending()["watched"] == 1)
         await until(lambda: peer.ended.is_set() and len(reasons) == 1)
         assert reasons != [NO_CONNECTION]
         assert peer.reason == "the peer said goodbye: the node stops"
@@ -436,12 +440,9 @@ async def test_mesh_6_a_server_elsewhere_needs_more_than_an_address() -> None:
             pytest.fail("anybody could speak there")
 
 
-async def test_a_node_is_found_at_a_door_or_in_a_mesh(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="give either listen or mesh"):
-        async with open_node("a", mesh="embedded", listen=tmp_path / "a.door"):
-            pytest.fail("both were taken")
-    with pytest.raises(ValueError, match="cannot have workers"):
-        async with open_node("a", mesh="embedded", workers=1):
+async def test_a_mesh_is_a_mesh_and_brings_its_carrier() -> None:
+    with pytest.raises(ValueError, match="give either carrier or mesh"):
+        async with open_node("a", mesh="embedded", carrier=MemoryNetwork().carrier("a")):
             pytest.fail("both were taken")
     with pytest.raises(TypeError, match=r"mesh must be enfilade\.transport\.mesh\.Mesh, or a text, got 5"):
         async with open_node("a", mesh=5):  # type: ignore[arg-type]

@@ -91,7 +91,7 @@ async def test_mesh_101_those_of_a_lost_node_leave_once_and_come_back(server: Na
             witness = Witness(me, b)
             a.scope("news").join("sport", await a.spawn(Account))
             await until(lambda: homes(b) == ["a@east"])
-            carrier = a.distribution.rendezvous._carrier
+            carrier = a.mesh._membership.carrier
             beats = carrier.heartbeats._connection
             # What a says reaches nobody, as when a route between two servers is cut.
             publish = beats.publish
@@ -110,7 +110,7 @@ async def test_mesh_101_a_change_that_was_missed_is_found(server: NatsServer) ->
         with trio.fail_after(PATIENCE):
             a.scope("news").join("sport", await a.spawn(Account))
             await until(lambda: homes(b) == ["a@east"])
-            b.distribution.rendezvous._carrier.announcer.versions_heard = lambda *_: None
+            b.mesh._membership.carrier.announcer.versions_heard = lambda *_: None
             tables = a.mesh.groups._published
             connection, tables._connection = tables._connection, Deaf()
             a.scope("news").join("weather", await a.spawn(Account))

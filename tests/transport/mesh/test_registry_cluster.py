@@ -1,5 +1,6 @@
 """The registry at three servers, of which one or two are lost."""
 
+import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from typer.testing import CliRunner
 
 from enfilade.actors import Global, NameLost, NameTaken, Node, NoQuorum, Process
+from enfilade.actors.cli.app import app
 from enfilade.transport.mesh import Mesh
 from enfilade.transport.mesh.registry import NoAnswer, make_bucket
 from tests.transport.mesh.members import PATIENCE, Account, nodes, until
@@ -43,7 +46,7 @@ async def three(
             nodes(Mesh(servers=urls[1]), "b@west") as (b,),
             nodes(Mesh(servers=urls[2]), "c@north") as (c,),
         ):
-            connection = a.distribution.rendezvous._carrier.connection
+            connection = a.mesh._membership.carrier.connection
             with trio.fail_after(PATIENCE):
                 while True:
                     try:
@@ -64,7 +67,7 @@ async def three(
 
 async def leader(node: Node) -> str:
     """The name of the server that leads the registry, when the others have all that it has."""
-    connection = node.distribution.rendezvous._carrier.connection
+    connection = node.mesh._membership.carrier.connection
     with trio.fail_after(PATIENCE):
         while True:
             with trio.move_on_after(2):
@@ -170,3 +173,32 @@ async def test_without_a_majority_nobody_holds_a_name(tmp_path: Path) -> None:
                 break
             assert (await a.mesh.whereis("bank")).node_name == "b@west"
             assert not a.processes[ref.serial].holds("bank")
+
+
+async def test_mesh_128_status_of_a_cluster_that_goes(tmp_path: Path) -> None:
+    """Healthy; a server down; no majority; no server."""
+    async with three(tmp_path, LEASE) as (servers, (a, _, _)):
+        await leader(a)
+
+        async def status() -> tuple[int, dict[str, Any]]:
+            words = ["mesh", "status", "--json", "--mesh", ",".join(each.url for each in servers)]
+            result = await trio.to_thread.run_sync(lambda: CliRunner().invoke(app, words))
+            return result.exit_code, json.loads(result.output)
+
+        code, report = await status()
+        assert (code, report["registry"]["problem"]) == (0, "")
+        assert (report["registry"]["replicas"], report["registry"]["lease"]) == (3, LEASE)
+        assert [each["name"] for each in report["nodes"]] == ["a@east", "b@west", "c@north"]
+        servers[0].kill()
+        code, report = await status()
+        assert code == 1
+        assert [bool(each["problem"]) for each in report["servers"]] == [True, False, False]
+        servers[1].kill()
+        with trio.fail_after(PATIENCE):  # the last one leads nobody any more once it has noticed
+            code, report = await status()
+            while not report["registry"]["problem"]:
+                code, report = await status()
+        assert code == 1
+        servers[2].kill()
+        code, report = await status()
+        assert (code, report["registry"]["problem"]) == (2, "no server answers")

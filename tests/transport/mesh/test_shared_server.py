@@ -137,11 +137,11 @@ async def test_mesh_57_a_node_that_moves_to_another_server_is_not_told_dead(tmp_
             await until(lambda: len(a.mesh.nodes()) == len(b.mesh.nodes()) == 2)
             await a.connect("b@west")
             (peer,) = a.distribution.rendezvous.peers.values()
-            presence = a.distribution.rendezvous._carrier._presence
+            presence = a.mesh._membership.carrier._presence
             probes: list[bool] = []
             answered = presence.probe_answered
             presence.probe_answered = lambda *args: (probes.append(True), answered(*args))[1]
-            connection = b.distribution.rendezvous._carrier.connection
+            connection = b.mesh._membership.carrier.connection
             connection._lose(connection._session, "the test cuts it")
             await until(lambda: bool(probes))
             await until(lambda: bool(connection.server and connection.server.port == site.ports[0]))

@@ -135,6 +135,12 @@ class Machines:
         """Give a command to the file of the tutorial."""
         subprocess.run([sys.executable, "hosts.py", *words], cwd=self.directory, check=True, timeout=PATIENCE)
 
+    def route(self, what: str, one: str, other: str) -> None:
+        """Have two machines drop what they send to each other ("add"), or send it again ("delete")."""
+        for here, there in ((one, other), (other, one)):
+            address = f"10.9.0.{HOSTS.index(there) + 1}/32"
+            self.hosts("on", here, "ip", "route", what, "blackhole", address)
+
     def say(self, text: str) -> None:
         print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
 
@@ -214,14 +220,56 @@ def member(machines: Machines, name: str, host: str) -> None:
     machines.start(f"{name}@{host}", host, sys.executable, "member.py", name, host, servers)
 
 
-def test_a_tree_over_three_machines(machines: Machines) -> None:
-    """With a machine cut off and healed, and a server killed; the model has nothing to object."""
+def run_servers(machines: Machines) -> None:
+    """Run a server on each machine."""
     set_up(machines)
     for host in HOSTS:
         machines.start(host, host, *COMMAND, "mesh", "up", f"{host}.toml")
     for host in HOSTS:
         log = machines.directory / f"{host}.log"
         machines.until(lambda log=log: "serves at" in log.read_text(), f"server {host} serves")  # type: ignore[misc]
+
+
+def test_mesh_53_the_route_between_two_servers_is_cut(machines: Machines) -> None:
+    """Their nodes tell each other dead, the third node keeps both; when it is healed all three agree."""
+    run_servers(machines)
+    names = ["worker@two", "worker@three", "desk@one"]
+    for name in names:
+        member(machines, *name.split("@"))
+    know = lambda who, at, event: {each["node"] for each in machines.since(at, who, event=event)}  # noqa: E731
+    counted = lambda: {  # noqa: E731
+        each["start"][0] for each in machines.since(time.monotonic() - 1, "desk@one", event="counted")
+    }
+    machines.until(lambda: counted() == {"worker@two", "worker@three"}, "desk@one has children on both")
+    assert not any(machines.since(0, name, event="NodeLeft") for name in names)
+
+    cut = time.monotonic()
+    machines.route("add", "one", "two")
+    machines.say("the route between the servers one and two is cut")
+    machines.until(lambda: "worker@two" in know("desk@one", cut, "NodeLeft"), "desk@one has lost worker@two")
+    machines.until(lambda: "desk@one" in know("worker@two", cut, "NodeLeft"), "worker@two has lost desk@one")
+    machines.until(lambda: counted() == {"worker@three"}, "its children live at worker@three now")
+    time.sleep(10)
+    assert not machines.since(cut, "worker@three", event="NodeLeft"), "which hears both"
+    for name in ("desk@one", "worker@two"):
+        assert "worker@three" not in know(name, cut, "NodeLeft"), "and both hear it"
+
+    healed = time.monotonic()
+    machines.route("delete", "one", "two")
+    machines.say("and healed")
+    machines.until(
+        lambda: "worker@two" in know("desk@one", healed, "NodeJoined"), "desk@one knows worker@two"
+    )
+    machines.until(
+        lambda: "desk@one" in know("worker@two", healed, "NodeJoined"), "worker@two knows desk@one"
+    )
+    assert not machines.since(cut, "worker@three", event="NodeLeft")
+    judge(machines)
+
+
+def test_a_tree_over_three_machines(machines: Machines) -> None:
+    """With a machine cut off and healed, and a server killed; the model has nothing to object."""
+    run_servers(machines)
     for host in ("three", "one", "two"):
         member(machines, "worker", host)
         name = f"worker@{host}"
