@@ -1,10 +1,10 @@
 """The carrier that is made of doors.
 
 An inlet is a door whose server procedure is the C queue (`transport/queue/queue.h`). An outlet is C, too
-(`transport/queue/sender.h`): a call that is over in a moment is made where it is wanted, and any other by a
-thread, because a call to a peer that has been stopped takes until that goes on. The thread starts when it is
-needed first. Python runs on neither side
-of a call: it waits for an eventfd, and handles what has gathered meanwhile.
+(`transport/queue/sender.h`): a call is posted, and its answer is looked at before the next one, because the
+next frames of the peer tell as much. What cannot be posted is called by a thread, which starts when it is
+needed first. Nobody stands still for a peer that has been stopped. Python runs on neither side of a call: it
+waits for a descriptor, and handles what has gathered meanwhile.
 
 Holding a door is the right to use it, so inlets travel as descriptors. When nobody else holds the door of an
 inlet any more, doors say so, and that is how the death of a peer is noticed.
@@ -12,6 +12,7 @@ inlet any more, doors say so, and that is how the death of a peer is noticed.
 
 import contextlib
 import errno
+import math
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -60,6 +61,9 @@ STATUSES = tuple(Status)
 
 ANSWER_SECONDS = 5.0
 """How long an old name, which may be anybody's, is asked whether the door behind it lives."""
+
+LOOK_SECONDS = 0.05
+"""Seconds after which the answer to a batch is looked at that nobody has wanted to see."""
 
 REPEAT_SECONDS = 0.01
 """Seconds between attempts to interrupt a thread in a call whose outlet is closed."""
@@ -347,6 +351,7 @@ class _DoorOutlet(Outlet):
         self._sender = sender
         self._what = what
         self._event: int = lib.sender_event(sender)
+        self._look = trio.CancelScope()
 
     def start(
         self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
@@ -354,9 +359,12 @@ class _DoorOutlet(Outlet):
         if self._sender is None:
             raise CarrierError(errno.EBADF, "the outlet is closed")
         descriptors = list(handles) if handles else ffi.NULL
-        return self._answer(
+        status = self._answer(
             lib.sender_call(self._sender, data, len(data), descriptors, len(handles), repeatable)
         )
+        if status is None and self._look.deadline == math.inf:
+            self._look.deadline = trio.current_time() + LOOK_SECONDS
+        return status
 
     def answer(self) -> Status | None:
         if self._sender is None:
@@ -375,12 +383,15 @@ class _DoorOutlet(Outlet):
         raise CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}")
 
     async def wait(self) -> None:
-        if self._sender is None:
-            raise CarrierError(errno.EBADF, "the outlet is closed")
-        try:
-            await trio.lowlevel.wait_readable(self._event)
-        except trio.ClosedResourceError:
-            raise CarrierError(errno.EBADF, "the outlet is closed") from None
+        while self._sender is not None:
+            with trio.CancelScope() as self._look:
+                try:
+                    await trio.lowlevel.wait_readable(self._event)
+                except trio.ClosedResourceError:
+                    break
+                return
+            self.want()
+        raise CarrierError(errno.EBADF, "the outlet is closed")
 
     def want(self) -> None:
         if self._sender is not None:

@@ -199,7 +199,7 @@ class Inward:
     def _linger(self) -> Sequence[Arrival]:
         """Take what has arrived, or arrives within a moment, if waiting for that was worth it lately."""
         arrivals = self._inlet.take()
-        if not arrivals and self._moment and not self._outward.is_under_way and self._patience.is_worth_it():
+        if not arrivals and self._moment and not self._outward.is_held_up and self._patience.is_worth_it():
             arrivals = self._inlet.linger(self._moment)
             self._patience.learn(bool(arrivals))
         return arrivals

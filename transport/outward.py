@@ -20,7 +20,7 @@ The *handover* says what the peer has done with the last batch:
 
 | handover | the batch | transitions |
 |---|---|---|
-| READY | accepted; the next one may follow | to CALLING when a batch is not answered within a moment |
+| READY | accepted; the next one may follow | to CALLING when a batch is not answered at once |
 | CALLING | under way; nobody is told of the answer | to AWAITED when more is to be sent, or at the goodbye |
 | AWAITED | under way; the answer wakes the writer | |
 | FULL | kept: the peer has no room | to READY after a pause, which doubles each time |
@@ -117,9 +117,9 @@ class Outward:
         self._room = trio.lowlevel.ParkingLot()
 
     @property
-    def is_under_way(self) -> bool:
-        """True while the peer has not answered the last batch."""
-        return self.handover is CALLING or self.handover is AWAITED
+    def is_held_up(self) -> bool:
+        """True while frames wait for the peer's answer to a batch."""
+        return self.handover is AWAITED
 
     def send(self, frame: Frame, handles: Sequence[Handle] = ()) -> None:
         """Send a frame. Never blocks; after the end of the node link it does nothing.
@@ -198,6 +198,11 @@ class Outward:
                     status = self._outlet.start(batch.data, batch.handles, repeatable=True)
                     if status is None and batch.handles:
                         self._await_answer()  # what they stand for may be large: close them soon
+                        return
+                    if status is None and last and self._link.queued:
+                        status = self._outlet.answer()  # which may come within a moment
+                    elif status is None and not self._link.is_grant_due():
+                        self.handover = CALLING
                         return
                 elif handover is FULL or handover is OVER:
                     return

@@ -222,7 +222,7 @@ class Peer:
     @property
     def is_held_up(self) -> bool:
         """True while frames wait for the peer's answer to a batch."""
-        return self._outward.handover is Handover.AWAITED
+        return self._outward.is_held_up
 
     @property
     def is_crowded(self) -> bool:
@@ -270,6 +270,7 @@ class Peer:
         else:
             self._link.acknowledge()
         self._outward.flush()
+        self._outward.flush()  # and look at the answer
         return self.ended.is_set()
 
     def uses(self, inlet: Inlet) -> bool:

@@ -153,14 +153,8 @@ int door_counters(int d, door_counters_t *counters);
  */
 void door_thread(size_t stack_size, unsigned idle_milliseconds);
 
-/*
- * Linux only: for the threads of event loops. The calling thread, which need not be a server thread, serves the client that called last at the
- * door with this id, for one call. It waits for it as long as `microseconds` say, but only while *leave is 0 and nobody
- * calls door_visit_end(). 1: a call was served; 0: none; -1: EBADF: this process has no such door; EINVAL: its
- * clients may cancel threads, so it was made without DOOR_NO_CANCEL; EAGAIN: nobody has called yet, is being served
- * elsewhere, or another thread visits; ENOMEM. The procedure must not need more than half a megabyte of stack.
- */
-int door_call_within(int d, door_arg_t *params, unsigned microseconds); /* as if a signal came after that time */
+/* Linux only: as if a signal came after that time. */
+int door_call_within(int d, door_arg_t *params, unsigned microseconds);
 
 /* Linux only: a call of a server that is not trusted with its caller's time and memory. 0: no limit. */
 typedef struct door_call_limits {
@@ -168,6 +162,31 @@ typedef struct door_call_limits {
     size_t largest;        /* bytes of a reply: a larger one is EOVERFLOW, and no memory is made for it */
 } door_call_limits_t;
 int door_call_limited(int d, door_arg_t *params, const door_call_limits_t *limits);
+
+/*
+ * Linux only: a call in two halves, for the threads of event loops. door_post() hands over a request without descriptors,
+ * whose data can be read and are copied, and does not wait for the reply, for which the client will have `room` bytes: 0, or
+ * -1 with the errno of door_call, or EAGAIN when the server has no room for the request. door_collect() takes the reply in, as
+ * far as *reply has room and the limits allow, and waits for it so long at most, without a limit in time not at all: 0, or -1
+ * with the errno of door_call, ECANCELED when nothing has happened and the request may be posted again, or EAGAIN as long as
+ * there is no reply. door_listen() has the descriptor that it returns become readable with the reply, and says whether that
+ * is there already. Whoever has posted collects until it is no longer EAGAIN, or withdraws, in the same thread.
+ */
+typedef struct door_posted {
+    void *call;
+} door_posted_t;
+int door_post(int d, const char *data, size_t size, size_t room, door_posted_t *posted);
+int door_collect(door_posted_t *posted, door_arg_t *reply, const door_call_limits_t *limits);
+int door_listen(const door_posted_t *posted, int *is_there);
+void door_withdraw(door_posted_t *posted);
+
+/*
+ * Linux only: for the threads of event loops. The calling thread, which need not be a server thread, serves the client that called last at the
+ * door with this id, for one call. It waits for it as long as `microseconds` say, but only while *leave is 0 and nobody
+ * calls door_visit_end(). 1: a call was served; 0: none; -1: EBADF: this process has no such door; EINVAL: its
+ * clients may cancel threads, so it was made without DOOR_NO_CANCEL; EAGAIN: nobody has called yet, is being served
+ * elsewhere, or another thread visits; ENOMEM. The procedure must not need more than half a megabyte of stack.
+ */
 int door_visit(door_id_t id, unsigned microseconds, const uint32_t *leave);
 void door_visit_end(void);
 uint64_t door_ucred_process(const ucred_t *credentials);

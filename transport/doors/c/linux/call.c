@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { AGAIN_ON_NEW_LINE = -1, ATTEMPTS = 500, TICK = 1000 /* milliseconds */ };
+enum { ATTEMPTS = 500, TICK = 1000 /* milliseconds */ };
 
 /*
  * How long a caller sleeps in the session memory, deaf to signals. Longer than a tick of the kernel's clock on most machines: a
@@ -121,7 +121,7 @@ static void await_death(const struct call *call) {
 }
 
 /* The channel has hung up: what that means depends on how far the call had come. */
-static int hung_up(struct call *call) {
+int call_hung_up(struct call *call) {
     uint32_t queued = CALL_QUEUED;
     struct session *session = call->line->session;
     if (atomic_compare_exchange_strong(&session->state, &queued, CALL_RETRACTED)) {
@@ -135,7 +135,7 @@ static int hung_up(struct call *call) {
 }
 
 /* A signal has come. 0: the outcome was quicker. */
-static int interrupted(struct call *call) {
+int call_interrupted(struct call *call) {
     uint32_t queued = CALL_QUEUED;
     if (atomic_compare_exchange_strong(&call->line->session->state, &queued, CALL_RETRACTED)) {
         return EAGAIN;
@@ -151,7 +151,7 @@ static int interrupted(struct call *call) {
  * Waits a moment in the session memory, where most replies arrive. Signals stay blocked that long; the moment is
  * shorter than anybody could tell from the signal having arrived later.
  */
-static void listen_to_bell(struct call *call) {
+void call_listen(struct call *call) {
     struct line *line = call->line;
     struct session *session = line->session;
     uint32_t processor = atomic_load_explicit(&session->server_processor, memory_order_relaxed);
@@ -169,7 +169,7 @@ static void listen_to_bell(struct call *call) {
 /* The thread is cancelled in the middle of its call. */
 static void cancelled(void *argument) {
     struct call *call = argument;
-    interrupted(call);
+    call_interrupted(call);
     descriptors_discard(&call->outgoing);
     call_unreserve(call);
     call_forget_reply(call);
@@ -196,14 +196,14 @@ static int await_reply(struct call *call) {
     struct line *line = call->line;
     int error;
     if (call->outgoing.count == 0) {
-        listen_to_bell(call);
+        call_listen(call);
     }
     if (call_is_coming(call)) {
         call->bell = atomic_load(&line->session->bell);
         if ((error = call_take_along(call)) != 0) {
             return error;
         }
-        listen_to_bell(call);
+        call_listen(call);
     }
     if (!call_has_outcome(line)) {
         atomic_store(&line->session->listening, LISTENING_TO_SOCKET);
@@ -240,7 +240,7 @@ static int await_reply(struct call *call) {
             }
         }
         if (result != EAGAIN) { /* gone, or a server that does not keep to the protocol */
-            error = hung_up(call);
+            error = call_hung_up(call);
             if (error == EINTR) {
                 call_release(call);
             }
@@ -248,11 +248,11 @@ static int await_reply(struct call *call) {
         }
         datagrams = 0;
         int count = sleep_interruptibly(call);
-        if (count < 0 && errno == EINTR && (error = interrupted(call)) != 0) {
+        if (count < 0 && errno == EINTR && (error = call_interrupted(call)) != 0) {
             return error;
         }
         if (count == 0 && socket_peer_exited(line->trunk, line->server)) {
-            error = hung_up(call);
+            error = call_hung_up(call);
             return error == AGAIN_ON_NEW_LINE ? EBADF : error;
         }
         ticks += count == 0;
@@ -286,8 +286,9 @@ static int check(struct call *call, int d) {
     }
     if (arguments->desc_num > DESCRIPTORS_MAX) {
         call->fault = E2BIG;
-    } else if (!memory_readable(arguments->data_ptr, arguments->data_size) ||
-               !memory_readable(arguments->desc_ptr, arguments->desc_num * sizeof(door_desc_t))) {
+    } else if (!call->is_posted &&
+               (!memory_readable(arguments->data_ptr, arguments->data_size) ||
+                !memory_readable(arguments->desc_ptr, arguments->desc_num * sizeof(door_desc_t)))) {
         call->fault = EFAULT;
     } else if (arguments->desc_num > 0) {
         error = descriptors_prepare(arguments->desc_ptr, arguments->desc_num, &call->outgoing);
@@ -296,15 +297,14 @@ static int check(struct call *call, int d) {
     return call->fault == 0 ? error : 0;
 }
 
-/* One attempt on one line. */
-static int attempt(struct call *call, int d) {
+/* Hands the request over on a line. On error the line is the call's no longer. */
+int call_begin(struct call *call, int d) {
     uint64_t sequence;
     int error = line_for(d, &call->patience, &call->line);
     if (error != 0) {
         return error;
     }
     struct line *line = call->line;
-    bool keep = false;
     if (!call->checked && (error = check(call, d)) != 0) {
         line_release(line); /* nothing has been sent */
         return error;
@@ -317,12 +317,20 @@ static int attempt(struct call *call, int d) {
         if (atomic_load(&line->status->revoked) &&
             atomic_compare_exchange_strong(&line->session->state, &queued, CALL_RETRACTED)) {
             error = EBADF; /* the sweep of a revocation may have missed it */
-        } else if ((error = await_reply(call)) == 0) {
-            error = call_take_reply(call);
-            keep = atomic_load(&line->session->state) == CALL_DONE;
         }
     } else if (error == AGAIN_ON_NEW_LINE && socket_hung_up(d)) {
         error = EBADF;
+    }
+    return error == 0 ? 0 : call_end(call, error);
+}
+
+/* Takes the reply in, unless there is an error, and keeps the line if it can be used again. */
+int call_end(struct call *call, int error) {
+    struct line *line = call->line;
+    bool keep = false;
+    if (error == 0) {
+        error = call_take_reply(call);
+        keep = atomic_load(&line->session->state) == CALL_DONE;
     }
     call_unreserve(call);
     call_forget_reply(call);
@@ -342,22 +350,34 @@ static int attempt(struct call *call, int d) {
     return error;
 }
 
+/* A call of nobody yet, without arguments. */
+void call_prepare(struct call *call, const door_call_limits_t *limits) {
+    call->patience.limited = false;
+    if (limits->microseconds > 0) {
+        patience_limit(&call->patience, limits->microseconds);
+    }
+    call->largest = limits->largest > 0 ? limits->largest : SIZE_MAX;
+    call->is_posted = call->no_results = call->read_only = false;
+    call->checked = call->released = call->truncated = call->hasty = false;
+    call->fault = 0;
+    call->reserved_count = call->received_count = call->outgoing.count = 0;
+    call->outgoing.releases = false;
+    call->results = (struct region){NULL, 0};
+    call->landing = (struct landing){NULL, 0, {NULL, 0}};
+    memset(&call->arguments, 0, sizeof call->arguments);
+}
+
+/* One attempt on one line. */
+static int attempt(struct call *call, int d) {
+    int error = call_begin(call, d);
+    return error == 0 ? call_end(call, await_reply(call)) : error;
+}
+
 static int make_call(int d, door_arg_t *params, const door_call_limits_t *limits) {
     struct call call;
     sigset_t all;
-    call.patience.limited = false;
-    if (limits->microseconds > 0) {
-        patience_limit(&call.patience, limits->microseconds);
-    }
-    call.largest = limits->largest > 0 ? limits->largest : SIZE_MAX;
+    call_prepare(&call, limits);
     call.no_results = params == NULL;
-    call.checked = call.released = call.truncated = call.hasty = false;
-    call.fault = 0;
-    call.reserved_count = call.received_count = call.outgoing.count = 0;
-    call.outgoing.releases = false;
-    call.results = (struct region){NULL, 0};
-    call.landing = (struct landing){NULL, 0, {NULL, 0}};
-    memset(&call.arguments, 0, sizeof call.arguments);
     call.read_only = params != NULL && !memory_writable(params, sizeof *params);
     if (params != NULL) {
         if (call.read_only && !memory_readable(params, sizeof *params)) {

@@ -9,12 +9,16 @@
 /* More datagrams than these, one upon the other, are a flood: it would keep us from signals and from the clock. */
 enum { DATAGRAMS_A_REPLY = 128 };
 
+/* In the place of an errno: nothing has happened, and another line may do. */
+enum { AGAIN_ON_NEW_LINE = -1 };
+
 struct call {
     door_arg_t arguments;
     struct line *line;
     struct outgoing outgoing;
     bool checked;
     int fault; /* what is wrong with the arguments: to be told when a thread would have taken the call */
+    bool is_posted; /* its arguments are a program's of ours, and can be read */
     bool no_results;
     bool read_only; /* the arguments can be read but not written: an error, but only when there are results */
     bool released;
@@ -32,6 +36,14 @@ struct call {
     struct patience patience;
     size_t largest; /* bytes that a reply may have */
 };
+
+/* The halves of a call, and what lies between. Functions with a result return 0 or an errno. */
+void call_prepare(struct call *call, const door_call_limits_t *limits);
+int call_begin(struct call *call, int d);
+void call_listen(struct call *call); /* for a moment */
+int call_interrupted(struct call *call);
+int call_hung_up(struct call *call);
+int call_end(struct call *call, int error);
 
 void call_unreserve(struct call *call);
 void call_forget_reply(struct call *call); /* what has arrived and was not made the caller's */
