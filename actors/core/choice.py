@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from heapq import heappop
 from typing import Any, Final
 
@@ -23,16 +23,20 @@ from enfilade.actors.messages.likeness import Like
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
 from enfilade.actors.messages.wake import TaskTurn
-from enfilade.actors.processes.body import DispatchedBody
+from enfilade.actors.processes import end
+from enfilade.actors.processes.body import UNSTARTED, DispatchedBody, EmptyingBody
 from enfilade.actors.processes.dispatcher import SLICE_SECONDS, Dispatcher, HandlerContext
+from enfilade.actors.processes.ended_process import EndedProcess
 from enfilade.actors.processes.handlers import PLAIN
-from enfilade.actors.processes.links import Down
+from enfilade.actors.processes.links import Down, notify_end
 from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.mailbox import LIMITLESS, UNBOUNDED, ClosedQueue, UnusedQueue
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.protocol import NO_NAMES
 from enfilade.actors.processes.reader import Reader
-from enfilade.actors.processes.record import Extras
-from enfilade.actors.processes.steps import with_headroom
+from enfilade.actors.processes.record import Extras, Record
+from enfilade.actors.processes.steps import need_room, with_headroom
 from enfilade.actors.processes.timers import Timer, Timers
 
 compiled: Any
@@ -47,7 +51,9 @@ SWITCH: Final = "ENFILADE_CORE"
 
 Function = Callable[..., Any]
 
-TWINS: Final[dict[tuple[type, str], Function]] = {
+TWINS: Final[dict[tuple[Any, str], Function]] = {
+    (Record, "__init__"): Record.__init__,
+    (end, "conclude"): end.conclude,
     (LocalRef, "send"): LocalRef.send,
     (LocalRef, "cast"): LocalRef.cast,
     (DispatchedBody, "hand_off"): DispatchedBody.hand_off,
@@ -59,15 +65,15 @@ TWINS: Final[dict[tuple[type, str], Function]] = {
     (Timer, "cancel"): Timer.cancel,
     (Timers, "fire_due"): Timers.fire_due,
 }
-"""The functions in Python, by where they are."""
+"""The functions in Python, by where they are: in a class, or in a module."""
 
 
-def _places(fields: list[str], classes: dict[str, type]) -> dict[str, int]:
+def _places(fields: list[str], classes: Mapping[str, Any]) -> dict[str, int]:
     """Find the places of fields, each given as "class.field"; -1 for one that is not found."""
     places = {}
     for field in fields:
         kind, _, name = field.partition(".")
-        holder: Any = object.__new__(classes[kind])
+        holder: Any = classes[kind].__new__(classes[kind])
         value = object()
         object.__setattr__(holder, name, value)
         places[field] = compiled.place(holder, value)
@@ -82,6 +88,8 @@ def _own_places() -> dict[str, int]:
             Dispatcher,
             HandlerContext,
             LocalRef,
+            UnusedQueue,
+            ClosedQueue,
             DispatchedBody,
             TaskTurn,
             Request,
@@ -124,7 +132,7 @@ def _bind_trio() -> None:
         return
 
 
-def _compiled() -> dict[tuple[type, str], Function]:
+def _compiled() -> dict[tuple[Any, str], Function]:
     """The functions in C, as methods; none if they are not to be had here."""
     if compiled is None:
         return {}
@@ -151,6 +159,18 @@ def _compiled() -> dict[tuple[type, str], Function]:
                 "Reader": Reader,
                 "TaskTurn": TaskTurn,
                 "slice_seconds": SLICE_SECONDS,
+                "UnusedQueue": UnusedQueue,
+                "ClosedQueue": ClosedQueue,
+                "EmptyingBody": EmptyingBody,
+                "EndedProcess": EndedProcess,
+                "ENDED": end.ENDED,
+                "UNSTARTED": UNSTARTED,
+                "NO_NAMES": NO_NAMES,
+                "UNBOUNDED": UNBOUNDED,
+                "LIMITLESS": LIMITLESS,
+                "notify_end": notify_end,
+                "parts": vars(end),
+                "need_room": need_room,
                 "is_stepped": loop_bypass.IS_AVAILABLE,
             },
         )
@@ -158,7 +178,10 @@ def _compiled() -> dict[tuple[type, str], Function]:
         return {}
     if loop_bypass.IS_AVAILABLE:
         _bind_trio()
-    return {(kind, name): compiled.method(kind, name) for kind, name in TWINS}
+    return {
+        (owner, name): compiled.method(owner, name) if isinstance(owner, type) else getattr(compiled, name)
+        for owner, name in TWINS
+    }
 
 
 COMPILED: Final = _compiled()
@@ -175,8 +198,8 @@ def choose(*, is_compiled: bool) -> None:
     """
     if is_compiled and not IS_AVAILABLE:
         raise LookupError("the compiled core is not available here; `pip install` compiles it")
-    for (kind, name), function in (COMPILED if is_compiled else TWINS).items():
-        setattr(kind, name, function)
+    for (owner, name), function in (COMPILED if is_compiled else TWINS).items():
+        setattr(owner, name, function)
 
 
 def in_use() -> str:

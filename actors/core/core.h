@@ -1,5 +1,7 @@
 /* The compiled core: the functions that every message goes through, in C.
  *
+ *   __init__    Record.__init__           make the record of a process
+ *   conclude    conclude of end.py        end a process, part by part
  *   send        LocalRef.send             put a message into a mailbox
  *   cast        LocalRef.cast             the same, of a method and its arguments
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
@@ -43,10 +45,17 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
 /* What a class keeps in an object, and where: `bind` is told. */
 
 #define FIELDS(field)                                                                                       \
-    field(Process, actor) field(Process, at_hand) field(Process, attention) field(Process, body)            \
-    field(Process, dispatcher) field(Process, extras_or_none) field(Process, handlers) field(Process, idle) \
-    field(Process, names) field(Process, node) field(Process, on_message) field(Process, queue)             \
-    field(Process, reader) field(Process, waiter) field(Process, wanted)                                    \
+    field(Process, actor) field(Process, at_hand) field(Process, attention) field(Process, awaited)         \
+    field(Process, body) field(Process, callers) field(Process, control) field(Process, dispatcher)         \
+    field(Process, ended) field(Process, exit_signal) field(Process, extras_or_none)                        \
+    field(Process, handlers) field(Process, idle) field(Process, label) field(Process, limit)               \
+    field(Process, links) field(Process, mailbox) field(Process, monitors) field(Process, name)             \
+    field(Process, names) field(Process, node) field(Process, on_message) field(Process, owner)             \
+    field(Process, queue) field(Process, reader) field(Process, ref) field(Process, restarting)             \
+    field(Process, serial) field(Process, stopping) field(Process, suspended) field(Process, target)        \
+    field(Process, trap_exits) field(Process, waiter) field(Process, wanted) field(Process, watchers)       \
+    field(UnusedQueue, _process) field(ClosedQueue, _process) field(LocalRef, limit)                        \
+    field(Extras, arena) field(Extras, emptied) field(Extras, heir)                                         \
     field(TaskTurn, dispatcher) field(TaskTurn, error) field(TaskTurn, task)                                \
     field(Dispatcher, _clock) field(Dispatcher, _renewed) field(Dispatcher, callers)                        \
     field(Dispatcher, counted) field(Dispatcher, depth) field(Dispatcher, entry) field(Dispatcher, handoffs) \
@@ -81,7 +90,10 @@ TRIO_FIELDS(DECLARE)
     object(send) object(cast) object(hand_off) object(send_after) object(cancel)                            \
     object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
-    object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped)
+    object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
+    object(__init__) object(conclude) object(parts) object(need_room) object(notify_end) object(UnusedQueue)                  \
+    object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
+    object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS)
 
 #define TRIO_OBJECTS(object)                                                                                \
     object(Task) object(Wait) object(run_context) object(resumed) object(step) object(end_step) object(leave_step)       \
@@ -94,10 +106,11 @@ TRIO_OBJECTS(HOLD)
 /* Names of methods and attributes that are looked up as Python does. */
 
 #define NAMES(name)                                                                                         \
-    name(__dict__) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
-    name(abort_func) name(answer) name(append) name(body) name(concluded) name(data) name(fire) name(handle) name(may_fit)              \
+    name(__class__) name(__dict__) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
+    name(_answer_stops) name(_fail_calls) name(_leave_arena) name(_release_extras) name(_release_failed)    \
+    name(_release_names) name(_tell_starter) name(abort_func) name(answer) name(append) name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised)                 \
-    name(remove_dead) name(rest) name(run) name(sort_in) name(task) name(timers) name(turn) name(wake_at)
+    name(process_ended) name(processes) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
 
 #define NAME(word) extern PyObject *s_##word;
 NAMES(NAME)
@@ -188,6 +201,8 @@ PyObject *core_send(PyObject *self, PyObject *message);
 PyObject *core_cast(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_hand_off(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_run_group(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_conclude(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *core_turn(PyObject *self, PyObject *budget);
 PyObject *core_step_with(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_unbind_trio(PyObject *module, PyObject *nothing);

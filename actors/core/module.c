@@ -121,6 +121,7 @@ PyObject *bind_trio(PyObject *args)
 }
 
 static PyMethodDef of_classes[] = {
+    {"__init__", (PyCFunction)(void (*)(void))core_init, METH_FASTCALL, "Make a record; see Record.__init__."},
     {"send", core_send, METH_O, "Put a message into the mailbox; see LocalRef.send."},
     {"cast", (PyCFunction)(void (*)(void))core_cast, METH_FASTCALL | METH_KEYWORDS,
      "Have a method called, without a reply; see LocalRef.cast."},
@@ -187,6 +188,8 @@ static PyMethodDef of_module[] = {
     {"bind_trio", core_bind_trio, METH_VARARGS, "The same, of trio's own classes."},
     {"unbind_trio", core_unbind_trio, METH_NOARGS, "Leave the steps of tasks to the twins."},
     {"step", core_step, METH_O, "Resume a task beside trio's loop; see loop_bypass.py."},
+    {"conclude", (PyCFunction)(void (*)(void))core_conclude, METH_FASTCALL,
+     "End a process, part by part; see end.py."},
     {"method", core_method, METH_VARARGS, "Make a function of the core a method of a class."},
     {NULL, NULL, 0, NULL},
 };

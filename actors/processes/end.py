@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.record import Extras
     from enfilade.actors.processes.task_bodies import TaskBody
 
-__all__ = ["ENDED", "FATAL", "empty_arena", "expect_end", "finish", "give_up", "let_go"]
+__all__ = ["ENDED", "FATAL", "conclude", "empty_arena", "expect_end", "finish", "give_up", "let_go"]
 
 
 LARGEST_STATUS = 2_000  # characters of it on the note of an error
@@ -80,7 +80,7 @@ def finish(
     if arena:
         _finish_later(process, reason, error, told)
     else:
-        _finish(process, reason, error, told)
+        conclude(process, reason, error, told)
 
 
 def _note_circumstances(process: Process, error: BaseException) -> None:
@@ -114,7 +114,7 @@ def _finish_later(process: Process, reason: Reason, error: BaseException | None,
         try:
             await empty_arena(process, reason)
         finally:
-            _finish(process, reason, error, told)
+            conclude(process, reason, error, told)
 
     process.body = EmptyingBody(process.body)
     process.actor = process.on_message = process.handlers = None
@@ -124,11 +124,14 @@ def _finish_later(process: Process, reason: Reason, error: BaseException | None,
     try:
         process.node.start_task(empty_and_finish, f"end of {process.ref}", process)
     except RuntimeError:  # the node is over, and so are they
-        _finish(process, reason, error, told)
+        conclude(process, reason, error, told)
 
 
-def _finish(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
-    """End `process`, part by part: none of them may keep the next from being done."""
+def conclude(process: Process, reason: Reason, error: BaseException | None, told: bool) -> None:
+    """End `process`, part by part: none of them may keep the next from being done.
+
+    It has a twin in C (`actors/core/lives.c`), which finds the parts by their names here.
+    """
     node = process.node
     process.ended = reason
     process.limit = 0

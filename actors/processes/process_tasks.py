@@ -18,6 +18,7 @@ from trio.lowlevel import Abort
 
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, trap_for
 from enfilade.actors.messages.wake import TaskTurn
+from enfilade.actors.processes.scopes import KeptScope
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -61,9 +62,10 @@ class ProcessTasks:
         """Run a process, and those that follow: the whole of a task."""
         task = trio.lowlevel.current_task()
         spare: _SpareTask | None = None
+        scope = KeptScope()
         try:
             while body is not None:
-                is_clean = await body.run()
+                is_clean = await body.run(scope)
                 body = None
                 if not is_clean or len(self.spare) >= SPARE:
                     return
@@ -71,6 +73,7 @@ class ProcessTasks:
                     spare = _SpareTask(self)
                 body = await spare.wait(task)
         finally:
+            scope.close()
             if spare is not None:
                 spare.forget_trap()
 

@@ -1,4 +1,4 @@
-"""Cancel scopes that a program's code has left open in a task that is not its own.
+"""Cancel scopes of tasks that run the code of processes: those that it leaves open, and the one around it.
 
 A sync handler may enter a `trio.CancelScope`, by `trio.move_on_after` say, and must leave it before it
 returns. In a generator that is never finished, or by `__enter__` without `__exit__`, one stays open: whatever
@@ -11,13 +11,14 @@ dispatch.
 from __future__ import annotations
 
 import logging
+from types import TracebackType
 from typing import Any
 
 import trio
 
 from enfilade.actors.messages.guarded import log
 
-__all__ = ["ScopeLeft", "close_scopes", "scope_of"]
+__all__ = ["KeptScope", "ScopeLeft", "close_scopes", "scope_of"]
 
 
 class ScopeLeft(RuntimeError):
@@ -45,3 +46,41 @@ def close_scopes(task: trio.lowlevel.Task, before: Any) -> None:
             break
     if task._cancel_status is not before:
         task._activate_cancel_status(before)
+
+
+class KeptScope:
+    """The cancel scope around what a task runs, one thing after another: a new one only after a cancellation.
+
+    Used in `with` for each of them. To enter and leave a scope of trio takes a fifth of the time that a short
+    process takes.
+    """
+
+    __slots__ = ("_scope", "_within")
+
+    def __init__(self) -> None:
+        self._scope: trio.CancelScope | None = None
+        self._within: Any = None
+
+    def __enter__(self) -> trio.CancelScope:
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            self._scope.__enter__()
+            self._within = scope_of(trio.lowlevel.current_task())
+        return self._scope
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> bool | None:
+        """Leave the scope if it was cancelled, or if scopes in it were left open: that is an error."""
+        scope = self._scope
+        assert scope is not None
+        if not scope.cancel_called and scope_of(trio.lowlevel.current_task()) is self._within:
+            return None
+        self._scope = self._within = None
+        return scope.__exit__(kind, error, frames)
+
+    def close(self) -> None:
+        """Leave the scope: the task ends."""
+        scope, self._scope = self._scope, None
+        if scope is not None:
+            scope.__exit__(None, None, None)

@@ -38,7 +38,7 @@ from enfilade.actors.messages.reasons import Crashed, Reason
 if TYPE_CHECKING:
     from enfilade.actors.processes.record import Record
 
-__all__ = ["Step", "is_deep", "is_from_outside", "own_fault", "step_failed", "with_headroom"]
+__all__ = ["Step", "is_deep", "is_from_outside", "need_room", "own_fault", "step_failed", "with_headroom"]
 
 R = TypeVar("R")
 
@@ -94,6 +94,19 @@ def is_deep(frame: FrameType | None) -> bool:
     while frame is not None:
         frame, depth = frame.f_back, depth + 1
     return depth > sys.getrecursionlimit() // 4
+
+
+def need_room(calls: int = 3) -> None:
+    """Check that the stack has room for so many nested calls, and one more.
+
+    Whoever makes something that is to be registered does this first, so that what follows cannot fail for
+    want of room until somebody answers for it.
+
+    Raises:
+        RecursionError: it has none.
+    """
+    if calls:
+        need_room(calls - 1)
 
 
 HEADROOM = 200

@@ -39,7 +39,7 @@ from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
 from enfilade.actors.processes.reader import Reader
 from enfilade.actors.processes.resumption import resumed
-from enfilade.actors.processes.scopes import scope_of
+from enfilade.actors.processes.scopes import KeptScope, scope_of
 from enfilade.actors.processes.steps import is_deep, is_from_outside, own_fault
 
 if TYPE_CHECKING:
@@ -101,8 +101,11 @@ class TaskBody(Body):
         if start is not None:
             start.reply(info)
 
-    async def run(self) -> bool:
+    async def run(self, kept: KeptScope) -> bool:
         """Run the process from its start to its end. Never raises.
+
+        Args:
+            kept: the scope of the task, in which the process's own code runs.
 
         Returns:
             whether the task can run another process. Not where the code of this one has left a scope or a
@@ -116,7 +119,7 @@ class TaskBody(Body):
         reason: Reason = NORMAL
         error: BaseException | None = None
         try:
-            with trio.CancelScope() as self.scope:
+            with kept as self.scope:
                 if process.exit_signal is not None:
                     self.scope.cancel()  # as in trio, it still runs up to its first checkpoint
                 within = scope_of(task)
@@ -129,11 +132,12 @@ class TaskBody(Body):
         except BaseException as raised:
             refused = is_a(raised, Ignore, StartError) and process in node.starting
             reason, error = NORMAL if refused else self._reason_of(raised), raised
+        self.scope = None  # the next process may run in it
         if process.reader is not None:
             process.reader.end_handling(error)
         if process.exit_signal is None and not self.is_plain and process not in node.starting:
             try:
-                with trio.CancelScope() as self.scope:
+                with kept as self.scope:
                     within = scope_of(task)
                     try:
                         await self.stopped(reason)
@@ -141,6 +145,7 @@ class TaskBody(Body):
                         is_clean = is_clean and scope_of(task) is within and not task.child_nurseries
             except BaseException as raised:
                 reason, error = self._reason_of(raised), raised
+            self.scope = None
         if process.exit_signal is not None:
             reason, error = process.exit_signal, own_fault(process, process.exit_signal)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
@@ -20,6 +21,7 @@ from enfilade.actors import (
     Down,
     NodeConfig,
     Process,
+    Reason,
     Ref,
     RuntimeFault,
     Supervisor,
@@ -150,6 +152,65 @@ async def test_a_task_in_which_something_is_left_open_runs_no_other(left: Any) -
         await node.spawn(seen, me.ref)
         assert (await me.receive())[0] is not task
         kept.clear()
+
+
+class Lingers(Actor):
+    """Waits in `on_stop`, and notes whether that was cut short."""
+
+    def __init__(self, watcher: Ref[Any]) -> None:
+        self.watcher = watcher
+
+    async def on_message(self, message: Any) -> None:
+        if message == "crash":
+            raise LookupError("on purpose")
+        self.process.stop()
+
+    async def on_stop(self, reason: Reason) -> None:
+        self.watcher.send((current_task(), trio.current_effective_deadline()))
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            self.watcher.send("cut short")
+            raise
+
+
+@needs_bypass
+@pytest.mark.parametrize("how", ["ends", "crashes", "is killed", "is killed in on_stop", "kills itself"])
+async def test_the_next_process_is_not_cancelled_with_the_one_before(how: str) -> None:
+    """Processes share a cancel scope of their task only until somebody cancels it."""
+
+    async def first(me: Process, watcher: Ref[Any]) -> None:
+        watcher.send(current_task())
+        message = await me.receive()
+        if message == "crash":
+            raise LookupError("on purpose")
+        if message == "kill":
+            me.exit(me.ref, KILL)
+
+    async def second(me: Process, watcher: Ref[Any]) -> None:
+        await trio.lowlevel.checkpoint()
+        watcher.send((current_task(), trio.current_effective_deadline()))
+        await me.receive()
+
+    async with open_node("test") as node, node.mailbox() as me:
+        lingers = how == "is killed in on_stop"
+        ref: Ref[Any] = await node.spawn(Lingers if lingers else first, me.ref)
+        task = None if lingers else await me.receive()
+        me.monitor(ref)
+        if lingers:
+            ref.send("stop")
+            task, deadline = await me.receive()
+            assert deadline == math.inf
+        if how.startswith("is killed"):
+            me.exit(ref, KILL)
+        else:
+            ref.send({"crashes": "crash", "kills itself": "kill"}.get(how, "end"))
+        if lingers:
+            assert await me.receive() == "cut short"
+        assert isinstance(await me.receive(), Down)
+        await wait_all_tasks_blocked()
+        await node.spawn(second, me.ref)
+        assert await me.receive() == (task, math.inf)
 
 
 @needs_bypass
