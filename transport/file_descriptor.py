@@ -1,10 +1,15 @@
 """File descriptors as values: what a message may carry besides bytes."""
 
+import os
 from collections.abc import Iterable
+from typing import Final
 
 from enfilade.transport import closing
 
 __all__ = ["FileDescriptor", "close_all"]
+
+
+_STAYING: Final = "anon_inode:[io_uring]"
 
 
 class FileDescriptor:
@@ -30,6 +35,14 @@ class FileDescriptor:
         descriptor = cls(fileno)
         descriptor._owned = True
         return descriptor
+
+    @property
+    def can_travel(self) -> bool:
+        """False for the one kind of file that the kernel gives to no other process, an io_uring."""
+        try:
+            return os.readlink(f"/proc/self/fd/{self._fileno}") != _STAYING
+        except OSError:  # it is not open, or this is not Linux
+            return True
 
     def fileno(self) -> int:
         """The number; -1 once it has been taken or closed."""

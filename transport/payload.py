@@ -471,6 +471,8 @@ class Codec:
     def _lower_descriptor(self, value: FileDescriptor) -> Any:
         if self.without_descriptors:
             raise PayloadError(self.without_descriptors)
+        if not value.can_travel:
+            raise PayloadError("an io_uring belongs to one process: the kernel gives it to no other")
         self._outgoing.append(os.dup(value.fileno()))
         return msgspec.msgpack.Ext(_DESCRIPTOR, self._encoder.encode(len(self._outgoing) - 1))
 

@@ -157,7 +157,9 @@ def test_payloads(runs: int) -> None:
 @PATIENT
 @pytest.mark.soak
 @c_programs.needs_compiler
-@pytest.mark.parametrize(("target", "runs"), [("wire", 9_000_000), ("channel", 1_000_000)])
+@pytest.mark.parametrize(
+    ("target", "runs"), [("wire", 9_000_000), ("channel", 1_000_000), ("payload", 10_000_000)]
+)
 def test_targets_in_c(target: str, runs: int, tmp_path: Path) -> None:
     """Under AddressSanitizer and UndefinedBehaviorSanitizer, guided by what the inputs reach."""
     build = C / "build/targets"

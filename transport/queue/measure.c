@@ -63,6 +63,7 @@ struct value {
     int is_keyed;
     int is_container;
     int is_extension; /* its content follows */
+    int is_plain;     /* a number, nil, a boolean, a string or bytes */
     uint64_t integer; /* bytes of a long integer */
     uint64_t items;
     enum kind kind; /* of the array that follows or is meant */
@@ -71,6 +72,7 @@ struct value {
 static void array(struct value *value, uint64_t items, enum kind kind) {
     value->work = MEASURE_CONTAINER;
     value->is_container = 1;
+    value->is_plain = 0;
     value->items = kind == MAP ? 2 * items : items;
     value->kind = kind;
 }
@@ -83,6 +85,7 @@ static void string(struct reader *reader, struct value *value, uint64_t bytes) {
 
 static void extension(struct reader *reader, struct value *value, uint64_t bytes) {
     uint8_t code = (uint8_t)number(reader, 1);
+    value->is_plain = 0;
     int is_object = code == RECORD_CODE || code == ERROR_CODE || code >= EXTERNAL_CODE;
     value->work = is_object ? MEASURE_OBJECT : MEASURE_EXTENSION;
     if (code == INTEGER_CODE || code == BYTEARRAY_CODE) {
@@ -96,7 +99,7 @@ static void extension(struct reader *reader, struct value *value, uint64_t bytes
 }
 
 static struct value read_value(struct reader *reader, enum kind kind) {
-    struct value value = {.work = MEASURE_NUMBER};
+    struct value value = {.work = MEASURE_NUMBER, .is_plain = 1};
     uint8_t mark = *reader->next++;
     if (mark < 0x80 || mark >= 0xe0) { /* small numbers */
     } else if (mark < 0x90) {
@@ -154,8 +157,8 @@ int64_t measure_payload(const uint8_t *data, size_t size, int64_t most) {
         work += value.work;
         unsigned nested = 0;
         if (is_own_key && !value.is_keyed) {
-            int is_strange = level->kind == MAP && (value.is_extension || value.is_container || value.integer > 0);
-            (level->kind == PAIR ? level - 1 : level)->keys += is_strange ? MEASURE_STRANGE : 1;
+            uint64_t count = level->kind == MAP && !value.is_plain ? MEASURE_STRANGE : 1;
+            (level->kind == PAIR ? level - 1 : level)->keys += count;
         }
         while (value.is_extension && reader.next < reader.end) {
             if (++nested > MEASURE_DEPTH) {

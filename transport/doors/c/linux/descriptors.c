@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -48,6 +49,14 @@ static int hand_out(int fd, int *sent, bool *made) {
     return *made ? 0 : error;
 }
 
+/* No socket carries the descriptor of an io_uring: sendmsg fails, and the whole call would. */
+static bool can_travel(int fd) {
+    static const char staying[] = "anon_inode:[io_uring]";
+    char path[32], name[sizeof staying];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return readlink(path, name, sizeof name) != sizeof staying - 1 || memcmp(name, staying, sizeof staying - 1) != 0;
+}
+
 /*
  * Checks the entries in order and works out what to send. A bad entry is EINVAL, which costs the sender every
  * released entry when it is told so; an entry whose number an earlier entry has released counts as bad, because in the kernel it
@@ -61,7 +70,7 @@ int descriptors_prepare(const door_desc_t *descriptors, unsigned count, struct o
         door_desc_t entry;
         memcpy(&entry, descriptors + i, sizeof entry);
         int fd = entry.d_data.d_desc.d_descriptor;
-        if (!(entry.d_attributes & DOOR_DESCRIPTOR) || fcntl(fd, F_GETFD) < 0) {
+        if (!(entry.d_attributes & DOOR_DESCRIPTOR) || fcntl(fd, F_GETFD) < 0 || !can_travel(fd)) {
             error = EINVAL;
         }
         for (unsigned j = 0; j < i && outgoing->releases && error == 0; j++) {

@@ -4,6 +4,7 @@
 #include "../linux/wire.h"
 
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 static void fill_table(void) {
     while (open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0) {
@@ -165,6 +166,21 @@ static void door_E13_E14_F14(void) {
     entries[0] = entries[1] = descriptor(twice, true);
     CHECK_ERROR(give(door, entries, 2), EINVAL);
     CHECK(!is_null(twice));
+}
+
+/* No socket carries an io_uring: an entry with one is bad, at once, and only that call fails. */
+static void door_descriptor_that_cannot_travel(void) {
+    char parameters[120] = {0};
+    int ring = (int)syscall(SYS_io_uring_setup, 4, parameters);
+    if (ring < 0) {
+        return; /* this system has none */
+    }
+    int door = door_create(writer_procedure, NULL, 0), ends[2];
+    CHECK_EQUAL(pipe(ends), 0);
+    door_desc_t entries[2] = {descriptor(ends[1], false), descriptor(ring, false)};
+    CHECK_ERROR(give(door, entries, 2), EINVAL);
+    CHECK_ERROR(give(door, entries + 1, 1), EINVAL);
+    CHECK_EQUAL(give(door, entries, 1), 1);
 }
 
 static void door_F18(void) {
@@ -487,6 +503,7 @@ static void door_B11_B12_B13_B14(void) {
 static const struct test tests[] = {
     TEST(door_L3_F2_F8), TEST(door_F3),          TEST(door_F3_before_the_procedure),
     TEST(door_F4_E6_E7_E8), TEST(door_E11),      TEST(door_E13_E14_F14),
+    TEST(door_descriptor_that_cannot_travel),
     TEST(door_F18),      TEST(door_F9),          TEST(door_R_EMFILE_client_full),
     TEST(door_E17),      TEST(door_E17_nearly_full), TEST(door_more_descriptors_than_room), TEST(door_F10), TEST(door_F10_given_away),         TEST(door_F11_F13),
     TEST(door_F15),      TEST(door_B11_B12_B13_B14),
