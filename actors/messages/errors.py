@@ -336,12 +336,15 @@ class CoroutineReturned(RuntimeFault, TypeError):
 
 
 class LiveResult(RuntimeFault, TypeError):
-    """A method returned what has yet to run, such as a generator. `method` is the function."""
+    """A method answered with what has yet to run, such as a generator. `method` is the function, or the name
+    of the method that a deferred reply answers for.
+    """
 
-    def __init__(self, method: Callable[..., Any], kind: str) -> None:
+    def __init__(self, method: Callable[..., Any] | str, kind: str) -> None:
+        shown = (method or "the method") if isinstance(method, str) else shown_name(method)
         super().__init__(
-            f"{shown_name(method)} returned a {kind}, which has yet to run, and would run in the caller; "
-            "return a list of its items"
+            f"{shown} returned {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
+            "which has yet to run, and would run in the caller; return a list of its items"
         )
         self.method = method
 

@@ -18,10 +18,18 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallError, CallTimeout, ImproperError, NoProcess, ProcessDied
+from enfilade.actors.messages.errors import (
+    CallError,
+    CallTimeout,
+    ImproperError,
+    LiveResult,
+    NoProcess,
+    ProcessDied,
+)
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.hooks import call
+from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, trap_for
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
 from enfilade.actors.messages.safe_text import safe_str
@@ -351,8 +359,15 @@ class Deferred(Handle, Generic[R]):
         return self.request.given_up_by  # type: ignore[no-any-return]
 
     def reply(self, value: R) -> None:
-        """Answer with `value`; dropped when the caller has given up. Not a checkpoint."""
-        self.request.reply(value)
+        """Answer with `value`; dropped when the caller has given up. Not a checkpoint.
+
+        What has yet to run, such as a generator, would run in the caller, who gets `LiveResult` instead.
+        """
+        live = live_kind(value)
+        if live is None:
+            self.request.reply(value)
+        else:
+            self.request.fail(LiveResult(self.request.method, live))
         self._process.settle_deferred(self.request)
 
     def fail(self, error: BaseException) -> None:

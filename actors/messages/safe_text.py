@@ -16,6 +16,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `messages/errors.py`: targets, arguments and causes, in an error's text
 * `messages/guarded.py`: functions that are run, and values that are logged
 * `messages/kinds.py`: messages, looked up by their kinds
+* `messages/live.py`: replies, asked whether they have yet to run
 * `messages/reasons.py`: what a reason holds, shown, compared and hashed
 * `messages/misuse.py`: errors of refs, and the members of groups
 * `messages/safe_text.py`: everything that is shown or noted
@@ -37,6 +38,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `observing/watches/traces.py`: messages, and a class's own view of them
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
+* `patterns/routing_key.py`: keys of jobs, hashed and compared
 * `peers/distribution.py`: events for watchers, and errors of a policy
 * `peers/inbound.py`: what came from another node, decoded
 * `peers/remote_node.py`: what goes to another node, encoded

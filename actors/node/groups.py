@@ -221,6 +221,10 @@ class GroupScope:
         for monitor in [found for found in self._monitors if found.watcher == watcher]:
             del self._monitors[monitor]
 
+    def forget_all(self) -> None:
+        """End every subscription: names that watch, and processes of other nodes, outlive the node."""
+        self._monitors.clear()
+
     @property
     def monitored(self) -> bool:
         """True while there is a subscription."""
@@ -296,6 +300,11 @@ class Groups:
 
     def __len__(self) -> int:
         return sum(map(len, self.by_name.values()))
+
+    def close(self) -> None:
+        """End every subscription, of every scope: the node has closed."""
+        for scope in self.by_name.values():
+            scope.forget_all()
 
     def leave_all(self, process: Process) -> None:
         """End all memberships of `process`, which has ended."""

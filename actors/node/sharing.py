@@ -32,12 +32,9 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from itertools import islice
 from types import (
-    AsyncGeneratorType,
     BuiltinFunctionType,
-    CoroutineType,
     EllipsisType,
     FunctionType,
-    GeneratorType,
     MethodType,
     ModuleType,
     NotImplementedType,
@@ -52,6 +49,7 @@ from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.errors import LiveArgument
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.messages.signals import NO_KWARGS
@@ -141,7 +139,7 @@ class Sharing:
         Raises:
             LiveArgument: it has yet to run.
         """
-        if _is_live(value):
+        if live_kind(value) is not None:
             raise LiveArgument(what, value)
         snapshot = _Snapshot()
         taken = snapshot.taken(value)
@@ -194,14 +192,6 @@ class Sharing:
         """Look for a last time, and forget everything."""
         self._look_at(list(self._passed))
         self._passed.clear()
-
-
-@attempt(False)
-def _is_live(value: Any) -> bool:
-    kind = type(value)
-    if kind is GeneratorType or kind is AsyncGeneratorType or kind is CoroutineType:
-        return True
-    return kind.__module__ in ("builtins", "itertools") and hasattr(kind, "__next__")
 
 
 class _Snapshot:

@@ -72,6 +72,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
                 thaw(node)
                 node.traces.close()
                 node.timers.clear()
+                node.groups.close()
                 node.dispatcher.clear()
                 DISPATCHERS.set(tuple(each for each in DISPATCHERS.get() if each is not node.dispatcher))
                 if not node.unkillable:

@@ -17,7 +17,7 @@ import attrs
 
 from enfilade.actors.messages.attempt import attempt, is_interrupt
 from enfilade.actors.messages.crash import as_told, reason_of
-from enfilade.actors.messages.errors import RuntimeFault
+from enfilade.actors.messages.errors import LiveResult, RuntimeFault
 from enfilade.actors.messages.reasons import NORMAL, Reason, Shutdown
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
@@ -25,6 +25,7 @@ from enfilade.actors.messages.signals import Notice, undroppable
 from enfilade.actors.messages.travelling import travels
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.end import FATAL, let_go
+from enfilade.actors.processes.handlers import run_sync
 from enfilade.actors.processes.links import Down, Monitor
 
 __all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "NoHandler", "RemoveHandler"]
@@ -115,22 +116,22 @@ class EventManager(Actor):
     """
 
     def __init__(self) -> None:
-        self._entries: dict[Hashable, _Entry] = {}
+        self._manager_entries: dict[Hashable, _Entry] = {}
 
     def notify(self, event: Any) -> None:
         """Pass `event` to every handler. As a call it returns once all have handled it."""
-        for key in list(self._entries):
-            entry = self._entries.get(key)
+        for key in list(self._manager_entries):
+            entry = self._manager_entries.get(key)
             if entry is None:
                 continue
             try:
-                entry.handler.on_event(event)
+                run_sync(entry.handler.on_event, event)
             except RemoveHandler:
-                self._left(key, entry)
+                self._manager_left(key, entry)
             except FATAL:
                 raise
             except BaseException as error:
-                self._crashed(key, entry, error)
+                self._manager_crashed(key, entry, error)
 
     def on_message(self, message: Any) -> None:
         self.notify(message)
@@ -156,7 +157,7 @@ class EventManager(Actor):
             Whatever making or adding the handler raises; the manager goes on.
         """
         try:
-            is_taken = key in self._entries
+            is_taken = key in self._manager_entries
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -166,7 +167,7 @@ class EventManager(Actor):
                 raise HandlerExists(key)
             if supervised is not None and not issubclass(type(supervised), Ref):
                 raise TypeError(f"supervised must be a Ref, such as me.ref, got {safe_repr(supervised)}")
-            self._add(key, handler, args, supervised)
+            self._manager_add(key, handler, args, supervised)
         except FATAL:
             raise
         except BaseException as error:
@@ -179,9 +180,9 @@ class EventManager(Actor):
         Raises (in the caller):
             NoHandler: no handler has this key.
         """
-        if self._find(key) is None:
+        if self._manager_find(key) is None:
             return self.process.refuse(NoHandler(key))
-        return self._remove(key, NORMAL)
+        return self._manager_remove(key, NORMAL)
 
     def swap_handler(
         self, key: Hashable, new_key: Hashable, handler: Callable[..., EventHandler], *args: Any
@@ -196,19 +197,19 @@ class EventManager(Actor):
             Exception: what making or adding the new one raises. The old one is gone then, and its
             supervising process is notified.
         """
-        entry = self._find(key)
+        entry = self._manager_find(key)
         if entry is None:
             return self.process.refuse(NoHandler(key))
-        other = self._find(new_key)
+        other = self._manager_find(new_key)
         if other is not None and other is not entry:
             return self.process.refuse(HandlerExists(new_key))
-        left = self._remove(key, NORMAL, tell=False)
+        left = self._manager_remove(key, NORMAL, tell=False)
         try:
-            self._add(new_key, handler, (*args, left), entry.owner)
+            self._manager_add(new_key, handler, (*args, left), entry.owner)
         except FATAL:
             raise
         except BaseException as error:
-            self._tell(key, entry, reason_of(error))
+            self._manager_tell(key, entry, reason_of(error))
             return self.process.refuse(as_told(error, "the event handler"))
         return None
 
@@ -219,40 +220,42 @@ class EventManager(Actor):
             NoHandler: no handler has this key.
             Whatever the handler raises; it is removed then, and the manager goes on.
         """
-        entry = self._find(key)
+        entry = self._manager_find(key)
         if entry is None:
             return self.process.refuse(NoHandler(key))
         try:
-            return entry.handler.on_call(request)
+            return run_sync(entry.handler.on_call, request)
+        except LiveResult as error:
+            return self.process.refuse(error)
         except RemoveHandler as farewell:
-            self._left(key, entry)
+            self._manager_left(key, entry)
             return farewell.answer
         except FATAL:
             raise
         except BaseException as error:
-            self._crashed(key, entry, error)
+            self._manager_crashed(key, entry, error)
             return self.process.refuse(as_told(error, "the event handler"))
 
     def which_handlers(self) -> list[Hashable]:
         """Return the keys of all handlers, oldest first."""
-        return list(self._entries)
+        return list(self._manager_entries)
 
     def on_down(self, down: Down) -> None:
         match down.monitor.tag:
             case ("event handler", key) if (
-                key in self._entries and self._entries[key].monitor is down.monitor
+                key in self._manager_entries and self._manager_entries[key].monitor is down.monitor
             ):
-                self._remove(key, Shutdown(down.reason), tell=False)
+                self._manager_remove(key, Shutdown(down.reason), tell=False)
 
     def on_stop(self, reason: Reason) -> None:
-        for key in list(self._entries):
-            self._remove(key, reason)
+        for key in list(self._manager_entries):
+            self._manager_remove(key, reason)
 
     @attempt(None)
-    def _find(self, key: Hashable) -> _Entry | None:
-        return self._entries.get(key)
+    def _manager_find(self, key: Hashable) -> _Entry | None:
+        return self._manager_entries.get(key)
 
-    def _add(
+    def _manager_add(
         self,
         key: Hashable,
         handler: Callable[..., EventHandler],
@@ -261,42 +264,42 @@ class EventManager(Actor):
     ) -> None:
         made = handler(*args)
         made.manager = self
-        made.on_add()
-        entry = self._entries[key] = _Entry(made, owner)
+        run_sync(made.on_add)
+        entry = self._manager_entries[key] = _Entry(made, owner)
         if owner is not None:
             entry.monitor = self.process.monitor(owner, tag=("event handler", key))
 
-    def _left(self, key: Hashable, entry: _Entry) -> None:
+    def _manager_left(self, key: Hashable, entry: _Entry) -> None:
         """Remove a handler on its own request, unless it is gone already."""
-        if self._entries.get(key) is entry:
-            self._remove(key, NORMAL)
+        if self._manager_entries.get(key) is entry:
+            self._manager_remove(key, NORMAL)
 
-    def _crashed(self, key: Hashable, entry: _Entry, error: BaseException) -> None:
-        self._report("event handler %r of %s crashed and was removed", key, error)
+    def _manager_crashed(self, key: Hashable, entry: _Entry, error: BaseException) -> None:
+        self._manager_report("event handler %r of %s crashed and was removed", key, error)
         let_go(self.process, error)
-        if self._entries.get(key) is entry:
-            del self._entries[key]
-            self._tell(key, entry, reason_of(error))
+        if self._manager_entries.get(key) is entry:
+            del self._manager_entries[key]
+            self._manager_tell(key, entry, reason_of(error))
 
-    def _report(self, text: str, key: Hashable, error: BaseException) -> None:
+    def _manager_report(self, text: str, key: Hashable, error: BaseException) -> None:
         process = self.process
         process.node.reports.note("event handlers", logging.ERROR, text, key, process.ref, error=error)
 
-    def _remove(self, key: Hashable, reason: Reason, *, tell: bool = True) -> Any:
-        entry = self._entries.pop(key)
+    def _manager_remove(self, key: Hashable, reason: Reason, *, tell: bool = True) -> Any:
+        entry = self._manager_entries.pop(key)
         left: Any = None
         try:
-            left = entry.handler.on_remove(reason)
+            left = run_sync(entry.handler.on_remove, reason)
         except FATAL:
             raise
         except BaseException as error:
-            self._report("event handler %r of %s crashed while it was removed", key, error)
+            self._manager_report("event handler %r of %s crashed while it was removed", key, error)
             let_go(self.process, error)
             reason = reason_of(error)
-        self._tell(key, entry, reason, tell)
+        self._manager_tell(key, entry, reason, tell)
         return left
 
-    def _tell(self, key: Hashable, entry: _Entry, reason: Reason, tell: bool = True) -> None:
+    def _manager_tell(self, key: Hashable, entry: _Entry, reason: Reason, tell: bool = True) -> None:
         if entry.monitor is not None:
             self.process.demonitor(entry.monitor, flush=True)
         if tell and entry.owner is not None:

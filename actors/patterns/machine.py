@@ -28,9 +28,10 @@ from enfilade.actors.messages.methods import HOOKS
 from enfilade.actors.messages.nearest import did_you_mean
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
-from enfilade.actors.messages.signals import undroppable
+from enfilade.actors.messages.signals import Cast, undroppable
 from enfilade.actors.messages.travelling import travels
 from enfilade.actors.processes.actor import Actor
+from enfilade.actors.processes.handlers import run_sync
 
 __all__ = ["Machine", "UnknownState", "after", "enter", "leave", "when"]
 
@@ -95,6 +96,8 @@ def _mark_sync(function: F, mark: object) -> F:
             f"{shown_name(function)} cannot be async, because state changes are immediate; "
             "to wait, use `self.process.continue_with`"
         )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{shown_name(function)} cannot be a generator, because its code would not run")
     return _mark(function, mark)
 
 
@@ -102,7 +105,7 @@ def enter(state: Hashable) -> Callable[[F], F]:
     """Mark a sync function `fn(self)` that runs whenever `state` is entered, the first state included.
 
     Raises:
-        TypeError: the function is async.
+        TypeError: the function is async, or a generator.
     """
     return lambda function: _mark_sync(function, _Transition(state, entering=True))
 
@@ -194,22 +197,22 @@ class Machine(Actor):
     initial: ClassVar[Hashable] = None
     states: ClassVar[Container[Hashable] | None] = None
 
-    _clauses: ClassVar[dict[tuple[Hashable, str], Callable[..., Any]]] = {}
-    _transitions: ClassVar[dict[tuple[Hashable, bool], tuple[Callable[..., Any], ...]]] = {}
-    _timeouts: ClassVar[dict[Hashable, tuple[tuple[float, str], ...]]] = {}
+    _machine_clauses: ClassVar[dict[tuple[Hashable, str], Callable[..., Any]]] = {}
+    _machine_transitions: ClassVar[dict[tuple[Hashable, bool], tuple[Callable[..., Any], ...]]] = {}
+    _machine_timeouts: ClassVar[dict[Hashable, tuple[tuple[float, str], ...]]] = {}
 
-    _state: Hashable = None
-    _entered: bool = False
-    _changes: int = 0
-    _postponed: list[_Event] | None = None  # until the state changes
-    _due: deque[_Event] | tuple[()] = ()  # which the change has brought back
-    _retried: _Event | None = None
+    _machine_state: Hashable = None
+    _machine_entered: bool = False
+    _machine_changes: int = 0
+    _machine_postponed: list[_Event] | None = None  # until the state changes
+    _machine_due: deque[_Event] | tuple[()] = ()  # which the change has brought back
+    _machine_retried: _Event | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        clauses = dict(cls._clauses)
-        transitions = dict(cls._transitions)
-        timeouts = dict(cls._timeouts)
+        clauses = dict(cls._machine_clauses)
+        transitions = dict(cls._machine_transitions)
+        timeouts = dict(cls._machine_timeouts)
         for name, function in list(vars(cls).items()):
             for mark in getattr(function, _MARK, ()):
                 match mark:
@@ -220,11 +223,11 @@ class Machine(Actor):
                         transitions[state, entering] = (*known, function)
                     case _StateTimeout(state, seconds):
                         timeouts[state] = (*timeouts.get(state, ()), (seconds, name))
-        cls._clauses, cls._transitions, cls._timeouts = clauses, transitions, timeouts
+        cls._machine_clauses, cls._machine_transitions, cls._machine_timeouts = clauses, transitions, timeouts
         if cls.states is not None:
             marked = [*(state for state, _ in (*clauses, *transitions)), *timeouts]
             for state in marked if cls.initial is None else [cls.initial, *marked]:
-                cls._check(state)
+                cls._machine_check(state)
         if "on_start" in vars(cls):
             setattr(cls, "on_start", _entering(vars(cls)["on_start"]))  # noqa: B010 (a method, to mypy)
         public = {name for name, found in vars(cls).items() if inspect.isfunction(found) and name[0] != "_"}
@@ -234,7 +237,7 @@ class Machine(Actor):
                 setattr(cls, method, _dispatching(cls, method, default))
 
     @classmethod
-    def _check(cls, state: Hashable) -> None:
+    def _machine_check(cls, state: Hashable) -> None:
         """Raise `UnknownState` unless the class has this state."""
         states = cls.states
         if states is None:
@@ -249,13 +252,13 @@ class Machine(Actor):
 
     @property
     def state(self) -> Hashable:
-        return self._state if self._entered else self.initial
+        return self._machine_state if self._machine_entered else self.initial
 
     def on_start(self) -> Any:
         """Enter the first state. A subclass that overrides this method may call it where it wants that to be;
         if it does not, the state is entered when its own `on_start` has returned.
         """
-        if not self._entered:
+        if not self._machine_entered:
             self.become(self.initial)
 
     @_inner
@@ -269,25 +272,25 @@ class Machine(Actor):
         Raises:
             UnknownState: the class lists its states, and this is none of them.
         """
-        self._check(state)
-        if self._entered:
-            if state == self._state and not again:
+        self._machine_check(state)
+        if self._machine_entered:
+            if state == self._machine_state and not again:
                 return
-            self._run(self._state, entering=False)
-            for _, handler in self._timeouts.get(self._state, ()):
+            self._machine_run(self._machine_state, entering=False)
+            for _, handler in self._machine_timeouts.get(self._machine_state, ()):
                 self.process.timers.cancel(_Lasted(handler))
-        self._state = state
-        self._entered = True
-        self._changes += 1
-        for seconds, handler in self._timeouts.get(state, ()):
+        self._machine_state = state
+        self._machine_entered = True
+        self._machine_changes += 1
+        for seconds, handler in self._machine_timeouts.get(state, ()):
             self.process.timers.start(_Lasted(handler), seconds, _Lasted(handler))
-        if self._postponed:
-            postponed, self._postponed = self._postponed, None
+        if self._machine_postponed:
+            postponed, self._machine_postponed = self._machine_postponed, None
             # They are older than what an earlier change has brought back and has not had its turn yet.
-            self._due = deque([*postponed, *self._due])
+            self._machine_due = deque([*postponed, *self._machine_due])
             for _ in postponed:
-                self.process.continue_with(self._retry)
-        self._run(state, entering=True)
+                self.process.continue_with(self._machine_retry)
+        self._machine_run(state, entering=True)
 
     @_inner
     def postpone(self) -> NoReturn:
@@ -300,62 +303,71 @@ class Machine(Actor):
         """
         raise _Postponed
 
-    def _run(self, state: Hashable, *, entering: bool) -> None:
-        for function in self._transitions.get((state, entering), ()):
-            function(self)
+    def _machine_run(self, state: Hashable, *, entering: bool) -> None:
+        for function in self._machine_transitions.get((state, entering), ()):
+            run_sync(function, self)
 
-    def _moment(self) -> tuple[int, int]:
+    def _machine_moment(self) -> tuple[int, int]:
         """Return the number of state changes so far, and of postponed events that are due."""
-        return self._changes, len(self._due)
+        return self._machine_changes, len(self._machine_due)
 
-    def _keep(
+    def _machine_keep(
         self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], since: tuple[int, int]
     ) -> Any:
         """Keep the event at hand, handled since that moment, until the state changes; returns what its
         handler returns for now.
         """
-        event, answer = self._retried, _AGAIN
+        event, answer = self._machine_retried, _AGAIN
         if event is None:
             answer = None if method in HOOKS else self.process.defer_if_called()
             event = _Event(method, args, kwargs, answer)
+        self.process.unhandled_by(self._machine_unhandled)
         changes, due = since
-        if self._changes == changes:
-            if self._postponed is None:
-                self._postponed = []
-            self._postponed.append(event)
+        if self._machine_changes == changes:
+            if self._machine_postponed is None:
+                self._machine_postponed = []
+            self._machine_postponed.append(event)
         else:
             # Its handler has changed the state: it follows those that this has brought back.
-            self._due = deque(self._due)
-            self._due.insert(len(self._due) - due, event)
-            self.process.continue_with(self._retry)
+            self._machine_due = deque(self._machine_due)
+            self._machine_due.insert(len(self._machine_due) - due, event)
+            self.process.continue_with(self._machine_retry)
         return answer
 
-    def _retry(self) -> Any:
+    def _machine_unhandled(self) -> list[Any]:
+        """The events that were postponed, as they came; a call is owed its answer anyhow."""
+        return [
+            event.args[0] if event.method in HOOKS else Cast(event.method, event.args, event.kwargs)
+            for event in (*self._machine_due, *(self._machine_postponed or ()))
+            if event.deferred is None
+        ]
+
+    def _machine_retry(self) -> Any:
         """Handle the next event that was postponed."""
-        assert isinstance(self._due, deque)
-        event = self._due.popleft()
+        assert isinstance(self._machine_due, deque)
+        event = self._machine_due.popleft()
         extras = self.process.extras_or_none
         if extras is not None and extras.idle:
             extras.idle.cancel(None)  # this is an event like any other
         method = getattr(self, event.method)
-        self._retried = event
+        self._machine_retried = event
         if inspect.iscoroutinefunction(method):
-            return self._retry_async(event, method)
+            return self._machine_retry_async(event, method)
         try:
             result = method(*event.args, **event.kwargs)
         finally:
-            self._retried = None
-        self._settle(event, result)
+            self._machine_retried = None
+        self._machine_settle(event, result)
         return None
 
-    async def _retry_async(self, event: _Event, method: Callable[..., Any]) -> None:
+    async def _machine_retry_async(self, event: _Event, method: Callable[..., Any]) -> None:
         try:
             result = await method(*event.args, **event.kwargs)
         finally:
-            self._retried = None
-        self._settle(event, result)
+            self._machine_retried = None
+        self._machine_settle(event, result)
 
-    def _settle(self, event: _Event, result: Any) -> None:
+    def _machine_settle(self, event: _Event, result: Any) -> None:
         if event.deferred is not None and result is not _AGAIN:
             event.deferred.reply(result)
 
@@ -383,28 +395,31 @@ def _entering(on_start: Callable[..., Any]) -> Callable[..., Any]:
 def _dispatching(cls: type[Machine], name: str, default: Callable[..., Any]) -> Callable[..., Any]:
     """Make the method that looks up the clause of the present state."""
 
-    variants = [default, *(function for (_, method), function in cls._clauses.items() if method == name)]
+    variants = [
+        default,
+        *(function for (_, method), function in cls._machine_clauses.items() if method == name),
+    ]
     if any(inspect.iscoroutinefunction(variant) for variant in variants):
 
         @functools.wraps(default)
         async def dispatch_async(machine: Machine, *args: Any, **kwargs: Any) -> Any:
-            moment = machine._moment()
+            moment = machine._machine_moment()
             try:
                 result = _call(machine, name, default, args, kwargs)
                 return await result if inspect.iscoroutine(result) else result
             except _Postponed:
-                return machine._keep(name, args, kwargs, moment)
+                return machine._machine_keep(name, args, kwargs, moment)
 
         dispatch: Callable[..., Any] = dispatch_async
     else:
 
         @functools.wraps(default)
         def dispatch_sync(machine: Machine, *args: Any, **kwargs: Any) -> Any:
-            moment = machine._moment()
+            moment = machine._machine_moment()
             try:
                 return _call(machine, name, default, args, kwargs)
             except _Postponed:
-                return machine._keep(name, args, kwargs, moment)
+                return machine._machine_keep(name, args, kwargs, moment)
 
         dispatch = dispatch_sync
     dispatch.__dict__["_machine_dispatches"] = True
@@ -416,4 +431,4 @@ def _call(
 ) -> Any:
     if name == "on_message" and type(args[0]) is _Lasted:
         return getattr(machine, args[0].handler)()
-    return machine._clauses.get((machine.state, name), default)(machine, *args, **kwargs)
+    return machine._machine_clauses.get((machine.state, name), default)(machine, *args, **kwargs)

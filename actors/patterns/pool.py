@@ -30,10 +30,10 @@ from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
-from enfilade.actors.messages.signals import undroppable
+from enfilade.actors.messages.signals import NO_KWARGS, Cast, undroppable
 from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import using
-from enfilade.actors.messages.travelling import travels
+from enfilade.actors.patterns.pool_answers import JobDiscarded, PoolDraining, PoolStatistics, Routing
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.patterns.routing_key import RoutingKey
 from enfilade.actors.processes.actor import Actor
@@ -45,7 +45,6 @@ from enfilade.actors.supervision.restart_window import RestartWindow
 __all__ = ["Discard", "JobDiscarded", "Pool", "PoolDraining", "PoolStatistics", "Routing", "Worker"]
 
 
-Routing = Literal["any", "round_robin", "key", "sticky"]
 Discard = Literal["oldest", "newest"]
 
 
@@ -55,51 +54,6 @@ class Worker(Actor):
     def work(self, job: Any) -> Any:
         """Do one job; the result answers `Pool.submit`. Subclasses must define it."""
         raise TypeError(f"{shown_name(type(self))} does not define work(self, job)")
-
-
-@travels
-class JobDiscarded(RuntimeFault):
-    """The pool discarded `job`, because its queue was full."""
-
-    def __init__(self, job: object, limit: int) -> None:
-        super().__init__(f"the pool's queue is full ({limit} jobs); discarded {safe_repr(job)}")
-        self.job = job
-
-
-@travels
-class PoolDraining(RuntimeFault):
-    """The pool finishes the jobs that it has, and takes no new ones."""
-
-    def __init__(self) -> None:
-        super().__init__("the pool is draining; submit to another one")
-
-
-@travels
-@attrs.frozen
-class PoolStatistics:
-    """The state of a pool.
-
-    Attributes:
-        size: the intended number of workers.
-        busy: the number of workers that have a job.
-        queued: jobs that no worker has begun.
-        completed: jobs that were answered, errors included.
-        discarded: jobs that found no room, or whose submitters had given up before they were begun.
-        replaced: workers that ended and were replaced.
-        delayed: jobs that had a free worker and had to wait for the rate.
-        limit: how many jobs may wait; None for any number.
-        routing: how the worker of a job is chosen.
-    """
-
-    size: int
-    busy: int
-    queued: int
-    completed: int
-    discarded: int
-    replaced: int
-    delayed: int = 0
-    limit: int | None = None
-    routing: Routing = "any"
 
 
 @attrs.define(eq=False)
@@ -240,31 +194,32 @@ class Pool(Actor):
         _check("intensity", intensity, _is_count(intensity, 0), "an int of at least 0")
         _check("period", period, _is_time(period), "a positive number of seconds")
         _check_worker(worker)
-        self._worker = worker
-        self._args = args
-        self._size = size
-        self._routing: Routing = routing
-        self._queue_limit = queue_limit
-        self._discard: Discard = discard
-        self._stuck_after = stuck_after
-        self._bucket = None if rate_limit is None else LeakyBucket(rate_limit)
-        self._next_drop: Timer | None = None
-        self._window = RestartWindow(intensity, period)
-        self._slots: list[_Slot] = []
-        self._workers: dict[Ref[Any], _Slot] = {}
-        self._queue: deque[_Job] = deque()
-        self._holders: dict[RoutingKey, tuple[_Slot, int]] = {}
-        self._turn = 0
-        self._submitted = 0
-        self._queued = 0
-        self._completed = 0
-        self._discarded = 0
-        self._replaced = 0
-        self._delayed = 0
-        self._drained: list[Deferred[None]] | None = None
+        self._pool_worker = worker
+        self._pool_args = args
+        self._pool_size = size
+        self._pool_routing: Routing = routing
+        self._pool_queue_limit = queue_limit
+        self._pool_discard: Discard = discard
+        self._pool_stuck_after = stuck_after
+        self._pool_bucket = None if rate_limit is None else LeakyBucket(rate_limit)
+        self._pool_next_drop: Timer | None = None
+        self._pool_window = RestartWindow(intensity, period)
+        self._pool_slots: list[_Slot] = []
+        self._pool_workers: dict[Ref[Any], _Slot] = {}
+        self._pool_queue: deque[_Job] = deque()
+        self._pool_holders: dict[RoutingKey, tuple[_Slot, int]] = {}
+        self._pool_turn = 0
+        self._pool_submitted = 0
+        self._pool_queued = 0
+        self._pool_completed = 0
+        self._pool_discarded = 0
+        self._pool_replaced = 0
+        self._pool_delayed = 0
+        self._pool_drained: list[Deferred[None]] | None = None
         self.process.trap_exits = True
+        self.process.unhandled_by(self._pool_unhandled)
         for _ in range(size):
-            self._slots.append(self._employ(_Slot()))
+            self._pool_slots.append(self._pool_employ(_Slot()))
 
     # Requests.
 
@@ -285,7 +240,7 @@ class Pool(Actor):
             ProcessDied: the worker ended during the job, by itself or because it was stuck.
         """
         try:
-            known = self._key(key)
+            known = self._pool_key(key)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -293,36 +248,36 @@ class Pool(Actor):
             refusal.__cause__ = None if type(error) is TypeError else error
             return self.process.refuse(refusal)
         deferred = self.process.defer_if_called()
-        self._submitted += 1
-        entry = _Job(self._submitted, job, known, deferred)
-        if self._drained is not None:
-            self._fail(entry, PoolDraining())
+        self._pool_submitted += 1
+        entry = _Job(self._pool_submitted, job, known, deferred)
+        if self._pool_drained is not None:
+            self._pool_fail(entry, PoolDraining())
             return deferred
-        slot = self._slot_for(entry)
+        slot = self._pool_slot_for(entry)
         could_begin = slot is not None and slot.free and not slot.queue
-        if could_begin and self._admits(entry):
+        if could_begin and self._pool_admits(entry):
             assert slot is not None
-            self._begin(slot, entry)
-        elif self._has_room(entry):
-            is_bound = slot is not None and (entry.key is not None or self._routing == "round_robin")
-            (slot.queue if slot is not None and is_bound else self._queue).append(entry)
-            self._queued += 1
+            self._pool_begin(slot, entry)
+        elif self._pool_has_room(entry):
+            is_bound = slot is not None and (entry.key is not None or self._pool_routing == "round_robin")
+            (slot.queue if slot is not None and is_bound else self._pool_queue).append(entry)
+            self._pool_queued += 1
         return deferred
 
-    def _key(self, key: Hashable) -> RoutingKey | None:
+    def _pool_key(self, key: Hashable) -> RoutingKey | None:
         """What routing goes by; raises what hashing the key raises."""
-        if self._routing == "key" or (self._routing == "sticky" and key is not None):
+        if self._pool_routing == "key" or (self._pool_routing == "sticky" and key is not None):
             return RoutingKey(key)
         return None
 
     def drain(self) -> Any:
         """Take no new jobs, finish the present ones, and return once all are done."""
         deferred = self.process.defer_if_called()
-        if self._drained is None:
-            self._drained = []
+        if self._pool_drained is None:
+            self._pool_drained = []
         if deferred is not None:
-            self._drained.append(deferred)
-        self._check_drained()
+            self._pool_drained.append(deferred)
+        self._pool_check_drained()
         return deferred
 
     def resize(self, size: int) -> Any:
@@ -337,114 +292,120 @@ class Pool(Actor):
             _check_size(size)
         except ValueError as error:
             return self.process.refuse(error)
-        self._size = size
-        for slot in self._slots[size:]:
+        self._pool_size = size
+        for slot in self._pool_slots[size:]:
             slot.retiring = True
-        for slot in self._slots[:size]:
+        for slot in self._pool_slots[:size]:
             slot.retiring = False
-        while len(self._slots) < size:
-            self._slots.append(self._employ(_Slot()))
-        for slot in list(self._slots):
-            self._next(slot)
+        while len(self._pool_slots) < size:
+            self._pool_slots.append(self._pool_employ(_Slot()))
+        for slot in list(self._pool_slots):
+            self._pool_next(slot)
         return None
 
     def statistics(self) -> PoolStatistics:
         """Return the present state of the pool."""
         return PoolStatistics(
-            size=self._size,
-            busy=sum(slot.job is not None for slot in self._slots),
-            queued=self._queued,
-            completed=self._completed,
-            discarded=self._discarded,
-            replaced=self._replaced,
-            delayed=self._delayed,
-            limit=self._queue_limit,
-            routing=self._routing,
+            size=self._pool_size,
+            busy=sum(slot.job is not None for slot in self._pool_slots),
+            queued=self._pool_queued,
+            completed=self._pool_completed,
+            discarded=self._pool_discarded,
+            replaced=self._pool_replaced,
+            delayed=self._pool_delayed,
+            limit=self._pool_queue_limit,
+            routing=self._pool_routing,
         )
 
     # Routing.
 
-    def _slot_for(self, entry: _Job) -> _Slot | None:
+    def _pool_slot_for(self, entry: _Job) -> _Slot | None:
         """Choose the slot for a job; None for the next one that is free."""
-        if entry.key is not None and entry.key in self._holders:
-            slot, count = self._holders[entry.key]
-            self._holders[entry.key] = (slot, count + 1)
+        if entry.key is not None and entry.key in self._pool_holders:
+            slot, count = self._pool_holders[entry.key]
+            self._pool_holders[entry.key] = (slot, count + 1)
             return slot
-        fresh = self._fresh_slot(entry)
+        fresh = self._pool_fresh_slot(entry)
         if fresh is not None and entry.key is not None:
-            self._holders[entry.key] = (fresh, 1)
+            self._pool_holders[entry.key] = (fresh, 1)
         return fresh
 
-    def _fresh_slot(self, entry: _Job) -> _Slot | None:
-        if self._routing == "key":
+    def _pool_fresh_slot(self, entry: _Job) -> _Slot | None:
+        if self._pool_routing == "key":
             assert entry.key is not None
-            return self._slots[entry.key.place % self._size]
-        if self._routing == "round_robin":
-            self._turn = (self._turn + 1) % self._size
-            return self._slots[self._turn]
-        return next((slot for slot in self._slots if slot.free and not slot.retiring), None)
+            return self._pool_slots[entry.key.place % self._pool_size]
+        if self._pool_routing == "round_robin":
+            self._pool_turn = (self._pool_turn + 1) % self._pool_size
+            return self._pool_slots[self._pool_turn]
+        return next((slot for slot in self._pool_slots if slot.free and not slot.retiring), None)
 
-    def _release_key(self, entry: _Job) -> None:
-        holder = None if entry.key is None else self._holders.get(entry.key)
+    def _pool_release_key(self, entry: _Job) -> None:
+        holder = None if entry.key is None else self._pool_holders.get(entry.key)
         if holder is not None:
             assert entry.key is not None
             slot, count = holder
             if count > 1:
-                self._holders[entry.key] = (slot, count - 1)
+                self._pool_holders[entry.key] = (slot, count - 1)
             else:
-                del self._holders[entry.key]
+                del self._pool_holders[entry.key]
 
-    def _has_room(self, entry: _Job) -> bool:
+    def _pool_has_room(self, entry: _Job) -> bool:
         """Make room for a job that has to wait, or discard it; true if it can be queued."""
-        if self._queue_limit is None or self._queued < self._queue_limit:
+        if self._pool_queue_limit is None or self._pool_queued < self._pool_queue_limit:
             return True
-        victim = self._take_oldest() if self._discard == "oldest" and self._queued else entry
-        self._release_key(victim)
-        self._discard_one(victim)
-        self._fail(victim, JobDiscarded(victim.job, self._queue_limit))
+        victim = self._pool_take_oldest() if self._pool_discard == "oldest" and self._pool_queued else entry
+        self._pool_release_key(victim)
+        self._pool_discard_one(victim)
+        self._pool_fail(victim, JobDiscarded(victim.job, self._pool_queue_limit))
         return victim is not entry
 
     # The rate.
 
-    def _admits(self, entry: _Job) -> bool:
+    def _pool_admits(self, entry: _Job) -> bool:
         """Tell whether the rate lets `entry`, which has a free worker, begin now; it is counted then."""
-        if self._bucket is None:
+        if self._pool_bucket is None:
             return True
         seconds = 0.0
-        if self._next_drop is None:  # otherwise older ones wait
-            seconds = self._bucket.pour(trio.current_time())
+        if self._pool_next_drop is None:  # otherwise older ones wait
+            seconds = self._pool_bucket.pour(trio.current_time())
             if not seconds:
                 return True
-            self._next_drop = self.process.send_after(seconds, self.process.ref, _Drop())
+            self._pool_next_drop = self.process.send_after(seconds, self.process.ref, _Drop())
         if not entry.is_delayed:
             entry.is_delayed = True
-            self._delayed += 1
+            self._pool_delayed += 1
         return False
 
-    def _drop(self) -> None:
+    def _pool_drop(self) -> None:
         """The rate admits another job: begin those that it does, the oldest first."""
-        self._next_drop = None
+        self._pool_next_drop = None
         while True:
-            ready = [(queue[0].number, slot) for slot in self._slots if (queue := self._waiting_for(slot))]
+            ready = [
+                (queue[0].number, slot)
+                for slot in self._pool_slots
+                if (queue := self._pool_waiting_for(slot))
+            ]
             if not ready:
                 return
             _, slot = min(ready, key=lambda found: found[0])
-            if not self._begin_next(slot):
+            if not self._pool_begin_next(slot):
                 return
 
     # A worker's life.
 
-    def _employ(self, slot: _Slot) -> _Slot:
-        slot.ref = self.process.spawn_soon(self._worker, *self._args, link=True)
+    def _pool_employ(self, slot: _Slot) -> _Slot:
+        slot.ref = self.process.spawn_soon(self._pool_worker, *self._pool_args, link=True)
         self.process.monitor(slot.ref)  # it may unlink the pool, and is to be replaced nevertheless
-        self._workers[slot.ref] = slot
+        self._pool_workers[slot.ref] = slot
         return slot
 
-    def _begin(self, slot: _Slot, entry: _Job) -> None:
+    def _pool_begin(self, slot: _Slot, entry: _Job) -> None:
         assert slot.ref is not None
         slot.job = entry
-        if self._stuck_after is not None:
-            slot.watchdog = self.process.send_after(self._stuck_after, self.process.ref, _Stuck(slot, entry))
+        if self._pool_stuck_after is not None:
+            slot.watchdog = self.process.send_after(
+                self._pool_stuck_after, self.process.ref, _Stuck(slot, entry)
+            )
         process = self.process
         request = _Assignment(process.node, slot.ref, "work", (entry.job,), {}, process)
         if entry.trace is TRACE.get():
@@ -452,9 +413,9 @@ class Pool(Actor):
         else:  # it has waited, and another one is done
             with using(entry.trace):
                 slot.ref.deliver(request)
-        request.then(self._finished, slot, entry)
+        request.then(self._pool_finished, slot, entry)
 
-    def _finished(self, request: Request[Any], slot: _Slot, entry: _Job) -> None:
+    def _pool_finished(self, request: Request[Any], slot: _Slot, entry: _Job) -> None:
         error = request.error
         if slot.watchdog is not None:
             slot.watchdog.cancel()
@@ -466,97 +427,97 @@ class Pool(Actor):
         if gone:
             slot.ref = None  # its exit signal is on the way, and brings the next worker
         if gone and is_a(error, NoProcess):  # the worker had ended before it could begin
-            if self._bucket is not None:
-                self._bucket.take_back()
+            if self._pool_bucket is not None:
+                self._pool_bucket.take_back()
             slot.queue.appendleft(entry)
-            self._queued += 1
+            self._pool_queued += 1
             return
-        self._completed += 1
-        self._release_key(entry)
+        self._pool_completed += 1
+        self._pool_release_key(entry)
         if entry.deferred is not None:
             if error is None:
                 entry.deferred.reply(request.value)
             else:
                 entry.deferred.fail(error)
-        self._next(slot)
+        self._pool_next(slot)
 
-    def _next(self, slot: _Slot) -> None:
+    def _pool_next(self, slot: _Slot) -> None:
         """Give the worker of `slot`, if it is free, its next job, or retire it."""
-        if slot.free and not self._begin_next(slot) and slot.retiring and not slot.queue:
-            self._slots.remove(slot)
+        if slot.free and not self._pool_begin_next(slot) and slot.retiring and not slot.queue:
+            self._pool_slots.remove(slot)
             assert slot.ref is not None
-            del self._workers[slot.ref]
+            del self._pool_workers[slot.ref]
             self.process.unlink(slot.ref)
             self.process.exit(slot.ref, SHUTDOWN)
-        self._check_drained()
+        self._pool_check_drained()
 
-    def _begin_next(self, slot: _Slot) -> bool:
+    def _pool_begin_next(self, slot: _Slot) -> bool:
         """Give the worker of `slot`, which is free, its next job; false if there is none yet."""
-        queue = self._waiting_for(slot)
-        if not queue or not self._admits(queue[0]):
+        queue = self._pool_waiting_for(slot)
+        if not queue or not self._pool_admits(queue[0]):
             return False
         entry = queue.popleft()
-        self._queued -= 1
-        if queue is self._queue and entry.key is not None:
-            self._hold(entry, slot)
-        self._begin(slot, entry)
+        self._pool_queued -= 1
+        if queue is self._pool_queue and entry.key is not None:
+            self._pool_hold(entry, slot)
+        self._pool_begin(slot, entry)
         return True
 
-    def _waiting_for(self, slot: _Slot) -> deque[_Job]:
+    def _pool_waiting_for(self, slot: _Slot) -> deque[_Job]:
         """The queue whose oldest job is the next one for the worker of `slot`; empty if there is none."""
         if not slot.free:
             return deque()
-        self._prune(slot.queue)
+        self._pool_prune(slot.queue)
         if slot.queue or slot.retiring:
             return slot.queue
-        self._prune(self._queue)
-        return self._queue
+        self._pool_prune(self._pool_queue)
+        return self._pool_queue
 
-    def _prune(self, queue: deque[_Job]) -> None:
+    def _pool_prune(self, queue: deque[_Job]) -> None:
         """Drop the oldest jobs whose submitters no longer wait for them."""
         while queue and queue[0].deferred is not None and queue[0].deferred.request.settled:
-            self._queued -= 1
+            self._pool_queued -= 1
             given_up = queue.popleft()
-            self._release_key(given_up)
-            self._discard_one(given_up)
+            self._pool_release_key(given_up)
+            self._pool_discard_one(given_up)
 
-    def _discard_one(self, entry: _Job) -> None:
+    def _pool_discard_one(self, entry: _Job) -> None:
         """Count a job that is not done, and tell of it."""
-        self._discarded += 1
+        self._pool_discarded += 1
         hooks = self.process.node.hooks
         if hooks.pool_discarded:
             call(hooks.pool_discarded, self.process, entry.job)
 
-    def _hold(self, entry: _Job, slot: _Slot) -> None:
+    def _pool_hold(self, entry: _Job, slot: _Slot) -> None:
         """A job of the common queue found its worker: later ones of its key, queued before, follow it."""
         assert entry.key is not None
-        followers = [other for other in self._queue if other.key == entry.key]
+        followers = [other for other in self._pool_queue if other.key == entry.key]
         if followers:
-            self._queue = deque(other for other in self._queue if other.key != entry.key)
+            self._pool_queue = deque(other for other in self._pool_queue if other.key != entry.key)
             slot.queue.extend(followers)
-        self._holders[entry.key] = (slot, 1 + len(followers))
+        self._pool_holders[entry.key] = (slot, 1 + len(followers))
 
     def on_exit(self, exited: Exited) -> None:
-        self._replace(exited.ref)
+        self._pool_replace(exited.ref)
 
     def on_down(self, down: Down) -> None:
-        self._replace(down.ref)
+        self._pool_replace(down.ref)
 
-    def _replace(self, ref: Ref[Any]) -> None:
+    def _pool_replace(self, ref: Ref[Any]) -> None:
         """Employ another worker for the one that has ended, if that is not done yet."""
-        slot = self._workers.pop(ref, None)
+        slot = self._pool_workers.pop(ref, None)
         if slot is None:
             return
-        self._replaced += 1
-        if not self._window.admit(trio.current_time()):
+        self._pool_replaced += 1
+        if not self._pool_window.admit(trio.current_time()):
             self.process.stop(SHUTDOWN)
             return
-        self._next(self._employ(slot))
+        self._pool_next(self._pool_employ(slot))
 
     def on_message(self, message: Any) -> None:
         if type(message) is _Drop:
-            self._drop()
-            self._check_drained()
+            self._pool_drop()
+            self._pool_check_drained()
         elif type(message) is _Stuck:
             if message.slot.job is message.job and message.slot.ref is not None:
                 self.process.exit(message.slot.ref, KILL)
@@ -564,22 +525,36 @@ class Pool(Actor):
             super().on_message(message)
 
     def on_stop(self, reason: Reason) -> None:
-        for ref in self._workers:
+        for ref in self._pool_workers:
             self.process.exit(ref, SHUTDOWN)
 
     # Replies.
 
-    def _fail(self, entry: _Job, error: RuntimeFault) -> None:
+    def _pool_fail(self, entry: _Job, error: RuntimeFault) -> None:
         if entry.deferred is not None:
             entry.deferred.fail(error)
 
-    def _take_oldest(self) -> _Job:
-        queues = [queue for queue in (self._queue, *(slot.queue for slot in self._slots)) if queue]
-        self._queued -= 1
+    def _pool_unhandled(self) -> list[Any]:
+        """The jobs that no worker has begun and nobody waits for, as they came."""
+        queues = (self._pool_queue, *(slot.queue for slot in self._pool_slots))
+        jobs = sorted((entry for queue in queues for entry in queue), key=lambda entry: entry.number)
+        return [
+            Cast("submit", (entry.job, None if entry.key is None else entry.key.value), NO_KWARGS)
+            for entry in jobs
+            if entry.deferred is None
+        ]
+
+    def _pool_take_oldest(self) -> _Job:
+        queues = [queue for queue in (self._pool_queue, *(slot.queue for slot in self._pool_slots)) if queue]
+        self._pool_queued -= 1
         return min(queues, key=lambda queue: queue[0].number).popleft()
 
-    def _check_drained(self) -> None:
-        if self._drained and not self._queued and all(slot.job is None for slot in self._slots):
-            waiting, self._drained = self._drained, []
+    def _pool_check_drained(self) -> None:
+        if (
+            self._pool_drained
+            and not self._pool_queued
+            and all(slot.job is None for slot in self._pool_slots)
+        ):
+            waiting, self._pool_drained = self._pool_drained, []
             for deferred in waiting:
                 deferred.reply(None)

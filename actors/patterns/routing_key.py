@@ -14,16 +14,17 @@ class RoutingKey:
     """A key of the program's, which is equal to none if comparing it fails.
 
     Attributes:
+        value: the key itself.
         place: what a slot is chosen by: the same on every node.
 
     Raises:
         BaseException: what hashing the key raises.
     """
 
-    __slots__ = ("_hash", "_value", "place")
+    __slots__ = ("_hash", "place", "value")
 
     def __init__(self, value: Hashable) -> None:
-        self._value = value
+        self.value = value
         self._hash = hash(value)
         self.place = stable_hash(value)
 
@@ -33,7 +34,7 @@ class RoutingKey:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RoutingKey):
             return NotImplemented
-        return self._value is other._value or _are_equal(self._value, other._value)
+        return self.value is other.value or _are_equal(self.value, other.value)
 
 
 @attempt(False)

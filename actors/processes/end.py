@@ -273,6 +273,9 @@ def _fail_calls(process: Process, body: Body, reason: Reason) -> None:
         reader.restore()
     if extras is not None:
         process.unstash()
+        unhandled, extras.unhandled = extras.unhandled, None
+        if unhandled is not None:
+            process.open_queue().extendleft(reversed(guarded(unhandled) or []))
     queue = process.queue
     _close(process)
     if reader is not None:  # which only bodies with a task have

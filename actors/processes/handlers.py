@@ -25,6 +25,7 @@ from enfilade.actors.messages.errors import (
     UnknownMethod,
     raised_by_the_runtime,
 )
+from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
@@ -140,19 +141,13 @@ def check_result(fn: Callable[..., Any], result: Any, *, is_reply: bool = False)
         if kind is CoroutineType:
             result.close()
         raise CoroutineReturned(fn)
+    live = live_kind(result)
     if kind is GeneratorType:
         result.close()
-        raise LiveResult(fn, "generator")
-    if kind is AsyncGeneratorType:
-        raise LiveResult(fn, "async generator")
-    if kind.__module__ in _ITERATORS_FROM and hasattr(kind, "__next__"):
-        if is_reply:
-            raise LiveResult(fn, kind.__name__)
-    elif len(PLAIN) < KNOWN_TYPES:
+    if live is not None and (is_reply or kind is GeneratorType or kind is AsyncGeneratorType):
+        raise LiveResult(fn, live)
+    if live is None and len(PLAIN) < KNOWN_TYPES:
         PLAIN.add(kind)
-
-
-_ITERATORS_FROM = ("builtins", "itertools")
 
 
 def check_method(ref: Ref[Any], method: str) -> None:

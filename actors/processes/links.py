@@ -18,12 +18,12 @@ import attrs
 import msgspec
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import NoProcess, NotOwner
+from enfilade.actors.messages.errors import CallingSelf, NoProcess, NotOwner
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.methods import method_name
-from enfilade.actors.messages.reasons import NO_PROCESS, SHUTDOWN, Reason
+from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.processes.local_ref import LocalRef, process_of
@@ -178,8 +178,19 @@ class Alias(LocalRef[A]):
         self.send(message)
 
     async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self._check_caller()
         limit = await self._room_for_call() if self.active else self.limit
         return await self._request(method, args, kwargs).receive(limit)
+
+    async def stop(
+        self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
+    ) -> None:
+        self._check_caller()
+        await super().stop(reason, timeout, drain=drain)
+
+    def _check_caller(self) -> None:
+        if self._process.node.current is self._process:
+            raise CallingSelf(self)
 
     def within(self, seconds: float) -> Ref[A]:
         raise TypeError("an alias has no time limit; give it to the `wait` or `receive` of the request")

@@ -96,6 +96,7 @@ class Extras:
         "stash",
         "stop_requests",
         "timers",
+        "unhandled",
     )
 
     def __init__(self) -> None:
@@ -120,6 +121,7 @@ class Extras:
         self.start_info: Any = None
         self.stop_requests: list[signals.Call] = []
         self.timers: Timer | None = None  # the latest of those that it owns; see there
+        self.unhandled: Callable[[], list[Any]] | None = None
 
 
 class Record(Handle):
@@ -372,6 +374,12 @@ class Record(Handle):
         """Have the process end before its next turn when `guard` returns a reason."""
         self.extras().guard = guard
         self.attention = True
+
+    def unhandled_by(self, fn: Callable[[], list[Any]]) -> None:
+        """Have `fn` return, at the end of the process, the messages that it has taken and not handled, oldest
+        first: what becomes of them is what becomes of those that are in the mailbox then.
+        """
+        self.extras().unhandled = fn
 
     def check_guard(self) -> None:
         """End, if the guard of the process says so. Called where a turn begins that needs attention."""

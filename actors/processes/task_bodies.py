@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import trio
 
 from enfilade.actors.messages.crash import reason_of
-from enfilade.actors.messages.errors import Ignore, NurseryLeft, StartError, StepFailed
+from enfilade.actors.messages.errors import Ignore, LiveResult, NurseryLeft, StartError, StepFailed
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.loop_bypass import pause
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.request import Deferred, Request
@@ -260,6 +261,9 @@ class AsyncBody(TaskBody):
         result = self._construct()
         if type(result) is CoroutineType:
             result = await result
+        live = live_kind(result)
+        if live is not None:
+            raise LiveResult(self.protocol.on_start, live)
         task = trio.lowlevel.current_task()
         if task._child_nurseries:
             raise NurseryLeft

@@ -96,9 +96,9 @@ class DynamicSupervisor(Supervisor):
             NoTemplate: the supervisor was made without one.
             MaxChildren, StartFailed: as for `start_child`.
         """
-        return carry_out(self, self._start_from_template, args, kwargs)
+        return carry_out(self, self._supervisor_start_from_template, args, kwargs)
 
-    def _start_from_template(
+    def _supervisor_start_from_template(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> list[Action[Ref[Any]]]:
         children = cast("DynamicChildren[Ref[Any]]", strategy_of(self).children)
@@ -112,9 +112,9 @@ class DynamicSupervisor(Supervisor):
             NoProcess: it is a ref to a name that nobody holds.
             NoChildIds: `ref` is no ref.
         """
-        return carry_out(self, self._terminate, ref)
+        return carry_out(self, self._supervisor_terminate, ref)
 
-    def _terminate(self, ref: Any) -> list[Action[Ref[Any]]]:
+    def _supervisor_terminate(self, ref: Any) -> list[Action[Ref[Any]]]:
         if not isinstance(ref, Ref):
             raise NoChildIds("terminate_child")
         ref = canonical(ref)

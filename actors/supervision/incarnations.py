@@ -17,6 +17,7 @@ from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.child_events import ChildEvent, ChildEventKind
 from enfilade.actors.processes.actor import Actor, shown_state
+from enfilade.actors.processes.handlers import run_sync
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.supervision.children import RUNNING, STOPPED, ChildRecord
 
@@ -255,7 +256,7 @@ class Incarnations:
         body = self._body
         event = self._event(kind, child, ref, reason, state=state, restarts=restarts, delay=delay)
         if type(body.actor).hears_:
-            guarded(body.actor.on_child_event, event)
+            guarded(run_sync, body.actor.on_child_event, event)
         body.process.node.child_events.publish(event)
 
     def _event(

@@ -79,7 +79,7 @@ class PartitionSupervisor(Supervisor):
         InvalidChild, InvalidFlag: what is wrong; as the cause of the spawn's `StartError`.
     """
 
-    __slots__ = ("_copies", "_partitions", "_template")
+    __slots__ = ("_supervisor_copies", "_supervisor_partitions", "_supervisor_template")
 
     def __init__(
         self,
@@ -91,18 +91,18 @@ class PartitionSupervisor(Supervisor):
         period: float = 5.0,
     ) -> None:
         count = (os.cpu_count() or 1) if partitions is None else partitions
-        self._copies = self._check(count, None)
-        self._partitions = self._copies
-        self._template = template = child_spec(child)
+        self._supervisor_copies = self._supervisor_check(count, None)
+        self._supervisor_partitions = self._supervisor_copies
+        self._supervisor_template = template = child_spec(child)
         specs = []
-        for index in range(self._copies):
+        for index in range(self._supervisor_copies):
             spec = template.with_arguments(index) if with_index else template
             name = None if template.name is None else f"{template.name}.{index}"
             specs.append(spec.renamed(index, name))
         super().__init__(specs, intensity=intensity, period=period)
 
     @staticmethod
-    def _check(partitions: Any, most: int | None) -> int:
+    def _supervisor_check(partitions: Any, most: int | None) -> int:
         if not isinstance(partitions, int) or isinstance(partitions, bool) or partitions < 1:
             raise InvalidFlag("partitions", partitions, "an integer, at least 1")
         if most is not None and partitions > most:
@@ -116,12 +116,12 @@ class PartitionSupervisor(Supervisor):
             PartitionStopped: it has neither a name nor a process at present.
             InvalidKey: the key is not hashable.
         """
-        return look_up(self, self._partition, key)
+        return look_up(self, self._supervisor_partition, key)
 
-    def _partition(self, key: Hashable) -> Ref[Any]:
-        index = partition_index(key, self._partitions)
-        if self._template.name is not None:
-            return self.process.node.named(f"{self._template.name}.{index}")
+    def _supervisor_partition(self, key: Hashable) -> Ref[Any]:
+        index = partition_index(key, self._supervisor_partitions)
+        if self._supervisor_template.name is not None:
+            return self.process.node.named(f"{self._supervisor_template.name}.{index}")
         ref = next(child.ref for child in strategy_of(self).children.infos() if child.id == index)
         if not isinstance(ref, Ref):
             raise PartitionStopped(index)
@@ -129,7 +129,7 @@ class PartitionSupervisor(Supervisor):
 
     def partitions(self) -> int:
         """The number of partitions that keys are spread over at present."""
-        return self._partitions
+        return self._supervisor_partitions
 
     def resize(self, partitions: int) -> Deferred[None]:
         """Spread keys over so many partitions from now on; stop those that are too many, start missing ones.
@@ -143,7 +143,7 @@ class PartitionSupervisor(Supervisor):
         """
         reply, deferred = reply_to_caller(self)
         try:
-            self._check(partitions, self._copies)
+            self._supervisor_check(partitions, self._supervisor_copies)
         except InvalidFlag as error:
             reply(Refuse(error))
             return deferred
@@ -151,17 +151,17 @@ class PartitionSupervisor(Supervisor):
         body, strategy = body_of(self), strategy_of(self)
 
         def step() -> None:
-            if partitions < self._partitions:
-                self._partitions -= 1
-                body.ask(then, strategy.terminate_child, self._partitions)
-            elif partitions > self._partitions:
-                body.ask(grown, strategy.restart_child, self._partitions)
+            if partitions < self._supervisor_partitions:
+                self._supervisor_partitions -= 1
+                body.ask(then, strategy.terminate_child, self._supervisor_partitions)
+            elif partitions > self._supervisor_partitions:
+                body.ask(grown, strategy.restart_child, self._supervisor_partitions)
             else:
                 reply(Answer(None))
 
         def grown(outcome: Answer | Refuse) -> None:
             if isinstance(outcome, Answer):
-                self._partitions += 1
+                self._supervisor_partitions += 1
             then(outcome)
 
         def then(outcome: Answer | Refuse) -> None:

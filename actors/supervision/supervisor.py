@@ -201,8 +201,8 @@ class Supervisor(Actor):
             "auto_shutdown": auto_shutdown,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        return look_up(self, self._change, children, changes)
+        return look_up(self, self._supervisor_change, children, changes)
 
-    def _change(self, children: Iterable[Any], changes: dict[str, Any]) -> None:
+    def _supervisor_change(self, children: Iterable[Any], changes: dict[str, Any]) -> None:
         strategy = strategy_of(self)
         strategy.change(attrs.evolve(strategy.children.flags, **changes), children)

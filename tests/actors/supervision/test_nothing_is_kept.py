@@ -165,7 +165,7 @@ async def test_pool(
         await trio.sleep(20)
         requests.clear()
         pool_actor = pool._process.actor  # type: ignore[attr-defined]
-        assert not pool_actor._holders
+        assert not pool_actor._pool_holders
         await pool.call(Pool.statistics)
         assert keeper.left() == 0
 

@@ -21,6 +21,7 @@ from enfilade.actors import (
     Ref,
     Restarting,
     StartError,
+    open_node,
 )
 from tests.conformance.actors.subjects import BOOM, TIERS, Sync, idle
 
@@ -407,3 +408,11 @@ async def test_only_a_ref_monitors_groups(node: Node) -> None:
             scope.monitor_scope(me)  # type: ignore[arg-type]
         scope.join("g", me.ref)
         assert scope.members("g") == [me.ref]
+
+
+async def test_watchers_that_do_not_end_are_forgotten() -> None:
+    """G3, U11: a name that watches a group is no process that ends; the node forgets it when it closes."""
+    async with open_node("test") as node:
+        node.scope().monitor(node.named("watcher"), "group")
+        node.scope("other").monitor_scope(node.named("watcher"))
+    assert node.statistics().group_members == 0
