@@ -14,7 +14,14 @@ import attrs
 import hardening
 import pytest
 
-EXTENSIONS = ("enfilade.transport.doors._doors", "enfilade.hostcalls.engine._engine")
+ROOT = Path(__file__).resolve().parents[1]
+
+EXTENSIONS = (
+    "enfilade.transport.doors._doors",
+    "enfilade.hostcalls.engine._engine",
+    "enfilade.actors.core.compiled",
+    "enfilade.actors.observing.sampling.words",
+)
 
 PT_DYNAMIC, PT_GNU_STACK, PT_GNU_RELRO, PT_GNU_PROPERTY = 2, 0x6474E551, 0x6474E552, 0x6474E553
 PF_X = 1
@@ -80,6 +87,12 @@ class Elf:
             at += 8 + (size + 7) // 8 * 8
 
 
+def test_no_extension_is_left_out() -> None:
+    """What is built beside the sources is in the list."""
+    built = {path.name.partition(".")[0] for path in ROOT.glob("[a-z]*/**/*.abi3.so")}
+    assert built <= {name.rpartition(".")[2] for name in EXTENSIONS}
+
+
 @pytest.fixture(params=EXTENSIONS)
 def extension(request: pytest.FixtureRequest) -> Elf:
     spec = importlib.util.find_spec(request.param)
@@ -117,9 +130,15 @@ def test_frames_have_canaries(extension: Elf) -> None:
     assert "__stack_chk_fail" in extension.symbols()
 
 
+CHECKED = {"memcpy", "memmove", "memset", "strcpy", "snprintf", "vsnprintf", "read", "recv", "readlink"}
+"""Functions of which the C library has a form that knows the size of the buffer."""
+
+
 def test_sizes_of_buffers_are_checked(extension: Elf) -> None:
+    """Whoever uses such functions uses some of the forms that check; the small extensions use none."""
     needs("-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3")
-    assert {name for name in extension.symbols() if name.endswith("_chk")}
+    symbols = extension.symbols()
+    assert {name for name in symbols if name.endswith("_chk")} or not symbols & CHECKED
 
 
 def test_returns_can_be_checked(extension: Elf) -> None:
@@ -133,7 +152,7 @@ def test_indirect_jumps_are_checked(extension: Elf) -> None:
     the linker's, who leaves it out where the C library's own start files do not.
     """
     needs("-fcf-protection=full")
-    assert extension.data.count(ENDBR64) > 50
+    assert extension.data.count(ENDBR64) > 5
 
 
 def test_compiler_without_a_flag_is_named(
