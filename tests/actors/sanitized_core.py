@@ -1,16 +1,21 @@
-"""A plugin of pytest: use the compiled core that SANITIZED_CORE names, in place of the installed one.
+"""A plugin of pytest: use the compiled extensions that SANITIZED_CORE and SANITIZED_WORDS name, in place of
+those that are installed.
 
-`make -C actors/core asan` compiles one with sanitizers.
+`make -C actors/core asan` compiles them with sanitizers.
 """
 
 import importlib.util
 import os
 import sys
 
-NAME = "enfilade.actors.core.compiled"
+EXTENSIONS = {
+    "enfilade.actors.core.compiled": "SANITIZED_CORE",
+    "enfilade.actors.observing.sampling.words": "SANITIZED_WORDS",
+}
 
-spec = importlib.util.spec_from_file_location(NAME, os.environ["SANITIZED_CORE"])
-assert spec is not None
-assert spec.loader is not None
-sys.modules[NAME] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules[NAME])
+for name, variable in EXTENSIONS.items():
+    spec = importlib.util.spec_from_file_location(name, os.environ[variable])
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
