@@ -143,8 +143,8 @@ class Node(ObservedNode):
     @property
     def current(self) -> Process | None:
         """The process that is running now; None in code that belongs to none."""
-        running = self.dispatcher.process
-        if running is not None:
+        running = self.dispatcher.running  # not `process` of it: each call asks this
+        if running is not None and isinstance(running, Process):
             return running
         process = CURRENT.get()
         return process if process is not None and process.node is self else None

@@ -244,7 +244,16 @@ class Reader(TaskTurn):
                 if not queue:
                     if self._handling is not None:
                         self.end_handling()
-                    await self.park()
+                    trap, task = self._trap, trio.lowlevel.current_task()
+                    if trap is None or process.waiter is not None or process.extras_or_none is not None:
+                        await self.park()
+                    elif not process.queue and not process.attention:
+                        # As `park`, without a coroutine of its own. No call, and so no finalizer, comes
+                        # between the look at the queue and the wait.
+                        self._budget = BUDGET
+                        process.waiter = task
+                        process.idle = True
+                        await pause(trap)
                     continue
                 if self._budget <= 0:
                     break

@@ -336,7 +336,8 @@ class AsyncBody(TaskBody):
                     self._message = (message, result)
                     return
                 if kind is not Cast:
-                    if type(result) is not Deferred and not process.was_dropped(message):
+                    is_dropped = process.extras_or_none is not None and process.was_dropped(message)
+                    if type(result) is not Deferred and not is_dropped:
                         message.reply(result)
                     process.at_hand = None
                 result = None  # which may be a deferred reply, and must not live on here
