@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import attrs
 import trio
@@ -46,6 +46,9 @@ __all__ = ["Discard", "JobDiscarded", "Pool", "PoolDraining", "PoolStatistics", 
 
 
 Discard = Literal["oldest", "newest"]
+
+LARGEST_SIZE: Final = 100_000
+"""A pool is made, and resized, within one step, so a slip of the pen must not hold the loop."""
 
 
 class Worker(Actor):
@@ -128,7 +131,8 @@ def _check(name: str, value: Any, is_valid: bool, expected: str) -> None:
 
 
 def _check_size(size: Any) -> None:
-    _check("size", size, _is_count(size, 1), "a positive int")
+    is_size = _is_count(size, 1) and size <= LARGEST_SIZE
+    _check("size", size, is_size, f"an int from 1 to {LARGEST_SIZE}")
 
 
 def _check_choice(name: str, value: Any, choices: Any) -> None:
@@ -150,7 +154,7 @@ class Pool(Actor):
     Args:
         worker: a `Worker` class, or anything that makes processes that answer `Worker.work`.
         args: what every worker is started with.
-        size: how many workers.
+        size: how many workers, from 1 to 100,000.
         routing: "any": the oldest job goes to whoever is free. "round_robin": in turn, each worker with a
             queue of its own. "key": all jobs of a key go to the same worker. "sticky": as "any", but while a
             job of a key is under way, further ones of that key wait for the same worker.
@@ -286,7 +290,7 @@ class Pool(Actor):
         Superfluous ones finish what is theirs first, so that keys keep their order.
 
         Raises (in the caller):
-            ValueError: `size` is not a positive int.
+            ValueError: `size` is no int from 1 to 100,000.
         """
         try:
             _check_size(size)

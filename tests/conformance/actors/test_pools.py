@@ -250,6 +250,7 @@ async def test_too_many_replacements_end_the_pool() -> None:
         {"size": 1, "stuck_after": 0},
         {"size": True},
         {"size": "1"},
+        {"size": 10**20},
         {"size": 1, "routing": ["any"]},
         {"size": 1, "discard": "all"},
         {"size": 1, "queue_limit": 1.5},
@@ -337,3 +338,18 @@ async def test_a_key_that_is_none_harms_nobody(routing: Any) -> None:
             await pool.call(Pool.submit, 1, unhashable)
         office.gates[1].set()
         assert await pool.call(Pool.submit, 1, "k") == 1
+
+
+class Busy(Worker):
+    def work(self, job: Any) -> Any:
+        return job
+
+
+async def test_a_size_beyond_reason_is_refused() -> None:
+    """A pool makes its workers in one step: the caller is told of its mistake, and the loop goes on."""
+    async with open_node("test") as node:
+        pool = await node.spawn(Pool, Busy, size=1)
+        for size in (100_001, 10**20_000):
+            with pytest.raises(ValueError, match="size must be an int from 1 to 100000"):
+                await pool.call(Pool.resize, size)
+        assert (await pool.call(Pool.statistics)).size == 1
