@@ -79,7 +79,7 @@ from enfilade.actors.patterns.events import (
     NoHandler,
     RemoveHandler,
 )
-from enfilade.actors.patterns.machine import Machine
+from enfilade.actors.patterns.machine import Machine, after, enter, leave, when
 from enfilade.actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
 from enfilade.actors.patterns.rate_limit import RateLimit
 from enfilade.actors.peers.events import NameLost, NodeDown, NodeUp
@@ -262,13 +262,17 @@ __all__ = [
     "Worker",
     "WrongThread",
     "acknowledges_start",
+    "after",
     "async_nolink",
     "async_stream",
     "check_child_specs",
+    "enter",
+    "leave",
     "multi_call",
     "multi_cast",
     "open_node",
     "rare",
     "spawn_started",
     "system",
+    "when",
 ]

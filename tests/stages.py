@@ -9,8 +9,8 @@
 Each stage runs in workers of pytest-xdist, also where one at a time is enough: a crash or a time-out ends the
 worker and fails the test that it ran, and another worker runs the rest.
 
-Programs are compiled once a run: the hundreds of Python processes that tests start share the bytecode, also
-where the environment has none written beside the sources.
+Bytecode is written beside the sources, also where the environment says not to: the hundreds of Python
+processes that tests start would compile everything anew.
 
 At the end come the slowest tests, the slowest files, and the time of each stage, by the clock and of the
 processors.
@@ -19,11 +19,9 @@ processors.
 import os
 import resource
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -104,20 +102,6 @@ def processor_time() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-@contextmanager
-def shared_bytecode() -> Iterator[None]:
-    """Have the processes below this one keep bytecode for one another, in a folder of this run."""
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="bytecode-") as folder:
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = folder
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-
-
 def repeat(failed: Iterable[str]) -> list[str]:
     """Run each test alone. Returns: those that passed."""
     return [test for test in failed if run(test, *ALONE).outcomes.get(test) == "passed"]
@@ -129,13 +113,8 @@ def announce(stage: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the stages. Returns: the exit status."""
-    with shared_bytecode():
-        return run_stages(arguments)
-
-
-def run_stages(arguments: Sequence[str]) -> int:
     """Run one stage after the other. Returns: the exit status."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     announce("stage 1: tests without real time")
     virtual = run(*arguments, *VIRTUAL)
     stages = [virtual]

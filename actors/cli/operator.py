@@ -358,7 +358,10 @@ def _value(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise Refusal(f"expected JSON, got {text!r:.80} ({one_line(error)}); strings need quotes") from error
+        raise Refusal(
+            f"expected JSON, got {text!r:.80} ({one_line(error)}); "
+            "write a string in quotes, and keep them from the shell, as in '\"text\"'"
+        ) from error
 
 
 def _named_value(text: str) -> tuple[str, Any]:

@@ -136,7 +136,9 @@ class Reports:
         """Report calls that wait for one another in a circle."""
         if self._hooks.process_deadlock:
             call(self._hooks.process_deadlock, tuple(calls))
-        text = "deadlock, which only a time limit ends: %s"
+        text = (
+            "deadlock, which only a time limit ends: %s; break it with a cast, or a call in another process"
+        )
         self.note("deadlocks", logging.WARNING, text, ", ".join(calls), event="process.deadlock")
 
     def unkillable(self, ref: Ref[Any], frames: str) -> None:

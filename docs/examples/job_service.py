@@ -31,7 +31,7 @@ from enfilade import (
     Worker,
     open_node,
 )
-from enfilade.actors.patterns.machine import after, enter, when
+from enfilade.actors import after, enter, when
 
 WORKERS = 3
 ATTEMPTS = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.page import Block, blocks, commands
+from tests.docs.page import FENCE, NAMED, Block, blocks, commands
 from tests.process_groups import run_in_group
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +38,17 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
         seconds=PAGE_SECONDS,
     )
     assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_are_named_before_they_are_shown(page: Path) -> None:
+    """The name beside a fence is for the tests: readers see only the text, here all since the last fence."""
+    text = page.read_text()
+    end = 0
+    for match in FENCE.finditer(text):
+        said, end = text[end : match.start()], match.end()
+        if named := NAMED.search(match["info"]):
+            assert f"`{named[1]}`" in said, f"the text before the file {named[1]} does not name it"
 
 
 def test_blocks_are_found_with_their_lines() -> None:

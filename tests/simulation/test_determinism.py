@@ -46,7 +46,7 @@ def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
 
 
-def in_a_process(hash_seed: str, core: str = "") -> list[str]:
+def in_a_process(hash_seed: str, core: str) -> list[str]:
     """The lines of all runs, from a process of its own, which uses that core."""
     wanted = [str(part) for run in RUNS for part in run]
     command = [sys.executable, "-m", "tests.simulation.run", *wanted]
@@ -64,12 +64,16 @@ def test_sim_1_the_log_level_changes_nothing(caplog: pytest.LogCaptureFixture) -
     assert any("crashed" in record.getMessage() for record in caplog.records)
 
 
-def test_sim_1_one_seed_is_one_run_in_every_process() -> None:
-    """Twice in this process, and in two others with different hash seeds, one with the core in Python."""
-    here = [line(*run) for run in RUNS]
-    assert [line(*run) for run in RUNS] == here
-    assert in_a_process("0") == here
-    assert in_a_process("777", "python") == here
+@pytest.fixture(scope="module")
+def lines_here() -> list[str]:
+    """The lines of all runs in this process."""
+    return [line(*run) for run in RUNS]
+
+
+def test_sim_1_one_seed_is_one_run_in_every_process(lines_here: list[str]) -> None:
+    """Twice in this process, and in another with another hash seed, and with the core in Python."""
+    assert [line(*run) for run in RUNS] == lines_here
+    assert in_a_process("777", "python") == lines_here
 
 
 @pytest.mark.real
@@ -86,7 +90,7 @@ def test_sim_5_a_busy_machine_changes_nothing() -> None:
             each.wait()
 
 
-def test_sim_3_digests_are_those_that_are_kept() -> None:
+def test_sim_3_digests_are_those_that_are_kept(lines_here: list[str]) -> None:
     """So every version of Python that runs this is compared with all others."""
     code, *rows = GOLDEN.read_text().splitlines()
     if code != fingerprint():
@@ -94,7 +98,7 @@ def test_sim_3_digests_are_those_that_are_kept() -> None:
     kept = [row for row in rows if row.split("\t")[2] == trio.__version__]
     if not kept:
         pytest.skip(f"no digests are kept for trio {trio.__version__}: runs are compared with each other")
-    assert [line(*run) for run in RUNS] == kept
+    assert lines_here == kept
 
 
 def test_sim_7_other_seeds_are_other_runs() -> None:

@@ -307,15 +307,19 @@ async def counting(world: World, names: tuple[str, ...], seconds: float) -> tupl
     return int(last.value or b"0"), confirmed, unknown
 
 
-def test_what_the_registry_confirms_it_keeps() -> None:
+@pytest.mark.parametrize(
+    "seeds",
+    [pytest.param(range(4), id="some"), pytest.param(range(4, 40), marks=pytest.mark.soak, id="more")],
+)
+def test_what_the_registry_confirms_it_keeps(seeds: range) -> None:
     """Whatever happens to servers and ways: nothing confirmed is lost, and nothing is counted twice."""
     troubled = 0
-    for seed in range(12):
+    for seed in seeds:
         value, confirmed, unknown = run_simulation(counting, ("c1", "c2", "c3"), 20.0, seed=seed)
         assert confirmed <= value <= confirmed + unknown
         assert confirmed > 0
         troubled += unknown > 0
-    assert troubled > 2
+    assert troubled > 0
 
 
 # Faults.
