@@ -79,7 +79,7 @@ from enfilade.actors.patterns.events import (
     NoHandler,
     RemoveHandler,
 )
-from enfilade.actors.patterns.machine import Machine, after, enter, leave, when
+from enfilade.actors.patterns.machine import Machine, UnknownState, after, enter, leave, when
 from enfilade.actors.patterns.pool import JobDiscarded, Pool, PoolDraining, PoolStatistics, Worker
 from enfilade.actors.patterns.rate_limit import RateLimit
 from enfilade.actors.peers.events import NameLost, NodeDown, NodeUp
@@ -258,6 +258,7 @@ __all__ = [
     "Timer",
     "Trapped",
     "UnknownMethod",
+    "UnknownState",
     "UpgradeFailed",
     "Worker",
     "WrongThread",

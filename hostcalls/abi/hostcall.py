@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import attrs
 
@@ -30,6 +30,12 @@ class Hostcall(Generic[In, Out]):
     output: Codec[Out]
 
 
+@overload
+def hostcall(name: str, capability: Capability, input: type[In], output: type[Out]) -> Hostcall[In, Out]: ...
+@overload
+def hostcall(name: str, capability: Capability, input: None, output: type[Out]) -> Hostcall[None, Out]: ...
+@overload
+def hostcall(name: str, capability: Capability, input: type[In], output: None) -> Hostcall[In, None]: ...
 def hostcall(name: str, capability: Capability, input: Any, output: Any) -> Hostcall[Any, Any]:  # noqa: A002
     """A hostcall of types that `enfilade.hostcalls.codec.rkyv` lists. Raises `TypeError` for others."""
     return Hostcall(name, capability, codec(input), codec(output))

@@ -12,7 +12,6 @@ REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 DIRECTIVES = r"^\.\. auto(?:class|function|data):: (\w+)$"
 MODULES = r"^\.\. automodule:: ([\w.]+)$"
 BESIDES = {
-    "enfilade.actors.patterns.machine": ["when", "enter", "leave", "after"],
     "enfilade.actors.node.services": ["Peers", "Workers"],
 }
 

@@ -1,5 +1,6 @@
 """What the pages of the documentation show is right for `mypy --strict`."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.docs.page import blocks
+from tests.typing.mypy_cache import cache_of_mypy
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [page for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "_build" not in page.parts]
@@ -40,6 +42,7 @@ def shared_out(pages: Iterable[Path]) -> list[dict[str, str]]:
 
 def test_every_page_is_typed(tmp_path: Path) -> None:
     """A reader who checks what the page shows finds no mistake."""
+    cache = cache_of_mypy(tmp_path)
     found = []
     for number, run in enumerate(shared_out(PAGES)):
         place = tmp_path / str(number)
@@ -49,10 +52,11 @@ def test_every_page_is_typed(tmp_path: Path) -> None:
         result = subprocess.run(
             [
                 *(sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--no-pretty"),
-                *("--cache-dir", str(tmp_path / "cache"), "--config-file", ""),
+                *("--cache-dir", str(cache), "--config-file", str(ROOT / "pyproject.toml")),
                 *("--explicit-package-bases", "."),
             ],
             cwd=place,
+            env={**os.environ, "MYPYPATH": str(ROOT / ".packaging")},
             capture_output=True,
             text=True,
             timeout=300,

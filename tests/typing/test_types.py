@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.typing.mypy_cache import cache_of_mypy
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGES = (HERE / "accepted.py", HERE / "rejected.py")
@@ -52,9 +54,9 @@ def pyright(_cache: Path) -> Errors:
 
 @pytest.fixture(scope="module", params=[mypy, pyright])
 def errors(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Errors:
-    """What one run of the checker finds; its cache is of its own, as other runs may be writing theirs."""
+    """What one run of the checker finds."""
     checker: Callable[[Path], Errors] = request.param
-    return checker(tmp_path_factory.mktemp("cache"))
+    return checker(cache_of_mypy(tmp_path_factory.mktemp("types")))
 
 
 def test_what_is_right_is_accepted(errors: Errors) -> None:
