@@ -55,6 +55,10 @@ MOST_REFUSED: Final = 8
 """Callers of one user that may be told at a time that they are not admitted."""
 
 
+LONGEST_REFUSAL: Final = 1_000
+"""Characters of a refusal that are told."""
+
+
 class HandshakeFailed(Exception):
     """The other end did not complete the handshake as a node does."""
 
@@ -119,6 +123,8 @@ class Conversation:
             raise HandshakeFailed("a handshake must come from one process, got frames of two")
         self.credentials = arrival.credentials
         self.heard = (*self.heard, arrival.data)
+        if isinstance(frame, Refused):
+            frame.text = _printable(frame.text[:LONGEST_REFUSAL])
         if not isinstance(frame, kinds):
             raise HandshakeFailed(f"the handshake has no place for a {type(frame).__name__} here")
         return frame
@@ -163,6 +169,11 @@ class Conversation:
             discard_all(self.way.carrier, arrival.handles)
         if self._outlet is not None:
             self._outlet.close()
+
+
+def _printable(text: str) -> str:
+    """Escape what is not for logs and terminals: the words of whoever answers at an address."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 async def say(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = (), seal: Seal | None = None) -> None:

@@ -17,7 +17,7 @@ from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rul
 from enfilade.transport.rendezvous import HandshakeFailed
 from enfilade.transport.settings import Settings
 from enfilade.transport.terms import version_of
-from enfilade.transport.wire import Cancel, Frame, Hello, Welcome, encode_batch, encode_frame
+from enfilade.transport.wire import Cancel, Frame, Hello, Refused, Welcome, encode_batch, encode_frame
 from tests.transport.model import Station, message
 
 
@@ -204,7 +204,7 @@ async def test_act_s22_nonsense_at_the_rendezvous(
 
 
 @pytest.mark.parametrize(
-    "welcome",
+    "answer",
     [
         Welcome(1, "", "z", 1, 1000, 1.0),
         Welcome(1, "a", "z", 1, 1000, 1.0),
@@ -212,26 +212,31 @@ async def test_act_s22_nonsense_at_the_rendezvous(
         Welcome(1, "b", "z", 1, 0, 1.0),
         Welcome(1, "b", "z", 1, 1000, math.nan),
         Welcome(1, "b", "z", 1, 1000, -1.0),
+        Welcome(1, "b\x1b[2J", "z\n", 1, 1000, 1.0),
+        Refused("b\x1b[2J", False, "\x1b[31m\r\nnode b is fine" + 200 * "\u202e"),
+        Refused("b", False, 5_000 * "x"),
     ],
 )
 async def test_act_s22_an_answerer_that_cannot_be_a_peer(
-    start: Start, network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, welcome: Welcome
+    start: Start, network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object, answer: Frame
 ) -> None:
-    """act-S22: whoever answers is trusted as little as whoever calls."""
+    """act-S22: whoever answers is trusted as little as whoever calls, also with what an error says."""
     a = await start("a")
     strange = network.carrier("strange")
     meeting = strange.inlet(capacity=10_000, largest=10_000)
     await meeting.attach("/b")
     own = strange.inlet(capacity=10_000, largest=10_000)
 
-    async def answer() -> None:
+    async def respond() -> None:
         (arrival,) = await meeting.receive()
         outlet = strange.outlet(arrival.handles[0])
-        await hand_over(outlet, encode_batch(0, 0, [encode_frame(welcome)]), (own.handle,))
+        await hand_over(outlet, encode_batch(0, 0, [encode_frame(answer)]), (own.handle,))
 
-    nursery.start_soon(answer)
-    with pytest.raises(NotAdmitted):
+    nursery.start_soon(respond)
+    with pytest.raises(NotAdmitted) as refused:
         await a.rendezvous.connect("/b")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) <= 1_300
     assert not a.host.up
 
 
