@@ -11,7 +11,9 @@ import attrs
 from tests.benchmarks.goals import Goal
 
 Unit = Literal["seconds", "bytes"]
-Group = Literal["messages", "applications", "servers", "processes", "supervision", "doors", "guests", "nodes"]
+Group = Literal[
+    "messages", "applications", "servers", "processes", "supervision", "doors", "guests", "nodes", "mesh"
+]
 
 
 def _read_only(mapping: Mapping[str, int]) -> Mapping[str, int]:

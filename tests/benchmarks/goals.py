@@ -27,6 +27,13 @@ ARCHITECTURE = (
     MESH_CALL := "call and reply between two nodes of a mesh",
     MESH_CROWD := "64 callers of a node of a mesh",
     MESH_SEND := "one-way between two nodes of a mesh",
+    MESH_LARGE := "call with 1 MiB and 16 MiB between two nodes of a mesh",
+    MESH_NAMES := "calls by a key and by a global name",
+    MESH_TLS := "call between two nodes with certificates",
+    MESH_ACTIVATION := "actor of a key, started by its first call",
+    MESH_DOWN := "death of a node of a mesh",
+    MESH_FAILOVER := "longest call while a server is lost",
+    MESH_OPEN := "opening a node in a mesh",
 )
 """The goals of docs/benchmarks.md, "What must be reached"."""
 

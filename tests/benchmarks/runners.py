@@ -52,6 +52,7 @@ def _subjects() -> list[PythonRunner]:
         _subject("function"),
         _subject("node", cpus=2),
         _subject("mesh", cpus=2, requires="enfilade.transport.mesh"),
+        *(_subject(way, cpus=2, requires="enfilade.transport.mesh") for way in ("keyed", "global", "tls")),
         _subject("door", cpus=2, requires="enfilade.transport.doors"),
         _subject("engine", requires="enfilade.hostcalls.engine"),
         _subject("guest", requires="enfilade.hostcalls.engine"),

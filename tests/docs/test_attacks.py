@@ -1,4 +1,4 @@
-"""The tests that the pages on attacks and on the kernel's behaviour name exist."""
+"""The tests that the pages on attacks, faults of a mesh and the kernel's behaviour name exist."""
 
 import re
 from functools import cache
@@ -29,7 +29,11 @@ def rows(page: str, heading: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("page", "heading"),
-    [("explanation/attacks.md", "Nodes and doors"), ("illumos.md", "What the kernel does")],
+    [
+        ("explanation/attacks.md", "Nodes and doors"),
+        ("explanation/mesh-faults.md", "Faults"),
+        ("illumos.md", "What the kernel does"),
+    ],
 )
 def test_each_row_names_tests_that_exist(page: str, heading: str) -> None:
     assert len(rows(page, heading)) > 20

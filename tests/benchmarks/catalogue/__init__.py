@@ -4,6 +4,7 @@ from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.catalogue.applications import APPLICATIONS
 from tests.benchmarks.catalogue.doors import DOORS
 from tests.benchmarks.catalogue.guests import GUESTS
+from tests.benchmarks.catalogue.mesh import MESH
 from tests.benchmarks.catalogue.messages import MESSAGES
 from tests.benchmarks.catalogue.nodes import NODES
 from tests.benchmarks.catalogue.observation import OBSERVATION
@@ -20,6 +21,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *DOORS,
     *GUESTS,
     *NODES,
+    *MESH,
     *OBSERVATION,
 )
 

@@ -5,6 +5,7 @@ from tests.benchmarks.goals import (
     ANCHOR_NODE_CALL,
     MESH_CALL,
     MESH_CROWD,
+    MESH_LARGE,
     MESH_SEND,
     NODE_CALL,
     NODE_SEND,
@@ -108,6 +109,8 @@ def _crowd(clients: int, calls: int) -> Benchmark:
     )
 
 
+LARGE = (Goal(MESH_LARGE, "enfilade/mesh", 2.5, against="erlang"),)
+
 NODES: tuple[Benchmark, ...] = (
     _calls(
         "node-call",
@@ -136,8 +139,8 @@ NODES: tuple[Benchmark, ...] = (
     _threshold(96),
     _threshold(160),
     _threshold(161),
-    _calls("node-call-1m", "call and reply with 1 MiB", 50, 2**20),
-    _calls("node-call-16m", "call and reply with 16 MiB", 5, 2**24),
+    _calls("node-call-1m", "call and reply with 1 MiB", 50, 2**20, LARGE),
+    _calls("node-call-16m", "call and reply with 16 MiB", 5, 2**24, LARGE),
     _crowd(2, 500),
     _crowd(4, 250),
     _crowd(8, 125),
@@ -152,6 +155,13 @@ NODES: tuple[Benchmark, ...] = (
             Goal(MESH_SEND, "enfilade/mesh", 1.25, against="nats"),
             Goal(MESH_SEND, "enfilade/mesh", 1.11, against="erlang"),
         ),
+    ),
+    _sends(
+        "node-send-4k",
+        "one-way message with 4 KiB",
+        10_000,
+        2**12,
+        (Goal(MESH_SEND, "enfilade/mesh", 1.25, against="nats"),),
     ),
     _sends(
         "node-send-64k",

@@ -103,6 +103,14 @@ class Hosts:
         """Undo a cut."""
         _ip("-n", self._hub, "link", "set", f"port{number}", "master", "bridge")
 
+    def silence(self, number: int) -> None:
+        """Drop what a host says; it hears the others."""
+        _ip("-n", self.name(number), "route", "add", "blackhole", f"{self.address}/32")
+
+    def hear(self, number: int) -> None:
+        """Undo `silence`."""
+        _ip("-n", self.name(number), "route", "delete", "blackhole", f"{self.address}/32")
+
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:

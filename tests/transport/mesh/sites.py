@@ -46,7 +46,7 @@ class Site:
         self.urls = tuple(f"tls://{name}:{port}" for port in self.ports)
         self.authority = Authority.create(directory / "ca", servers=self.urls)
         for number in range(count):
-            self.install(f"s{number}", self.authority.issue_server([name]))
+            self.install(f"s{number}", self.authority.issue_server(sorted({name, "localhost"})))
         self.files = [self._server_file(number) for number in range(count)]
 
     def _server_file(self, number: int) -> Path:

@@ -1,9 +1,11 @@
 """The faults of a mesh, each made in earnest: cut hosts, killed servers, stopped processes, set clocks."""
 
+import os
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ from enfilade.actors import (
     NO_PROCESS,
     Down,
     Mailbox,
+    NameTaken,
     Node,
     NoProcess,
+    NoQuorum,
     NotConnected,
     Process,
     Ref,
@@ -344,3 +348,74 @@ async def test_mesh_62_wall_clocks_mean_nothing(tmp_path: Path, monkeypatch: pyt
                 assert await b.mesh.whereis("bank") == ref
             assert told == []
             assert a.mesh.fence(a.processes[ref.serial]) == revision
+
+
+@pytest.mark.soak
+@pytest.mark.zones
+async def test_what_one_machine_says_is_dropped(
+    hosts: Hosts, tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    """For a moment: nothing is lost, and nobody told. For longer: both sides are told, as by a cut."""
+    site = Site(tmp_path, address=hosts.address)
+    site.admit("a@east", "b@west")
+    with trio.fail_after(4 * PATIENCE):
+        async with kept(site.keeper()), site.node("a@east") as a:
+            program = start(site.urls[0], str(tmp_path / "b@west"), None, HOST, hosts.command(1))
+            assert [await program.line(), await program.line()] == ["open", "up"]
+            account: Ref[Account] = await a.whereis_on("b@west", "account")
+            reasons: list[Any] = []
+            await a.spawn(watch, account, reasons)
+            hosts.silence(1)
+            account.send("meanwhile")
+            await trio.sleep(1.0)
+            hosts.hear(1)
+            assert await account.within(PATIENCE).call(Account.history) == ["meanwhile"]
+            assert reasons == []
+            hosts.silence(1)
+            await until(lambda: bool(reasons))
+            assert reasons == [NO_CONNECTION]
+            assert await program.line() == f"down {NO_CONNECTION}"
+            hosts.hear(1)
+            assert await program.line() == "up"
+
+
+@pytest.mark.soak
+async def test_the_disk_of_the_registry_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims raise `NoQuorum`, and holders stop; with room, and a server started anew, names work again."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    store = tmp_path / "enfilade" / "mesh" / "default" / "store"
+    store.mkdir(parents=True)
+    for each in (store, *list(store.parents)[:3]):
+        each.chmod(0o700)
+    try:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", str(store)]
+        subprocess.run(mount, check=True, capture_output=True)  # noqa: ASYNC221 - for a moment
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs permission to mount a tmpfs: {error}")
+    try:
+        with trio.fail_after(4 * PATIENCE):
+            async with nodes(Mesh(servers="embedded", lease=2.0), "a@east", "b@west") as (a, b):
+                ref = await a.spawn(Account)
+                await a.mesh.register("bank", ref)
+                process = a.processes[ref.serial]
+                fence = process.fence
+                fill = store / "fill"
+                with fill.open("wb", buffering=0) as file, suppress(OSError):
+                    while True:
+                        file.write(bytes(4096))
+                await until(lambda: not process.holds("bank"))
+                with pytest.raises(NoQuorum):
+                    await b.mesh.register("other", await b.spawn(Account))
+                fill.unlink()
+                (holder,) = (each for each in (a, b) if each.mesh._membership.shared.is_holder)
+                os.kill(holder.mesh._membership.shared._process.pid, signal.SIGKILL)
+                while True:
+                    try:
+                        await a.mesh.register("bank", ref)
+                    except (NoQuorum, NameTaken):
+                        await trio.sleep(0.1)
+                    else:
+                        break
+                assert process.fence > fence
+    finally:
+        subprocess.run(["umount", "-l", str(store)], check=True)  # noqa: ASYNC221 - for a moment
