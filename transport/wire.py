@@ -72,7 +72,9 @@ __all__ = [
     "WhereisReply",
     "decode_batch",
     "encode_batch",
+    "encode_call",
     "encode_frame",
+    "encode_reply",
     "encode_send",
 ]
 
@@ -517,21 +519,38 @@ _pack_head = struct.Struct(f">{len(_HEAD)}sQcQcI").pack
 
 _encode = msgspec.msgpack.Encoder().encode
 _SEND: Final = Send.__struct_config__.tag
+_CALL: Final = Call.__struct_config__.tag
+_REPLY: Final = Reply.__struct_config__.tag
 
 encode_frame: Final[Callable[[Frame], bytes]] = _encode
 """Encode one frame."""
 
 
-def encode_send(to: Target, message: Any) -> bytes:
-    """Encode a Send with a message that MessagePack carries as it is: the frame and its payload in one go.
+def _encode_plain(fields: tuple[Any, ...]) -> bytes:
+    """Encode the fields of a frame whose payload MessagePack carries as it is: both in one go.
 
     Returns:
         What `encode_frame` makes of the same; nothing when MessagePack has no such number or string.
     """
     try:
-        return _encode((_SEND, to, message, 0))
+        return _encode(fields)
     except (OverflowError, UnicodeEncodeError):
         return b""
+
+
+def encode_send(to: Target, message: Any) -> bytes:
+    """Encode a Send of a plain message; as `_encode_plain`."""
+    return _encode_plain((_SEND, to, message, 0))
+
+
+def encode_call(number: int, to: Target, method: str, args: Sequence[Any], caller: int) -> bytes:
+    """Encode a Call with plain positional arguments; as `_encode_plain`."""
+    return _encode_plain((_CALL, number, to, method, (args, {}), 0, caller))
+
+
+def encode_reply(number: int, value: Any) -> bytes:
+    """Encode a Reply with a plain value; as `_encode_plain`."""
+    return _encode_plain((_REPLY, number, True, value, 0, None))
 
 
 def encode_batch(sequence: int, consumed: int, frames: Sequence[bytes]) -> bytes:

@@ -177,21 +177,7 @@ class RemoteNode:
                 return
             self._send(peer, target, signal.message)
         elif isinstance(signal, signals.Call):
-            payload, files = self._encoded_soon(self._codec.encode_arguments, signal.args, signal.kwargs)
-            number = self._node.new_number()
-            caller = 0 if signal.caller is None else signal.caller.serial
-            calls = self._open.calls
-            calls[number] = signal
-            if isinstance(signal, Request):
-                signal.number = number
-            frame = wire.Call(number, target, signal.method, payload, len(files), caller)
-            if type(signal) is not Request:
-                frame = _traced(frame, trace_of(signal))
-            try:
-                send(frame, files)
-            except FrameTooLarge:
-                calls.pop(number, None)
-                raise
+            self._call(peer, target, signal)
         else:
             self._forward(peer, ref, target, signal)
 
@@ -203,6 +189,29 @@ class RemoteNode:
             return
         payload, files = self._encoded_soon(self._codec.encode, message)
         peer.send(wire.Send(target, payload, len(files)), files)
+
+    def _call(self, peer: Peer, target: wire.Target, call: signals.Call) -> None:
+        """Send a call. One that is plain, and belongs to no trace, is encoded together with its frame."""
+        caller = 0 if call.caller is None else call.caller.serial
+        if type(call) is Request and not call.kwargs and all(map(is_plain, call.args)):
+            number = self._node.new_number()
+            data = wire.encode_call(number, target, call.method, call.args, caller)
+            if 0 < len(data) <= INLINE_LIMIT:
+                self._open.calls[number] = call
+                call.number = number
+                peer.send_encoded(data)
+                return
+        payload, files = self._encoded_soon(self._codec.encode_arguments, call.args, call.kwargs)
+        number = self._node.new_number()
+        self._open.calls[number] = call
+        if isinstance(call, Request):
+            call.number = number
+        frame = wire.Call(number, target, call.method, payload, len(files), caller)
+        try:
+            peer.send(frame if type(call) is Request else _traced(frame, trace_of(call)), files)
+        except FrameTooLarge:
+            self._open.calls.pop(number, None)
+            raise
 
     def _send_traced(self, peer: Peer, target: wire.Target, traced: Traced) -> None:
         """Send a message, or a cast, with the context of the trace that it belongs to."""
@@ -337,7 +346,13 @@ class RemoteNode:
             self.answer(number, succeeded, value)
 
     def answer(self, number: int, succeeded: bool, value: Any) -> None:
-        """Send the reply to a call or a spawn."""
+        """Send the reply to a call or a spawn. One that is plain is encoded together with its frame."""
+        peer = self.peer
+        if succeeded and peer is not None and is_plain(value):
+            data = wire.encode_reply(number, value)
+            if 0 < len(data) <= INLINE_LIMIT:
+                peer.send_encoded(data)
+                return
         by = wire.NIL if succeeded else self.encode_by(value)
         if is_a(value, Reason):
             value = asked_by(value, None)

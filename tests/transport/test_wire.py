@@ -11,14 +11,18 @@ from enfilade.transport.wire import (
     NIL,
     OVERHEAD,
     PREFIX,
+    Call,
     Cancel,
     Down,
     Keyed,
     MalformedBatch,
+    Reply,
     Send,
     decode_batch,
     encode_batch,
+    encode_call,
     encode_frame,
+    encode_reply,
     encode_send,
 )
 
@@ -43,13 +47,18 @@ PLAIN = (None, True, 0, -(2**63), 2**64 - 1, 1.5, "", "text\u00e9", b"", bytes(7
 
 
 @pytest.mark.parametrize("to", [7, "name", Keyed("kind", "key")], ids=["serial", "name", "key"])
-def test_a_plain_message_is_encoded_as_any(to: int | str | Keyed) -> None:
+def test_plain_messages_calls_and_replies_are_encoded_as_any(to: int | str | Keyed) -> None:
     """In one go with its frame, or not at all."""
     for message in PLAIN:
         payload = msgspec.Raw(msgspec.msgpack.encode(message))
         assert encode_send(to, message) == encode_frame(Send(to, payload)), message
+        arguments = msgspec.Raw(msgspec.msgpack.encode([[message, 1], {}]))
+        assert encode_call(3, to, "add", (message, 1), 5) == encode_frame(Call(3, to, "add", arguments, 0, 5))
+        assert encode_reply(3, message) == encode_frame(Reply(3, True, payload)), message
     for message in (2**64, "\ud800"):
         assert encode_send(to, message) == b""
+        assert encode_call(3, to, "add", (message,), 5) == b""
+        assert encode_reply(3, message) == b""
 
 
 def test_nothing_else_is_documented() -> None:
