@@ -204,16 +204,11 @@ def mailbox_full(process: Record) -> MailboxFull:
 def make_room(process: Record) -> bool:
     """Drop what is oldest in favour of one more message, if that is the policy; false if it is not."""
     policy = process.mailbox.overflow
-    extras = process.extras_or_none
-    if (
-        policy in ("drop_oldest", "lag")
-        and extras is not None
-        and len(process.queue) < process.limit + extras.places
-    ):
-        # Only a `Place` stands in the way: when its message comes, it drops what is oldest then.
-        return True
     if policy not in ("drop_oldest", "lag"):
         return False
+    extras = process.extras_or_none
+    if extras is not None and len(process.queue) < process.limit + extras.places:
+        return True  # only a `Place` stands in the way: when its message comes, it drops what is oldest then
     oldest = process.drop_oldest()
     missed, dropped = (oldest.missed, 0) if type(oldest) is Lagged else (1, 1)
     if oldest is NOTHING:

@@ -469,6 +469,8 @@ def test_views_and_arguments() -> None:
     payload, descriptors = Codec(types).encode_arguments((1, LONG), {"k": LONG})
     assert len(descriptors) == 2
     assert Codec(types).decode(payload, descriptors) == [[1, LONG], {"k": LONG}]
+    payload, descriptors = Codec(types).encode_arguments((1, "short"), {"k": 2})
+    assert Codec(types).decode(payload, descriptors) == [[1, "short"], {"k": 2}]
 
 
 def sealed(size: int) -> int:
