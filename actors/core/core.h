@@ -193,6 +193,9 @@ static inline int is_plain(PyObject *result)
 /* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */
 PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 
+/* Take the error that is on its way, as an object with its traceback. */
+PyObject *caught(void);
+
 /* Resume the task of a `TaskTurn`; -1 for an error. */
 int resume_task(PyObject *entry);
 

@@ -126,19 +126,6 @@ static PyObject *call_part(PyObject *name, PyObject *one, PyObject *two, PyObjec
     return done;
 }
 
-/* The error that is on its way, as an object. */
-static PyObject *caught(void)
-{
-    PyObject *type, *error, *traceback;
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL)
-        PyException_SetTraceback(error, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return error;
-}
-
 /* Conclude a part before anybody has been told: an error of it is the reason of the end from now on. */
 static int released(PyObject *process, PyObject *done, PyObject **reason)
 {

@@ -97,15 +97,8 @@ static int note_wait(PyObject *task, PyObject *runner, PyObject *trap)
 /* The code of the task has raised, or could not be entered: the twin's helper does the rest. */
 static int end_step(PyObject *task)
 {
-    PyObject *type, *error, *traceback;
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL)
-        PyException_SetTraceback(error, traceback);
-    PyObject *done = call(the_end_step, task, error);
-    Py_XDECREF(type);
+    PyObject *error = caught(), *done = call(the_end_step, task, error);
     Py_XDECREF(error);
-    Py_XDECREF(traceback);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
