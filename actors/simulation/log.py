@@ -7,6 +7,7 @@ digests of batches. It never holds an address, a text of an exception, or a numb
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import deque
 from typing import Final
 
@@ -47,9 +48,15 @@ class Log:
         """The digest over all events so far."""
         return self._digest.hexdigest()
 
-    def tail(self, count: int) -> list[str]:
-        """The last lines, without their ends."""
-        return [line.rstrip() for line in list(self._lines)[-count:]]
+    def tail(self, count: int, *, about: str = "") -> list[str]:
+        """The last lines, without their ends.
+
+        Args:
+            count: how many.
+            about: a word that each of them has; any line by default.
+        """
+        chosen = (line for line in reversed(self._lines) if not about or about in line.split())
+        return [line.rstrip() for line in itertools.islice(chosen, count)][::-1]
 
     def lines(self) -> list[str]:
         """The lines that are kept: the latest."""

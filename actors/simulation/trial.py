@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -11,6 +14,7 @@ import attrs
 from enfilade.actors.simulation.faults.minimise import minimised
 from enfilade.actors.simulation.schedule import Schedule
 from enfilade.actors.simulation.simulate import run_simulation
+from enfilade.actors.simulation.story import last_events, story
 from enfilade.actors.simulation.world import World
 
 __all__ = ["Main", "Trial"]
@@ -18,8 +22,11 @@ __all__ = ["Main", "Trial"]
 RUNS: Final = 60
 """Runs that are spent on making the schedule of a failure smaller."""
 
-LAST: Final = 12
-"""Events of the log that are shown of a failure."""
+KEPT: Final = Path(".simulation")
+"""The folder for tests that a failure was turned into, in the directory that the program was started in."""
+
+DIFFERS: Final = re.compile(r"<[^<>]*:\d+>|[0-9]+(\.[0-9]+)?(e-?[0-9]+)?")
+"""The parts of an error's first line that differ between runs that fail alike: refs and numbers."""
 
 Main = Callable[..., Awaitable[object]]
 
@@ -61,35 +68,101 @@ class Trial:
         run_simulation(main, seed=self.seed)
 
     def _notes(self, error: Exception, world: World) -> Iterable[str]:
+        """What is said of a failure, in the order in which it is read."""
         if world.options:
             yield f"options: {world.options}"
+        last, seconds = _Failure(error, world), time.process_time()
         if world.drawn:
-            smallest = minimised(list(world.drawn), lambda tried: self._fails(tried, error), RUNS)
-            shown = f"{len(smallest)} of {len(world.drawn)} faults"
-            yield f"schedule: {shown}; as a test:\n{self._source(smallest)}"
-        yield "last events:\n  " + "\n  ".join(world.log.tail(LAST))
+            search = _Search(self, last)
+            smallest = minimised(list(world.drawn), search.fails, RUNS) if search.fails(world.drawn) else None
+            last = search.latest
+            effort = f"{search.runs} runs, {time.process_time() - seconds:.0f} s"
+            if smallest is None:
+                yield (
+                    f"schedule: {len(world.drawn)} faults; played as a list they do not fail in this way, so "
+                    f"run the seed itself again: seed={self.seed}"
+                )
+            else:
+                source = self._source(smallest)
+                yield (
+                    f"schedule: {len(smallest)} of {len(world.drawn)} faults ({effort}); as a test"
+                    f"{self._keep(source)}:\n{source}"
+                )
+        yield "story:\n" + "\n".join(story(last.world, last.error))
+        yield "last events:\n  " + "\n  ".join(last_events(last.world))
 
-    def _fails(self, schedule: Schedule, error: Exception) -> bool:
-        """Run with another schedule; tell whether it fails with an error of the same kind."""
+    def _keep(self, source: str) -> str:
+        """Write the source of a test into a file; say where it is."""
+        path = KEPT / f"test_{self.main.__name__}_{self.seed}.py"
         try:
-            self.play(schedule, [])
-        except Exception as other:
-            return type(other) is type(error)
-        return False
+            KEPT.mkdir(exist_ok=True)
+            path.write_text(source)
+        except OSError as error:
+            return f" (which cannot be written to {path}: {error.strerror})"
+        return f" (in {path}, too)"
 
     def _source(self, schedule: Schedule) -> str:
         """The source of a test with this schedule."""
-        module, name = self.main.__module__, self.main.__name__
-        decorated = getattr(sys.modules.get(module), name, None)
+        module, name = _module_of(self.main), self.main.__name__
+        decorated = getattr(sys.modules.get(self.main.__module__), name, None)
         run = f"{name}.main" if getattr(decorated, "main", None) is self.main else name
         kinds = ", ".join(sorted({type(fault).__name__ for _, fault in schedule} | {"simulated"}))
         faults = "".join(f"    ({when!r}, {fault!r}),\n" for when, fault in schedule)
         given = "".join(f", {fixture}" for fixture in self.fixtures)
+        is_local = "<locals>" in self.main.__qualname__
+        advice = f"# {name} is defined in a function: move it out to run this.\n" if is_local else ""
         return (
-            f"from enfilade.actors.simulation import {kinds}\n"
+            f"{advice}from enfilade.actors.simulation import {kinds}\n"
             f"from {module} import {name}\n\n"
             f"SCHEDULE = [\n{faults}]\n\n\n"
             f"@simulated(seed={self.seed}, schedule=SCHEDULE)\n"
             f"async def test_seed_{self.seed}(world{given}):\n"
             f"    await {run}(world{given})\n"
         )
+
+
+def _module_of(main: Main) -> str:
+    """The name by which the module of a test can be imported; that of a program is the name of its file."""
+    name = main.__module__
+    path = getattr(sys.modules.get(name), "__file__", None)
+    return Path(path).stem if name == "__main__" and path is not None else name
+
+
+@attrs.frozen
+class _Failure:
+    """An error, and the world that failed with it."""
+
+    error: Exception
+    world: World
+
+
+@attrs.define
+class _Search:
+    """Runs a trial with one schedule after another.
+
+    Attributes:
+        trial: which.
+        latest: the failure that is looked for, or the last one that was like it.
+        runs: how many there were.
+    """
+
+    trial: Trial
+    latest: _Failure
+    runs: int = 0
+
+    def fails(self, schedule: Schedule) -> bool:
+        """Run with a schedule; tell whether it fails as before, but for numbers and refs."""
+        self.runs += 1
+        worlds: list[World] = []
+        try:
+            self.trial.play(schedule, worlds)
+        except Exception as error:
+            if _is_like(error, self.latest.error):
+                self.latest = _Failure(error, worlds[0])
+                return True
+        return False
+
+
+def _is_like(one: Exception, other: Exception) -> bool:
+    ours, theirs = (DIFFERS.sub("", str(error).partition("\n")[0]) for error in (one, other))
+    return type(one) is type(other) and ours == theirs

@@ -81,6 +81,7 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
         options: what the seed has drawn of settings and kinds of faults, in words.
         struck: how often a fault of each kind has struck.
         is_calm: whether faults have ended.
+        calm_since: when `calm` was called last; None if it was not.
     """
 
     def __init__(self, seed: int, clock: SimulationClock) -> None:
@@ -105,6 +106,7 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
         self._isolated: tuple[str, ...] = ()
         self.struck: dict[str, int] = {}
         self.is_calm = False
+        self.calm_since: float | None = None
         self._collect_at = COLLECT
 
     # Looking.
@@ -431,7 +433,10 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
             faults, self.prescribed = self.prescribed, []
         if isinstance(faults, list):
             for seconds, fault in faults:
-                self.call_at(seconds, partial(self.strike, fault))
+                if seconds <= self.now():
+                    self.strike(fault)
+                else:
+                    self.call_at(seconds, partial(self.strike, fault))
         else:
             faults.release(self)
 
@@ -456,6 +461,7 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
             core: only these hosts, and what lies between them, become healthy; the others stay as they are.
         """
         self.is_calm = core is None
+        self.calm_since = self.now()
         healthy = list(self.hosts.values()) if core is None else core
         names = [*(host.name for host in healthy), *self.recover_servers()]
         self._note("calm", *names)

@@ -108,7 +108,7 @@ def _keep(played: Played) -> None:
     print(f"{played.scene} {played.seed}: {played.failure.splitlines()[0]}", flush=True)
     lines = played.failure.splitlines()
     begin = next((place for place, line in enumerate(lines) if line.startswith("from ")), len(lines))
-    end = next((place for place, line in enumerate(lines) if line.startswith("last events")), len(lines))
+    end = next((place for place, line in enumerate(lines) if line.startswith("story:")), len(lines))
     comment = "".join(f"# {line}\n" for line in (*lines[:begin], *lines[end:]))
     test = "\n".join(lines[begin:end])
     (FOUND / f"test_{played.scene}_{played.seed}.py").write_text(f"{comment}\n{test}\n")

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from enfilade.actors import Actor, Child, Node, RemoteEntry, Supervisor
-from enfilade.actors.simulation import Strike, World, run_simulation, simulated, swarm
+from enfilade.actors import Actor, Child, Node, RemoteEntry, Supervisor, simulation
+from enfilade.actors.simulation import Distance, Strike, World, run_simulation, simulated, swarm
 from enfilade.actors.simulation.faults.kinds import Crash
 from enfilade.actors.simulation.faults.minimise import minimised
 from enfilade.actors.simulation.faults.strategies import schedules, strikes
 from enfilade.actors.simulation.faults.swarm import KINDS
+from enfilade.actors.simulation.machine.entropy import Stream
 from tests.simulation import soak
 from tests.simulation.sabotage import SABOTAGE, link_after_the_news
 from tests.simulation.scenes import OPEN, QUICK, SCENES, emigrants, opened_emigrants
@@ -170,18 +171,61 @@ async def planted(world: World) -> None:
     await emigrants(world)
 
 
-def test_sim_73_the_printed_test_fails_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sim_73_the_printed_test_fails_in_the_same_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the same event and with the same message; it is kept in a file, too, and told as a story."""
+    monkeypatch.chdir(tmp_path)
     link_after_the_news(monkeypatch)
     with pytest.raises(AssertionError, match="children") as caught:
         planted(simulation_seed=3)
     notes = "\n".join(caught.value.__notes__)
     assert "options: 3 hosts, latency" in notes
-    assert "last events:" in notes
-    source = notes[notes.index("from enfilade.actors.simulation import") : notes.index("last events:")]
+    source = notes[notes.index("from enfilade.actors.simulation import") : notes.index("story:")]
+    story, last = notes[notes.index("story:") :].split("last events:")
+    assert "s  * the faults are over" in story
+    assert "  office has lost east@east" in story
+    assert [line.strip() for line in last.splitlines() if line.endswith(":")] == ["office:", "east:", "west:"]
+    assert (tmp_path / ".simulation/test_planted_3.py").read_text().strip() == source.strip()
     scope: dict[str, object] = {}
     exec(source, scope)
-    with pytest.raises(AssertionError, match="children"):
-        scope["test_seed_3"](simulation_seed=3)  # type: ignore[operator]
+    ends = []
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="children") as again:
+            scope["test_seed_3"](simulation_seed=3)  # type: ignore[operator]
+        ends.append((str(again.value), again.value.__notes__[0]))
+    assert ends[0] == ends[1]
+    assert ends[0][0] in story
+
+
+@simulated(seed=1)
+async def far_apart(world: World) -> None:
+    """Fails for the distance that the swarm draws, and for nothing else."""
+    for name in ("east", "west"):
+        await world.open_node(name)
+    world.faults(swarm(latencies=("continent",), rates=(0.5, 1.0)))
+    await world.run(5)
+    assert world.way("east", "west").latency < 0.01, "the hosts are too far apart"
+
+
+def test_the_distance_belongs_to_the_schedule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So the printed test has it, and none of the faults that do not matter."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssertionError, match="too far") as caught:
+        far_apart(simulation_seed=1)
+    (shown,) = [note for note in caught.value.__notes__ if note.startswith("schedule:")]
+    assert "    (0.0, Distance(latency=0.03)),\n]" in shown
+    assert "schedule: 1 of " in shown
+
+
+def test_each_kind_of_fault_has_words() -> None:
+    """In the story of a failure; and its representation is the source that makes it."""
+    draws = Stream("words")
+    for make in (*KINDS.values(), lambda *_: Distance(0.03), lambda *_: Strike(3)):
+        fault = make(draws, ["east", "west", "south"], 1.5)
+        assert type(fault).__name__ not in str(fault)
+        assert " " in str(fault)
+        assert eval(repr(fault), vars(simulation)) == fault
 
 
 def test_sim_74_hypothesis_finds_and_shrinks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,8 +341,10 @@ def test_a_soak_plays_seeds_and_keeps_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What it writes is a test that fails in the same way."""
+    monkeypatch.chdir(tmp_path)
     link_after_the_news(monkeypatch)
-    monkeypatch.setattr(soak, "FOUND", tmp_path)
+    monkeypatch.setattr(soak, "FOUND", tmp_path / "found")
+    soak.FOUND.mkdir()
     numbers = [(scene, seed) for _, scene, seed in itertools.islice(soak.plan(7, 100), 12)]
     assert len(set(numbers)) == 12
     fine, broken = soak.play("quiet", 1), soak.play("emigrants", 3)
@@ -306,7 +352,7 @@ def test_a_soak_plays_seeds_and_keeps_failures(
     assert fine.seconds >= 60.0
     assert "children" in broken.failure
     soak._keep(broken)
-    (kept,) = tmp_path.iterdir()
+    (kept,) = soak.FOUND.iterdir()
     scope: dict[str, Any] = {}
     exec(kept.read_text(), scope)
     with pytest.raises(AssertionError, match="children"):

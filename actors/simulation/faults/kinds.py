@@ -5,7 +5,8 @@ Each ends by itself, after the seconds that it holds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import itertools
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -17,6 +18,7 @@ __all__ = [
     "Crash",
     "DiskFailure",
     "DiskTrouble",
+    "Distance",
     "Flaky",
     "Freeze",
     "LostRegistry",
@@ -42,6 +44,10 @@ class Crash:
     how: Literal["process", "machine"] = "process"
     back: float | None = 1.0
 
+    def __str__(self) -> str:
+        back = "for good" if self.back is None else f"and comes back after {self.back:g} s"
+        return f"{self.host}: the {self.how} is crashed, {back}"
+
     def strike(self, world: World) -> None:
         """See `Fault`."""
         host = world.hosts[self.host]
@@ -58,6 +64,9 @@ class Freeze:
     host: str
     seconds: float = 1.0
 
+    def __str__(self) -> str:
+        return f"{self.host} stands still for {self.seconds:g} s"
+
     def strike(self, world: World) -> None:
         """See `Fault`."""
         world.freeze(world.hosts[self.host], self.seconds)
@@ -70,6 +79,9 @@ class Slow:
     host: str
     step: float = 2e-4
     seconds: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.host} has a slow processor for {self.seconds:g} s: {self.step:.3g} s a step"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
@@ -87,6 +99,9 @@ class Block:
 
     host: str
     seconds: float = 0.1
+
+    def __str__(self) -> str:
+        return f"{self.host} holds its loop for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
@@ -111,6 +126,13 @@ class Partition:
     seconds: float = 1.0
     how: Literal["silence", "reset"] = "silence"
     one_way: bool = False
+
+    def __str__(self) -> str:
+        ends = " -> " if self.one_way else " | "
+        what = "in silence" if self.how == "silence" else "by broken connections"
+        return (
+            f"{ends.join(map(_listed, (self.one, self.other)))} are kept apart {what} for {self.seconds:g} s"
+        )
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
@@ -137,10 +159,16 @@ class Flaky:
     twice: float | None = None
     reset: float | None = None
 
+    CHANGED: ClassVar[tuple[str, ...]] = ("latency", "jitter", "full", "twice", "reset")
+
+    def __str__(self) -> str:
+        values = ((name, getattr(self, name)) for name in self.CHANGED)
+        changed = ", ".join(f"{name} {value:.3g}" for name, value in values if value is not None)
+        return f"the way {self.one} -> {self.other} has {changed or 'no fault'} for {self.seconds:g} s"
+
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        names = ("latency", "jitter", "full", "twice", "reset")
-        changed = {name: value for name in names if (value := getattr(self, name)) is not None}
+        changed = {name: value for name in self.CHANGED if (value := getattr(self, name)) is not None}
         end = world.way(self.one, self.other).disturb(**changed)
         world.call_at(world.now() + self.seconds, end)
 
@@ -152,6 +180,9 @@ class DiskFailure:
     host: str
     operation: Literal["read", "write", "sync"] = "sync"
     times: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.host}: the next {self.times} {self.operation}s of its disk fail"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
@@ -175,6 +206,11 @@ class DiskTrouble:
     seconds: float = 1.0
     room: int | None = None
     latency: float = 0.0
+
+    def __str__(self) -> str:
+        room = "" if self.room is None else f", room for {self.room} bytes"
+        slow = f", {self.latency:.3g} s an operation" if self.latency else ""
+        return f"{self.host}: its disk is in trouble for {self.seconds:g} s{room}{slow}"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
@@ -203,6 +239,9 @@ class ServerTrouble:
     what: Literal["killed", "power", "frozen", "retiring", "full"] = "killed"
     seconds: float = 1.0
 
+    def __str__(self) -> str:
+        return f"server {self.server} is {self.what} for {self.seconds:g} s"
+
     def strike(self, world: World) -> None:
         """See `Fault`."""
         match self.what:
@@ -225,6 +264,9 @@ class LostRegistry:
 
     seconds: float = 1.0
 
+    def __str__(self) -> str:
+        return f"all servers lose their data, and are back after {self.seconds:g} s"
+
     def strike(self, world: World) -> None:
         """See `Fault`."""
         world.lose_registry(self.seconds)
@@ -237,9 +279,27 @@ class Skew:
     host: str
     seconds: float
 
+    def __str__(self) -> str:
+        return f"{self.host}: its wall clock is put by {self.seconds:+g} s"
+
     def strike(self, world: World) -> None:
         """See `Fault`."""
         world.skew_clock(world.hosts[self.host], self.seconds)
+
+
+@attrs.frozen
+class Distance:
+    """Let everything that travels between hosts, or to servers, take so many seconds from now on."""
+
+    latency: float
+
+    def __str__(self) -> str:
+        return f"each way takes {self.latency:g} s from now on"
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        for one, other in itertools.permutations((*world.hosts, *world.servers), 2):
+            world.way(one, other).set(latency=self.latency)
 
 
 @attrs.frozen
@@ -268,6 +328,9 @@ class Strike:
         "full",
     ] = "reset"
 
+    def __str__(self) -> str:
+        return f"at the hand-over of number {self.place}: {self.what}"
+
     def strike(self, world: World) -> None:
         """See `Fault`: sets the trap."""
         world.strike_at(self.place, self.hit)
@@ -293,3 +356,7 @@ class Strike:
                 Freeze(receiver).strike(world)
             case "full":
                 Flaky(sender, receiver, full=1.0).strike(world)
+
+
+def _listed(names: str | tuple[str, ...]) -> str:
+    return names if isinstance(names, str) else ", ".join(names)

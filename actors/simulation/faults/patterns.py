@@ -27,6 +27,9 @@ class CrashLoop:
     times: int = 5
     seconds: float = 2.0
 
+    def __str__(self) -> str:
+        return f"{self.host} is crashed {self.times} times within {self.seconds:g} s"
+
     def strike(self, world: World) -> None:
         """See `Fault`."""
         pause = self.seconds / self.times
@@ -39,6 +42,9 @@ class RollingRestart:
 
     hosts: tuple[str, ...]
     seconds: float = 2.0
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.hosts)} are crashed one after the other within {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
@@ -54,6 +60,9 @@ class Flap:
     other: str
     times: int = 5
     seconds: float = 2.0
+
+    def __str__(self) -> str:
+        return f"{self.one} | {self.other} lose their connection {self.times} times within {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
@@ -74,6 +83,10 @@ class Swizzle:
     silenced: tuple[Pair, ...]
     healed: tuple[Pair, ...]
     seconds: float = 2.0
+
+    def __str__(self) -> str:
+        pairs = ", ".join(" | ".join(pair) for pair in self.silenced)
+        return f"{pairs} are silenced one by one, and healed in another order, within {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""

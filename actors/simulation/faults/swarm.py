@@ -17,6 +17,7 @@ from enfilade.actors.simulation.faults.kinds import (
     Crash,
     DiskFailure,
     DiskTrouble,
+    Distance,
     Flaky,
     Freeze,
     LostRegistry,
@@ -140,9 +141,7 @@ class Swarm:
             if draws.chance(share) and _can_strike(name, world, hosts):
                 rates[name] = draws.log_between(*self.rates)
         distance = world.entropy.stream("swarm").choice(self.latencies)
-        ends = (*hosts, *world.servers)
-        for one, other in itertools.permutations(ends, 2):
-            world.way(one, other).set(latency=LATENCIES[distance])
+        world.strike(Distance(LATENCIES[distance]))
         shown = ", ".join(f"{name} {rate:.3g}/s" for name, rate in rates.items()) or "no faults"
         world.tell_options(f"{len(hosts)} hosts, latency {distance}, {shown}")
         for name, rate in rates.items():
