@@ -154,6 +154,7 @@ SIMULATION = House(
         "story": ("checkers", "world"),
         "trial": ("faults", "schedule", "simulate", "story", "world"),
         "simulated": ("schedule", "trial"),
+        "pytest_plugin": ("machine",),
     },
     outside=PACKAGES,
 )

@@ -25,6 +25,9 @@ def simulated(
     that were drawn it still fails. What `World.sometimes` looks for must be seen by one seed of the test, if
     all of them run in this process: the last one fails if none has.
 
+    With the plugin, which pytest finds by itself, `--simulation-seeds N` adds fresh seeds, and the file
+    `simulation-seeds.tsv` those that have failed before.
+
     Args:
         seed: the only seed.
         seeds: how many seeds, from 0, or which.
@@ -56,7 +59,7 @@ def simulated(
 
         functools.update_wrapper(run, main)
         del run.__wrapped__  # type: ignore[attr-defined]  # it is no coroutine function for anybody
-        run.main = main  # type: ignore[attr-defined]
+        run.main, run.seeds = main, chosen  # type: ignore[attr-defined]
         run.__signature__ = signature.replace(  # type: ignore[attr-defined]
             parameters=[
                 *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in others),

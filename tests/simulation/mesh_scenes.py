@@ -94,7 +94,7 @@ async def talk(world: World, node: Node, ref: Callable[[Any], Any]) -> None:
 
     async def talking(me: Process) -> None:
         for count in itertools.count(1):
-            await trio.sleep(draws.exponential(1.0 if world.is_calm else 0.2))
+            await trio.sleep(draws.exponential(0.2))
             number = f"{node.incarnation:x}.{count}"
             with suppress(CallError, NotConnected, NoQuorum, MailboxFull):
                 answer = await ref(draws).within(3.0).call(Holder.act, number, draws.exponential(0.1))
@@ -106,7 +106,7 @@ async def talk(world: World, node: Node, ref: Callable[[Any], Any]) -> None:
 async def weathered(world: World, hosts: list[Host], ask: Callable[[Node], Awaitable[Any]]) -> None:
     """Let faults strike; afterwards every host gets an answer, and the world is as it must be."""
     world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
-    await world.run(24)
+    await world.run(40)
     await world.calm(RECOVERY)
     for host in hosts:
         try:

@@ -95,7 +95,7 @@ SABOTAGE: dict[str, tuple[str, Patch, int]] = {
     "children outlive the node link": ("emigrants", children_outlive_the_node_link, 0),
     "no sequence": ("messages", no_sequence, 15),
     "leases that last too long": ("keyed actors", leases_that_last_too_long, 37),
-    "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 33),
+    "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 6),
     "holders are remembered": ("global names", holders_are_remembered, 7),
 }
 """For each fault: the scene that finds it, the patch, and the first seed that found it when last looked."""
