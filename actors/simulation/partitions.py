@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from enfilade.actors.simulation.host import Host
@@ -22,6 +22,7 @@ class Partitions:
     network: Network
     entropy: Entropy
     hosts: dict[str, Host]
+    servers: Mapping[str, object]
     _note: Callable[..., None]
 
     def way(self, origin: Host | str, destination: Host | str) -> Way:
@@ -49,7 +50,7 @@ class Partitions:
 
     def heal(self, one: Any = None, other: Any = None) -> None:
         """Undo partitions: those between two sets of hosts, or all of them."""
-        everyone = list(self.hosts)
+        everyone = [*self.hosts, *self.servers]
         self._note("heal", *_names(one or "all"), "|", *_names(other or "all"))
         for way in self._ways(one or everyone, other or everyone, one_way=False):
             self.network.heal(way)

@@ -103,10 +103,31 @@ async def talk(world: World, node: Node, ref: Callable[[Any], Any]) -> None:
     await node.spawn(talking)
 
 
-async def weathered(world: World, hosts: list[Host], ask: Callable[[Node], Awaitable[Any]]) -> None:
-    """Let faults strike; afterwards every host gets an answer, and the world is as it must be."""
+async def drawn(world: World) -> None:
+    """Weather of every kind."""
     world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
-    await world.run(40)
+    await world.run(30)
+
+
+async def contested(world: World) -> None:
+    """Weather in which one host after another hears no server, for as long as its lease or longer."""
+    draws = world.random("contest")
+    for _ in range(4):
+        host, seconds = draws.choice(NAMES), draws.between(LEASE, 4 * LEASE)
+        world.partition(host, tuple(world.servers), one_way=draws.chance(0.3))
+        await world.run(seconds)
+        world.heal()
+        await world.run(draws.between(0.0, LEASE))
+
+
+Weather = Callable[[World], Awaitable[None]]
+
+
+async def weathered(
+    world: World, hosts: list[Host], weather: Weather, ask: Callable[[Node], Awaitable[Any]]
+) -> None:
+    """Let faults strike; afterwards every host gets an answer, and the world is as it must be."""
+    await weather(world)
     await world.calm(RECOVERY)
     for host in hosts:
         try:
@@ -123,7 +144,7 @@ async def opened(world: World, boot: Callable[[Node], Awaitable[Any]], **options
     return [await world.open_node(name, mesh=mesh, boot=boot, policy=OPEN, **options) for name in NAMES]
 
 
-async def global_names(world: World) -> None:
+async def global_names(world: World, weather: Weather = drawn) -> None:
     """A child of which there is one in the mesh."""
     outside = Outside()
 
@@ -137,11 +158,11 @@ async def global_names(world: World) -> None:
         assert await node.mesh.named("bank").within(5.0).call(Holder.act, number, 0.0) == number
         assert await node.mesh.whereis("bank") is not None
 
-    await weathered(world, await opened(world, boot), ask)
+    await weathered(world, await opened(world, boot), weather, ask)
     assert len(outside.done) > 3
 
 
-async def keyed_actors(world: World) -> None:
+async def keyed_actors(world: World, weather: Weather = drawn) -> None:
     """Keyed actors that move when nodes die, and are nowhere twice."""
     outside = Outside()
 
@@ -158,5 +179,5 @@ async def keyed_actors(world: World) -> None:
             super().__init__(world, outside, key)
 
     kinds = {"Account": Kind(Account, idle=1.5, shards=3)}
-    await weathered(world, await opened(world, boot, kinds=kinds), ask)
+    await weathered(world, await opened(world, boot, kinds=kinds), weather, ask)
     assert len(outside.done) > 9

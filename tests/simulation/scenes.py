@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -32,7 +33,7 @@ from enfilade.actors.simulation.checkers.history import Fired
 from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.transport import Policy, Settings
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
-from tests.simulation.mesh_scenes import global_names, keyed_actors
+from tests.simulation.mesh_scenes import contested, global_names, keyed_actors
 from tests.simulation.name_scenes import draining, names
 
 Scene = Callable[[World], Awaitable[None]]
@@ -451,5 +452,7 @@ SCENES: dict[str, Scene] = {
     "guests": guests,
     "global names": global_names,
     "keyed actors": keyed_actors,
+    "contested names": functools.partial(global_names, weather=contested),
+    "contested keys": functools.partial(keyed_actors, weather=contested),
     "quiet": quiet,
 }

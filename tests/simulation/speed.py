@@ -1,7 +1,7 @@
 """The speed of simulations: `python -m tests.simulation.speed`. Processor time of one process, medians of 5.
 
-The reference load: five hosts with a tree of ten processes each, fifteen actions from host to host a second in
-all (a send, a call, a monitor, a spawn), and a fault every five seconds.
+The reference load: five hosts with a tree of ten processes each, fifteen actions from host to host a second
+in all (a send, a call, a monitor, a spawn), and a fault every five seconds.
 """
 
 from __future__ import annotations

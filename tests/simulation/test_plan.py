@@ -31,8 +31,10 @@ PLANNED = {
     "names": 15,
     "draining": 15,
     "guests": 10,
-    "global names": 10,
-    "keyed actors": 10,
+    "global names": 8,
+    "keyed actors": 8,
+    "contested names": 4,
+    "contested keys": 4,
 }
 """How many seeds of each scene are played always; in the soak three times as many follow."""
 
