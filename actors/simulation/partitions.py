@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from enfilade.actors.simulation.host import Host
@@ -21,8 +21,6 @@ class Partitions:
 
     network: Network
     entropy: Entropy
-    hosts: dict[str, Host]
-    servers: Mapping[str, object]
     _note: Callable[..., None]
 
     def way(self, origin: Host | str, destination: Host | str) -> Way:
@@ -50,7 +48,7 @@ class Partitions:
 
     def heal(self, one: Any = None, other: Any = None) -> None:
         """Undo partitions: those between two sets of hosts, or all of them."""
-        everyone = [*self.hosts, *self.servers]
+        everyone = self.network.names()  # of servers of a mesh, too
         self._note("heal", *_names(one or "all"), "|", *_names(other or "all"))
         for way in self._ways(one or everyone, other or everyone, one_way=False):
             self.network.heal(way)

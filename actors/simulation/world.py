@@ -63,7 +63,7 @@ class Stuck(RuntimeError):
     """Nothing in the world can ever run again: each task waits for another."""
 
 
-class World(Machines, Servers, Partitions, Properties, Verdicts):
+class World(Machines, Partitions, Properties, Servers, Verdicts):
     """One simulated system. Made by `simulate` and `run_simulation`.
 
     Attributes:

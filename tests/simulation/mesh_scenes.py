@@ -106,7 +106,7 @@ async def talk(world: World, node: Node, ref: Callable[[Any], Any]) -> None:
 async def drawn(world: World) -> None:
     """Weather of every kind."""
     world.faults(swarm(kinds=FAULTS, rates=(0.01, 0.3)))
-    await world.run(30)
+    await world.run(40)
 
 
 async def contested(world: World) -> None:

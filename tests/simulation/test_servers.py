@@ -444,3 +444,16 @@ def test_a_world_refuses_servers_that_cannot_be() -> None:
     ):
         with pytest.raises(error, match=text):
             run_simulation(main, attempt, seed=1)
+
+
+def test_a_heal_of_everything_heals_the_ways_to_servers() -> None:
+    async def main(world: World) -> None:
+        world.open_servers("s1")
+        await world.open_node("east")
+        world.partition("east", "s1")
+        assert world.way("east", "s1").is_silent
+        world.heal()
+        assert not world.way("east", "s1").is_silent
+        assert not world.way("s1", "east").is_silent
+
+    run_simulation(main, seed=1)

@@ -78,6 +78,10 @@ class Network:
         """The place of a host; made on first use."""
         return self._ports.setdefault(name, Port(name, zone))
 
+    def names(self) -> list[str]:
+        """The names of all hosts."""
+        return list(self._ports)
+
     def way(self, origin: str, destination: str) -> Way:
         """The way from one host to another.
 
