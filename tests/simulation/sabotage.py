@@ -87,7 +87,7 @@ def leases_are_broken_at_once(patch: pytest.MonkeyPatch) -> None:
 
 def holders_are_remembered(patch: pytest.MonkeyPatch) -> None:
     """Go on calling the child that had a name, and waits for it now, when another one has got it."""
-    patch.setattr(GlobalRef, "absences", (NoProcess,))
+    patch.setattr(GlobalRef, "_absences", (NoProcess,))
 
 
 SABOTAGE: dict[str, tuple[str, Patch, int]] = {
@@ -96,6 +96,6 @@ SABOTAGE: dict[str, tuple[str, Patch, int]] = {
     "no sequence": ("messages", no_sequence, 15),
     "leases that last too long": ("contested keys", leases_that_last_too_long, 0),
     "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 6),
-    "holders are remembered": ("contested names", holders_are_remembered, 0),
+    "holders are remembered": ("global names", holders_are_remembered, 7),
 }
 """For each fault: the scene that finds it, the patch, and the first seed that found it when last looked."""
