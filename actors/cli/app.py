@@ -237,6 +237,9 @@ def observe(
             help="The nodes, as of `top`, or dump files; without, the one that runs.",
         ),
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Observe the nodes, too, that these are connected to.")
+    ] = False,
     web: Annotated[bool, typer.Option("--web", help="Serve a page for a browser of this machine.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0: a free one.")] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
@@ -250,16 +253,18 @@ def observe(
     """Watch nodes, or dumps, on the terminal, or in a browser; steer their processes."""
     from enfilade.actors.cli.observe.command import observe_in_browser, observe_on_terminal
 
+    looks: dict[str, Any] = {"follows": follow, "read_only": read_only, "ascii_only": ascii_}
     if not web:
         if port or open_ or allow:
             raise typer.BadParameter("--port, --open and --allow need --web")
-        raise typer.Exit(observe_on_terminal(doors or [], secret, read_only=read_only, ascii_only=ascii_))
+        raise typer.Exit(observe_on_terminal(doors or [], secret, **looks))
     if read_only or ascii_:
         raise typer.BadParameter(
             "--read-only and --ascii are for the terminal; the page may act with --allow"
         )
     rights = [right for each in allow.split(",") if (right := each.strip())]
-    raise typer.Exit(observe_in_browser(doors or [], secret, port=port, opens=open_, allowed=rights))
+    page: dict[str, Any] = {"follows": follow, "port": port, "opens": open_, "allowed": rights}
+    raise typer.Exit(observe_in_browser(doors or [], secret, **page))
 
 
 @app.command()

@@ -18,6 +18,9 @@ __all__ = ["Standing", "standings_of"]
 GRANTED = ("observe", "inspect", "trace", "control", "exports", "ends", "entries", "groups")
 """The rights that are named, if the peer has them."""
 
+LARGEST_ADDRESS = 1_000
+"""Characters of an address that are shown."""
+
 
 @attrs.frozen(kw_only=True)
 class Standing:
@@ -36,6 +39,7 @@ class Standing:
         reason: why the last attempt failed, or the last node link ended; None.
         attempts: failed attempts since then.
         next_attempt: seconds to the next one; None.
+        address: where the peer is to be found, as far as this node has connected to it or been told; None.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Standing:
     reason: str | None = None
     attempts: int = 0
     next_attempt: float | None = None
+    address: str | None = None
 
 
 def standings_of(rendezvous: Any, remote_of: Callable[[str], Any], now: float) -> list[Standing]:
@@ -78,6 +83,7 @@ def standings_of(rendezvous: Any, remote_of: Callable[[str], Any], now: float) -
                     reason=safe_str(kept.trouble) or None,
                     attempts=kept.attempts,
                     next_attempt=None if kept.next_at is None else max(0.0, kept.next_at - now),
+                    address=safe_str(address, LARGEST_ADDRESS),
                 )
             )
     return found
@@ -98,6 +104,7 @@ def _up(peer: Peer, remote: Any) -> Standing:
         references=0 if remote is None else remote.references,
         pending={} if remote is None else remote.pending(),
         rights=rights_shown(peer.rights),
+        address=safe_str(remote.address, LARGEST_ADDRESS) if remote is not None and remote.address else None,
     )
 
 

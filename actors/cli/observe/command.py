@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from enfilade.actors.cli.dump import read_dump
 from enfilade.actors.cli.files import read_secret
+from enfilade.actors.cli.observe.following import Follower, Following, Unfollowing
 from enfilade.actors.cli.observe.observed import RIGHTS, Observed
 from enfilade.actors.cli.operator import connected, one_line
 from enfilade.actors.cli.places import place_of
@@ -24,7 +25,7 @@ from enfilade.actors.opening import open_node
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.policy import Policy, Rights, Rule
 
-__all__ = ["exhibited", "nodes_behind", "observe_in_browser", "observe_on_terminal"]
+__all__ = ["exhibited", "follower_of", "nodes_behind", "observe_in_browser", "observe_on_terminal"]
 
 MISSING = (
     "observe needs the extra \"observe\": pip install 'enfilade[observe]'; `enfilade top` needs nothing more"
@@ -37,13 +38,19 @@ WITHHELD: Final = "the page may only look: `enfilade observe --web --allow contr
 
 
 def observe_on_terminal(
-    given: Sequence[Path], secret: Path | None, *, read_only: bool = False, ascii_only: bool = False
+    given: Sequence[Path],
+    secret: Path | None,
+    *,
+    follows: bool = False,
+    read_only: bool = False,
+    ascii_only: bool = False,
 ) -> int:
     """Observe nodes on the terminal, until the user leaves.
 
     Args:
         given: the nodes, as of `places.place_of`, and dump files; none for the node that runs.
         secret: the file of the secret that they ask for; None.
+        follows: whether nodes that these are connected to are observed, too.
         read_only: whether actions are left out.
         ascii_only: whether to draw with ASCII characters alone.
 
@@ -64,7 +71,7 @@ def observe_on_terminal(
     # Textual takes half a second to load, which no other command should.
     from enfilade.actors.cli.observe.terminal.app import ObserveApp
 
-    ObserveApp(nodes, is_read_only=read_only, is_ascii=ascii_only).run()
+    ObserveApp(nodes, follower_of(follows), is_read_only=read_only, is_ascii=ascii_only).run()
     return 0
 
 
@@ -72,6 +79,7 @@ def observe_in_browser(
     given: Sequence[Path],
     secret: Path | None,
     *,
+    follows: bool = False,
     port: int = 0,
     opens: bool = False,
     allowed: Collection[str] = (),
@@ -81,6 +89,7 @@ def observe_in_browser(
     Args:
         given: the nodes, as of `places.place_of`, and dump files; none for the node that runs.
         secret: the file of the secret that they ask for; None.
+        follows: whether nodes that these are connected to are observed, too.
         port: the port on the loopback addresses; 0 for a free one.
         opens: whether to open the page in the user's browser.
         allowed: the rights of which use is made beside that to observe: "inspect", "trace", "control".
@@ -100,7 +109,7 @@ def observe_in_browser(
     # The packages of the extra are there only for this.
     from enfilade.actors.cli.observe.web.run import serve_page
 
-    serve_page(nodes, port, opens=opens)
+    serve_page(nodes, follower_of(follows, ("observe", *allowed)), port, opens=opens)
     return 0
 
 
@@ -123,6 +132,21 @@ def nodes_behind(
         Refusal: there is no such node, the secret cannot be read, or a file is not a dump.
     """
     return [_observed(each, secret, number, allowed) for number, each in enumerate(given or [None], 1)]
+
+
+def follower_of(follows: bool, allowed: Collection[str] = RIGHTS) -> Follower:
+    """The finder of nodes that are to be observed, too.
+
+    Args:
+        follows: whether there are any.
+        allowed: the rights of which use is made.
+    """
+
+    def behind(door: Path, number: int) -> Observed:
+        connect = partial(connected, door, None, number)
+        return Observed(str(door), connect, allowed=allowed, withheld=WITHHELD)
+
+    return Following(behind) if follows else Unfollowing()
 
 
 def _observed(given: Path | None, secret: Path | None, number: int, allowed: Collection[str]) -> Observed:

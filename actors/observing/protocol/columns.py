@@ -97,6 +97,7 @@ COLUMNS_OF: Final[dict[str, tuple[str, ...]]] = {
         "reason",
         "attempts",
         "next_attempt",
+        "address",
     ),
     "children": (
         "id",

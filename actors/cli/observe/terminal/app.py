@@ -17,6 +17,7 @@ from textual.widget import Widget
 
 from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.actions import ACTIONS, Action, Question, Target, question, why_no_action
+from enfilade.actors.cli.observe.following import Follower, Unfollowing
 from enfilade.actors.cli.observe.observed import Observed
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.detail import DetailPage
@@ -50,6 +51,9 @@ PAGES: Final[dict[str, type[Page]]] = {
 
 PAINT: Final = 2.0
 """Seconds that an update waits at most for being drawn, where nothing is drawn any more."""
+
+FOLLOWING: Final = 1.0
+"""Seconds after which nodes that are to be observed, too, are looked for again."""
 
 FILTER_HELP: Final = "texts with * and ?, queued > 10, state = suspended, actor = Till; joined by and"
 
@@ -117,6 +121,7 @@ class ObserveApp(App[None]):
 
     Args:
         nodes: the nodes, at least one.
+        follower: finds nodes that are to be observed, too.
         is_read_only: whether actions are left out.
         is_ascii: whether to draw with ASCII characters alone.
     """
@@ -126,11 +131,17 @@ class ObserveApp(App[None]):
     BINDINGS: ClassVar[list[Any]] = [("ctrl+c", "leave", "quit"), ("ctrl+q", "leave", "quit")]
 
     def __init__(
-        self, nodes: Sequence[Observed], *, is_read_only: bool = False, is_ascii: bool = False
+        self,
+        nodes: Sequence[Observed],
+        follower: Follower | None = None,
+        *,
+        is_read_only: bool = False,
+        is_ascii: bool = False,
     ) -> None:
         super().__init__(ansi_color=True)
         self.glyphs = ASCII if is_ascii else UNICODE
         self.sights = [Sight(observed) for observed in nodes]
+        self._follower = follower or Unfollowing()
         self._is_read_only = is_read_only
         self._at = 0
         self._key = "1"
@@ -164,7 +175,14 @@ class ObserveApp(App[None]):
             sight.begin()
             nursery.start_soon(sight.observed.run)
         self.page.show()
-        await trio.sleep_forever()
+        while True:
+            await trio.sleep(FOLLOWING)
+            for observed in self._follower.found(self.sights):
+                sight = Sight(observed)
+                sight.on_change = self.redraw
+                self.sights.append(sight)
+                sight.begin()
+                nursery.start_soon(observed.run)
 
     async def on_unmount(self) -> None:
         """Leave the nodes before the terminal is restored."""

@@ -18,10 +18,16 @@ class Audience:
     """
 
     def __init__(self, sights: Sequence[Sight]) -> None:
-        self.sights = sights
-        self._listeners: list[list[Callable[[], None]]] = [[] for _ in sights]
-        for number, sight in enumerate(sights):
-            sight.on_change = partial(self._tell, number)
+        self.sights: list[Sight] = []
+        self._listeners: list[list[Callable[[], None]]] = []
+        for sight in sights:
+            self.add(sight)
+
+    def add(self, sight: Sight) -> None:
+        """Have another node that pages may look at. Not a checkpoint."""
+        sight.on_change = partial(self._tell, len(self.sights))
+        self.sights.append(sight)
+        self._listeners.append([])
 
     def join(self, nodes: Sequence[int], listener: Callable[[], None]) -> None:
         """Look at these nodes, and call the listener when something has changed. Not a checkpoint."""

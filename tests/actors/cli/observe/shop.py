@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import trio
 from textual.pilot import Pilot
 
 from enfilade.actors import Actor, Child, Node, Supervisor, open_node
@@ -68,6 +69,13 @@ async def hall(node: Node) -> None:
     """Three tills below two supervisors; the root of the tree."""
     floor = Child(Supervisor, tills(3), id="floor", intensity=2, period=10.0)
     node.root = await node.spawn(Supervisor, [floor], name="root", intensity=9)
+
+
+async def until(test: Callable[[], object]) -> None:
+    """Wait, in virtual time, until a test is passed."""
+    with trio.fail_after(600):
+        while not test():  # noqa: ASYNC110 (in virtual time)
+            await trio.sleep(0.1)
 
 
 class Viewer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
@@ -15,13 +15,7 @@ from enfilade.actors.observing.protocol.views import TableView, TreeView
 from enfilade.actors.observing.watches.client import State
 from enfilade.transport.carrier import CarrierError
 from enfilade.transport.policy import Rights
-from tests.actors.cli.observe.shop import connecting, hall, shop
-
-
-async def until(test: Callable[[], object]) -> None:
-    with trio.fail_after(600):
-        while not test():  # noqa: ASYNC110 (in virtual time)
-            await trio.sleep(0.1)
+from tests.actors.cli.observe.shop import connecting, hall, shop, until
 
 
 class Door:
