@@ -90,6 +90,7 @@ docs: $(VENV)/.installed-docs  ## the documentation, as HTML in docs/_build
 
 pictures: $(VENV)/.installed-test  ## the pictures of the observers in docs/pictures; needs Chromium
 	$(BIN)/python -m tests.actors.cli.observe.docs_pictures
+	$(BIN)/python -m tests.actors.cli.observe.zone_pictures
 
 all: check tests docs  ## check, test, and build the documentation
 

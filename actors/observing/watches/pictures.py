@@ -75,7 +75,7 @@ class NodePicture:
         self._scene = scene
         self._changes = Changes()
         self._rates = Rates()
-        self._links = Rates()
+        self._links: dict[str, Rates] = {}
         self._vitals = scene.watching.vitals
         self._look = self._vitals.begin()
         self._counts = scene.watching.count()

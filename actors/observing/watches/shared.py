@@ -74,7 +74,10 @@ class Watching:
         """Have messages counted for one picture less. Not a checkpoint."""
         self.node.observation.counts.end()
 
-    def link_shown(self, row: dict[str, Any], rates: Rates, now: float) -> dict[str, Any]:
-        """The row of a node link: totals as rates, and how long an answer takes."""
-        grown = rates.of({name: row[name] for name in TOTALS}, now)
+    def link_shown(self, row: dict[str, Any], rates: dict[str, Rates], now: float) -> dict[str, Any]:
+        """The row of a node link: totals as rates, and how long an answer takes. `rates` are those of each
+        link, by the name of the peer.
+        """
+        own = rates.setdefault(row["name"], Rates())
+        grown = own.of({name: row[name] for name in TOTALS}, now)
         return {**row, **grown, "round_trip": self.vitals.round_trips.get(row["name"])}

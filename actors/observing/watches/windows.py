@@ -85,9 +85,7 @@ class TableWindow(WindowPicture):
         if self.view.of != "peers":
             return window
         now = watching.now()
-        rows = [
-            watching.link_shown(row, self._links.setdefault(row["name"], Rates()), now) for row in window.rows
-        ]
+        rows = [watching.link_shown(row, self._links, now) for row in window.rows]
         return attrs.evolve(window, rows=rows)
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -216,3 +217,28 @@ def test_obs_100_a_node_whose_root_gives_up_leaves_a_dump(tmp_path: Path) -> Non
     assert lines[1].startswith("the root supervisor ended: ")
     assert any("supervisor.gave_up" in line for line in lines)
     assert any("process.crashed fragile" in line and "no ledger" in line for line in lines)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "my-program-hangs.md"
+
+
+def plain(line: str) -> str:
+    """A line of a dump without what differs in each run: numbers, moments, directories, who came first."""
+    line = re.sub(r"^(    )?/.*/", "    ", line)
+    line = re.sub(r"customer \d", "customer", re.sub(r"(at hand|queued)$", "", line))
+    return re.sub(r"(east:|process )\d+|\d+-\d+-\d+ \d+:\d+:\d+", r"\1", line)
+
+
+def test_the_transcript_of_a_hang_is_what_dump_says(tmp_path: Path) -> None:
+    """Each of its lines, in the page about programs that hang."""
+    section = PAGE.read_text().partition("## A hang, found")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```[^\n]*\n(.*?)```", section, re.S)
+    module, zone_file, transcript = blocks
+    (tmp_path / "bank.py").write_text(module)
+    (tmp_path / "bank.toml").write_text(zone_file)
+    with running(tmp_path / "bank.toml", stderr=subprocess.DEVNULL):
+        said = answered("dump", str(tmp_path / "bank.door"), "--stacks", "stuck")
+    lines = [plain(line) for line in said.splitlines()]
+    assert plain(transcript.splitlines()[1]) == lines[1]
+    missing = [line for line in transcript.splitlines() if plain(line) not in lines]
+    assert not missing, said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AsyncExitStack
 from typing import Any
 
 import attrs
@@ -10,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Guest, Node, Pool, Process, Refused, Supervisor, Worker
+from enfilade.actors import Actor, Child, Guest, Node, Pool, Process, Refused, Supervisor, Worker, open_node
 from enfilade.actors.messages.reasons import KILL
 from enfilade.actors.node.statistics import NodeStatistics
 from enfilade.actors.observing.protocol.columns import COLUMNS_OF, KEYS
@@ -26,7 +27,8 @@ from enfilade.actors.observing.protocol.views import (
 from enfilade.actors.observing.watches.client import Client, State
 from enfilade.actors.observing.watches.control import Control
 from enfilade.actors.processes.local_ref import process_of
-from enfilade.transport.policy import CONTROL, Rights
+from enfilade.transport.memory_carrier import MemoryNetwork
+from enfilade.transport.policy import CONTROL, Policy, Rights, Rule
 from tests.actors.counting_guests import GRANTS, exporter
 from tests.actors.observing.pair import observed
 
@@ -168,6 +170,29 @@ async def test_peers_show_traffic_and_rights(autojump_clock: MockClock) -> None:
         assert lost["attempts"] >= 1
         assert lost["reason"]
         assert lost["next_attempt"] > 0
+
+
+async def test_the_rates_of_a_link_are_its_own(autojump_clock: MockClock) -> None:
+    """In the view of the node, too, where all its links are together."""
+    network = MemoryNetwork()
+    policy = Policy(rules=[Rule(rights=Rights(observe=True, exports="*"))])
+    async with AsyncExitStack() as stack:
+        nodes = {}
+        for name in ("bank", "eye", "mill"):
+            carrier = network.carrier(name)
+            opened = open_node(name, listen=f"/{name}", policy=policy, carrier=carrier)
+            nodes[name] = await stack.enter_async_context(opened)
+        for name in ("eye", "mill"):
+            await nodes[name].connect("/bank")
+        await nodes["bank"].spawn(Till, name="till")
+        states = await stack.enter_async_context(Client(nodes["eye"], "bank@local").watch(NodeView()))
+        for _ in range(20):  # a second each
+            for _ in range(50):
+                nodes["mill"].remote("till", "bank@local").send("a message")
+            state = await anext(states)
+        links = {link["name"]: link for link in state.fields["links"]}
+    assert 40 <= links["mill@local"]["frames_in"] <= 60
+    assert links["eye@local"]["frames_in"] < 5
 
 
 async def test_children_of_a_supervisor_are_cut_and_sorted(autojump_clock: MockClock) -> None:

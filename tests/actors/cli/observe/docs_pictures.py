@@ -115,7 +115,7 @@ def _with_text(png: bytes, text: str) -> bytes:
 
 
 def main() -> None:
-    """Make both pictures."""
+    """Make both pictures; `zone_pictures` makes those of a system that runs."""
     FOLDER.mkdir(exist_ok=True)
     TERMINAL.write_text(terminal_picture(), encoding="utf-8")
     PAGE.write_bytes(page_picture())
