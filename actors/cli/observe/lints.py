@@ -5,14 +5,14 @@ Each lint is a function of what has been seen, and gives the warnings that hold 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
 
 from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.history import SERIES, History
-from enfilade.actors.cli.observe.trackers import Credit, Mailboxes, Waits
+from enfilade.actors.cli.observe.trackers import Credit, Mailboxes, Row, Waits
 
 __all__ = ["Seen", "Warned", "warnings_of"]
 
@@ -28,6 +28,9 @@ WAITING: Final = 5.0
 BUSY: Final = 0.9
 """The share of the loop's time that is too much."""
 
+GUEST: Final = 0.8
+"""The share of a limit that is too much for a guest."""
+
 BY_NAME: Final = {series.name: series for series in SERIES}
 
 
@@ -38,6 +41,7 @@ class Seen(Protocol):
     mailboxes: Mailboxes
     waits: Waits
     credit: Credit
+    guests: Sequence[Row]
     observation_share: float | None
 
     @property
@@ -147,6 +151,16 @@ def _credit(sight: Seen) -> Iterator[Warned]:
             yield Warned("credit", text)
 
 
+def _guests(sight: Seen) -> Iterator[Warned]:
+    """A guest has used most of its memory, or of its processor time."""
+    for row in sight.guests:
+        for field, what in (("memory", "memory"), ("cpu", "processor time")):
+            used, limit = row.get(field), row.get(f"{field}_limit")
+            if used is not None and limit and used > GUEST * limit:
+                text = f"guest {_called(row)} has used {words.share(used / limit)} of its {what}"
+                yield Warned("guest", text, row["serial"])
+
+
 def _called(row: Mapping[str, Any]) -> str:
     name = row.get("name") or row.get("label") or row.get("actor") or row.get("kind") or "process"
     return f"{words.one_line(name)} ({row['serial']})"
@@ -172,5 +186,6 @@ LINTS: Final[tuple[Callable[[Seen], Iterator[Warned]], ...]] = (
     _waiting,
     _dead_letters,
     _credit,
+    _guests,
     _observation,
 )

@@ -52,7 +52,7 @@ class Sight:
         timeline: the last events, oldest first, with crash reports in their places.
         missed: how many events were not seen.
         longest: the longest mailboxes.
-        mailboxes, waits, credit: what the lints look at.
+        mailboxes, waits, credit, guests: what the lints look at.
         warnings: what to be warned of.
         observation_share: the share of its time that the node spends on being observed; None.
         on_change: called after each change.
@@ -70,6 +70,7 @@ class Sight:
         self.mailboxes = Mailboxes()
         self.waits = Waits()
         self.credit = Credit()
+        self.guests: list[Row] = []
         self.warnings: list[Warned] = []
         self.observation_share: float | None = None
         self.on_change: Callable[[], None] = lambda: None
@@ -119,6 +120,7 @@ class Sight:
                 Look(EventView(NOTED), self._take_events, right="inspect"),
                 Look(longest, self._take_longest),
                 Look(waits, self._take_waits, interval=2.0),
+                Look(TableView("guests", GUEST), self._take_guests, interval=5.0),
             )
         ]
 
@@ -166,6 +168,10 @@ class Sight:
         self.waits.note(self.observed.now(), [*state.rows])
         self._changed()
 
+    async def _take_guests(self, state: State) -> None:
+        self.guests = state.rows
+        self._changed()
+
     def _changed(self) -> None:
         self.warnings = warnings_of(self)
         self.on_change()
@@ -176,6 +182,7 @@ class Sight:
         self.on_change()
 
 
+GUEST: Final = ("serial", "name", "label", "module", "memory", "memory_limit", "cpu", "cpu_limit")
 PROCESS: Final = ("serial", "name", "label", "actor", "kind", "state", "queued")
 
 

@@ -214,6 +214,16 @@ def test_a_link_without_credit(sight: Sight) -> None:
     assert abouts(sight) == []
 
 
+def test_a_guest_near_its_limits(sight: Sight) -> None:
+    guest = {"serial": 4, "name": "mill", "memory": 800, "memory_limit": 1000, "cpu": 1.0, "cpu_limit": None}
+    sight.guests = [guest, {**guest, "memory": None}]
+    assert abouts(sight) == []
+    sight.guests = [{**guest, "memory": 850}]
+    assert warnings_of(sight)[0].text == "guest mill (4) has used 85% of its memory"
+    sight.guests = [{**guest, "cpu_limit": 1.1}]
+    assert warnings_of(sight)[0].text == "guest mill (4) has used 91% of its processor time"
+
+
 def test_observation_above_its_budget(sight: Sight) -> None:
     sight.observation_share = 0.05
     assert abouts(sight) == []
