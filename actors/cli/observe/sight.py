@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from enfilade.actors.cli.observe import words
@@ -70,7 +70,7 @@ class Sight:
         self.mailboxes = Mailboxes()
         self.waits = Waits()
         self.credit = Credit()
-        self.guests: list[Row] = []
+        self.guests: Sequence[Row] = []
         self.warnings: list[Warned] = []
         self.observation_share: float | None = None
         self.on_change: Callable[[], None] = lambda: None
@@ -169,7 +169,7 @@ class Sight:
         self._changed()
 
     async def _take_guests(self, state: State) -> None:
-        self.guests = state.rows
+        self.guests = [*state.rows]
         self._changed()
 
     def _changed(self) -> None:
