@@ -99,11 +99,10 @@ async def talk(me):
         downs, until = 0, time.monotonic() + random.uniform(5, 30)
         number = 0
         while time.monotonic() < until and not downs:
-            for _ in range(20):
-                inbox.send((session, number))
-                number += 1
+            inbox.send((session, number))  # one at a time: what follows an end goes over another node link
+            number += 1
             try:
-                await me.receive(Down, timeout=0.05)
+                await me.receive(Down, timeout=0.002)
                 downs += 1
             except ReceiveTimeout:
                 pass

@@ -54,7 +54,7 @@ async def timed(node: Node, keys: list[str], what: str) -> None:
 
 
 @pytest.mark.timeout(3600)
-async def test_mesh_134_fifty_nodes_on_ten_hosts(ten_hosts: Hosts, tmp_path: Path) -> None:
+async def test_fifty_nodes_on_ten_hosts(ten_hosts: Hosts, tmp_path: Path) -> None:
     """A fifth of them is killed, a host is cut off, a server is killed: all keys answer after each."""
     choice = random.Random(SEED)
     names = [f"n{number}@host{number % 10 + 1}" for number in range(NODES)]
