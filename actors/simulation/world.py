@@ -433,10 +433,7 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
             faults, self.prescribed = self.prescribed, []
         if isinstance(faults, list):
             for seconds, fault in faults:
-                if seconds <= self.now():
-                    self.strike(fault)
-                else:
-                    self.call_at(seconds, partial(self.strike, fault))
+                self.call_at(seconds, partial(self.strike, fault))
         else:
             faults.release(self)
 

@@ -22,6 +22,8 @@ from trio.testing import MockClock
 
 from enfilade.actors import Node, NodeConfig, rare
 from enfilade.actors.simulation import (
+    Crash,
+    Freeze,
     Stuck,
     World,
     run_simulation,
@@ -273,3 +275,25 @@ def test_the_seed_draws_settings() -> None:
     for seed in range(20):
         run_simulation(main, seed=seed)
     assert turns[64] > turns[1] > 0
+
+
+def test_faults_wait_for_the_hosts_that_are_opened_behind_them() -> None:
+    """What strikes at once does so when the world goes on, not while its schedule is given."""
+
+    async def main(world: World) -> None:
+        world.faults([(0.0, Crash("east", back=None))])
+        east = await world.open_node("east")
+        await world.run(1)
+        assert not east.is_alive
+
+    run_simulation(main, seed=1)
+
+
+def test_a_fault_of_an_unknown_host_is_refused_by_name() -> None:
+    async def main(world: World) -> None:
+        await world.open_node("east")
+        world.faults([(0.5, Freeze("esat"))])
+        await world.run(1)
+
+    with pytest.raises(ValueError, match=r"expected a host of the world \('east'\), got 'esat'"):
+        run_simulation(main, seed=1)

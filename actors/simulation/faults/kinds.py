@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 
 if TYPE_CHECKING:
+    from enfilade.actors.simulation.host import Host
     from enfilade.actors.simulation.world import World
 
 __all__ = [
@@ -28,6 +29,15 @@ __all__ = [
     "Slow",
     "Strike",
 ]
+
+
+def _host(world: World, name: str) -> Host:
+    """Return a host of a world by its name."""
+    host = world.hosts.get(name)
+    if host is None:
+        known = ", ".join(map(repr, world.hosts)) or "none"
+        raise ValueError(f"expected a host of the world ({known}), got {name!r}: open its node before that")
+    return host
 
 
 @attrs.frozen
@@ -50,7 +60,7 @@ class Crash:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        host = world.hosts[self.host]
+        host = _host(world, self.host)
         if host.is_alive:
             world.crash(host, self.how)
             if self.back is not None:
@@ -69,7 +79,7 @@ class Freeze:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        world.freeze(world.hosts[self.host], self.seconds)
+        world.freeze(_host(world, self.host), self.seconds)
 
 
 @attrs.frozen
@@ -85,7 +95,7 @@ class Slow:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        host = world.hosts[self.host]
+        host = _host(world, self.host)
         life = host.life
         world.slow(host, step=self.step)
         world.call_at(
@@ -105,7 +115,7 @@ class Block:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        host = world.hosts[self.host]
+        host = _host(world, self.host)
         if host.life is not None:
             world.slow(host, step=host.life.step_cost, blocked=self.seconds)
 
@@ -186,7 +196,7 @@ class DiskFailure:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        disk = world.hosts[self.host].disk
+        disk = _host(world, self.host).disk
         if disk is not None:
             disk.fail(self.operation, self.times)
 
@@ -214,7 +224,7 @@ class DiskTrouble:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        disk = world.hosts[self.host].disk
+        disk = _host(world, self.host).disk
         if disk is None:
             return
         changed: dict[str, float] = {"latency": self.latency} if self.latency else {}
@@ -284,7 +294,7 @@ class Skew:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        world.skew_clock(world.hosts[self.host], self.seconds)
+        world.skew_clock(_host(world, self.host), self.seconds)
 
 
 @attrs.frozen

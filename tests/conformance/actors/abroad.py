@@ -203,10 +203,9 @@ def under_way(nodes: Sequence[Node]) -> str:
     meetings: dict[str, Any] = {node.full_name: node.distribution.rendezvous for node in nodes}
     found = [f"a handshake of {name}" for name, meeting in meetings.items() if meeting.handshakes]
     for name, meeting in meetings.items():
-        for way in meeting._ways:
-            connection = getattr(way.carrier, "connection", None)
-            if connection is not None and (connection._answers or connection.unsent or is_asking(connection)):
-                found.append(f"what {name} and the server of the mesh say to each other")
+        connection = next((mesh for way in meeting._ways if (mesh := connection_of(way.carrier))), None)
+        if connection is not None and (connection._answers or connection.unsent or is_asking(connection)):
+            found.append(f"what {name} and the server of the mesh say to each other")
         for peer in meeting.peers.values():
             other = meetings[peer.name].peers.get(name)
             if other is None and connection is None:
@@ -218,6 +217,11 @@ def under_way(nodes: Sequence[Node]) -> str:
             elif peer.is_held_up:
                 found.append(f"the answer to batch {peer.batches_out}, to {name}")
     return ", ".join(found)
+
+
+def connection_of(carrier: Any) -> Any:
+    """The connection to the servers of a mesh that a carrier has; None if it is another one."""
+    return getattr(carrier, "connection", None)
 
 
 def is_asking(connection: Any) -> bool:

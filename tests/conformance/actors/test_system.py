@@ -295,7 +295,7 @@ async def test_machines_and_supervisors_are_processes_too() -> None:
     async with open_node("n") as node:
         lamp = await node.spawn(Lamp)
         await lamp.call(Lamp.press)
-        assert (await system.get_state(lamp))["_state"] == "on"
+        assert (await system.get_state(lamp))["_machine_state"] == "on"
         supervisor = await node.spawn(Supervisor, [])
         await system.suspend(supervisor)
         assert (await system.get_status(supervisor)).suspended
