@@ -22,6 +22,7 @@ has its answers.
 import enum
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -106,6 +107,7 @@ class Inward:
         self._discard = discard
         self._end = end
         self._reading = BUSY
+        self._is_handing_on = False
         self._patience = Patience(clock)
 
     def start(self, nursery: trio.Nursery) -> None:
@@ -216,7 +218,11 @@ class Inward:
         outward.pace = GATHERING
         if frames:
             self._turn.begin()
-            self._hand_on(frames, handles)
+            self._is_handing_on = True
+            try:
+                self._hand_on(frames, handles)
+            finally:
+                self._is_handing_on = False
             self._turn.end(len(frames))
         elif handles:
             self._discard(handles)
@@ -259,6 +265,18 @@ class Inward:
             self._end(f"there is no room for a long payload of the peer: {error}")
             return
         self._turn.divide(frames, handles, self._parts)
+
+    def hear_out(self) -> None:
+        """Take in what has arrived of a peer that takes nothing any more: its goodbye may be there. Not a
+        checkpoint, so no more than a turn; nothing in the middle of a part, whose frames come first.
+        """
+        if self._is_handing_on or self._reading is OVER:
+            return
+        with suppress(CarrierError):
+            self._arrived.extend(self._inlet.take())
+        room = self._turn.frames
+        while (self._parts or self._arrived) and room > 0 and not self._must_wait:
+            room -= self._take_in()
 
     def is_of(self, inlet: Inlet) -> bool:
         """Tell whether batches arrive in this inlet."""

@@ -149,7 +149,7 @@ class Outward:
             is_batch_full = self._link.send(data, handles)
         except Backlogged as error:
             self._discard(handles)
-            self._end(str(error))
+            self._fail(str(error))
             return
         if is_batch_full:
             self.is_crowded = self._link.queued > self._link.high_water
@@ -217,7 +217,12 @@ class Outward:
                 self.handover = READY
                 self._answered(status)
         except CarrierError as error:
-            self._end(str(error))
+            self._fail(str(error))
+
+    def _fail(self, reason: str) -> None:
+        """Nothing reaches the peer any more: drop what is sent from now on, and end the node link."""
+        self.handover = OVER
+        self._end(reason)
 
     def _await_answer(self) -> None:
         """Let frames gather until the writer is told of the answer."""
@@ -239,7 +244,7 @@ class Outward:
             if self._tasks is not None:
                 self._tasks.start_soon(self._try_again)
         else:
-            self._end(f"the peer answered {status.name.lower()} to a batch")
+            self._fail(f"the peer answered {status.name.lower()} to a batch")
 
     def stop(self) -> None:
         """Drop everything that waits to leave, and give the outlet back: the node link is over."""
@@ -284,7 +289,7 @@ class Outward:
             try:
                 await self._outlet.wait()
             except CarrierError as error:
-                self._end(str(error))
+                self._fail(str(error))
                 return
             self.flush()
 

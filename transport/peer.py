@@ -151,7 +151,7 @@ class Peer:
         traits = carrier.traits
         self._is_watched = traits.watches and rights.limits.silence is None
         self._patience = traits.patience or period
-        self._outward = Outward(outlet, node_link, discard=self._discard, end=self.end)
+        self._outward = Outward(outlet, node_link, discard=self._discard, end=self._lose)
         self._inward = Inward(
             inlet,
             early,
@@ -244,6 +244,11 @@ class Peer:
         self._scope.cancel()
         self._forget(self)
         self._host.peer_down(self, reason)
+
+    def _lose(self, reason: str) -> None:
+        """End the node link, because nothing reaches the peer any more."""
+        self._inward.hear_out()
+        self.end(reason)
 
     async def close(self, text: str, patience: float) -> None:
         """Say goodbye after everything that was sent before, then end the node link.

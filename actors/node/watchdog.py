@@ -296,7 +296,7 @@ _CALLERS: Final = frozenset(
         )
     ]
     + [
-        f"{_ACTORS}.observing.counting",  # while it counts the calls that are handed off
+        f"{_ACTORS}.observing.measurements.counting",  # while it counts the calls that are handed off
         f"{_ACTORS}.patterns.events",
         f"{_ACTORS}.patterns.machine",
         f"{_ACTORS}.messages.loop_bypass",

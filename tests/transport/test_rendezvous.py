@@ -1,5 +1,6 @@
 """The handshake and the life of node links, on the memory carrier and in virtual time."""
 
+import errno
 import math
 import os
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rul
 from enfilade.transport.rendezvous import HandshakeFailed
 from enfilade.transport.settings import Settings
 from enfilade.transport.terms import version_of
-from enfilade.transport.wire import Cancel, Frame, Hello, Refused, Welcome, encode_batch, encode_frame
+from enfilade.transport.wire import Bye, Cancel, Frame, Hello, Refused, Welcome, encode_batch, encode_frame
 from tests.transport.model import Station, message
 
 
@@ -381,6 +382,29 @@ async def test_goodbye_comes_after_what_was_sent(
         inner.cancel_scope.cancel()
     await wait_all_tasks_blocked()
     assert b.host.numbers() == list(range(50_000))
+    assert b.host.down == [("a", "the peer said goodbye: the node stops")]
+
+
+async def test_what_came_before_the_peer_went_is_heard(
+    start: Start, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds the other end gone first takes in what lies in its inlet: the goodbye says why."""
+    a, b = await start("a"), await start("b")
+    peer = await a.rendezvous.connect("/b")
+    await wait_all_tasks_blocked()
+    (back,) = b.host.up
+
+    def gone(*_: object, **__: object) -> None:
+        raise CarrierError(errno.EBADF, "the peer is gone")
+
+    monkeypatch.setattr(back._outward._outlet, "start", gone)
+    for number in range(3):
+        peer.send(message(number))
+    peer.send(Bye("the node stops"))
+    peer._outward.flush()
+    assert not b.host.numbers(), "nothing was taken in yet"
+    back.send(message(7))
+    assert b.host.numbers() == [0, 1, 2]
     assert b.host.down == [("a", "the peer said goodbye: the node stops")]
 
 
