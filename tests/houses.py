@@ -149,7 +149,7 @@ SIMULATION = House(
             "schedule",
             "servers",
         ),
-        "faults": ("machine", "schedule", "world"),
+        "faults": ("host", "machine", "schedule", "world"),
         "simulate": ("machine", "world"),
         "story": ("checkers", "world"),
         "trial": ("faults", "schedule", "simulate", "story", "world"),

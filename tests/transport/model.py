@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 import trio
@@ -119,3 +120,9 @@ class Station:
         async with trio.open_nursery() as nursery, self.rendezvous.open(addresses, nursery):
             task_status.started()
             await trio.sleep_forever()
+
+
+class Start(Protocol):
+    """What the fixture `start` is."""
+
+    async def __call__(self, name: str, *, listens: bool = True, **options: Any) -> Station: ...

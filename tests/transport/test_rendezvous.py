@@ -1,10 +1,9 @@
 """The handshake and the life of node links, on the memory carrier and in virtual time."""
 
-import errno
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,38 +11,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.transport.carrier import CarrierError, Credentials, Status, hand_over
-from enfilade.transport.memory_carrier import LOSSLESS, LOSSY, MemoryInlet, MemoryNetwork
+from enfilade.transport.memory_carrier import LOSSLESS, MemoryInlet, MemoryNetwork
 from enfilade.transport.peer import Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.rendezvous import HandshakeFailed
 from enfilade.transport.settings import Settings
 from enfilade.transport.terms import version_of
-from enfilade.transport.wire import Bye, Cancel, Frame, Hello, Refused, Welcome, encode_batch, encode_frame
-from tests.transport.model import Station, message
-
-
-@pytest.fixture(params=[LOSSLESS, LOSSY], ids=["lossless", "resuming"])
-def network(request: pytest.FixtureRequest) -> MemoryNetwork:
-    """A network that loses nothing, between node links that rely on it and between some that do not."""
-    return MemoryNetwork(request.param)
-
-
-class Start(Protocol):
-    """What the fixture `start` is."""
-
-    async def __call__(self, name: str, *, listens: bool = True, **options: Any) -> Station: ...
-
-
-@pytest.fixture
-async def start(network: MemoryNetwork, nursery: trio.Nursery) -> Start:
-    """Starts a station of that name on the network, which listens at `/name`; it ends with the test."""
-
-    async def start(name: str, *, listens: bool = True, **options: Any) -> Station:
-        station = Station(network, name, **options)
-        await nursery.start(station.run, f"/{name}" if listens else None)
-        return station
-
-    return start
+from enfilade.transport.wire import Cancel, Frame, Hello, Refused, Welcome, encode_batch, encode_frame
+from tests.transport.model import Start, Station, message
 
 
 async def test_connect_and_exchange(start: Start, autojump_clock: object) -> None:
@@ -368,44 +343,6 @@ async def test_another_user_cannot_take_a_name(start: Start, autojump_clock: obj
     with pytest.raises(NotAdmitted, match="belongs to another user, who came first"):
         await thief.rendezvous.connect("/b")
     assert not honest.host.down
-
-
-async def test_goodbye_comes_after_what_was_sent(
-    start: Start, network: MemoryNetwork, autojump_clock: object
-) -> None:
-    a, b = Station(network, "a"), await start("b")
-    async with trio.open_nursery() as inner:
-        await inner.start(a.run, None)
-        peer = await a.rendezvous.connect("/b")
-        for number in range(50_000):
-            peer.send(message(number))
-        inner.cancel_scope.cancel()
-    await wait_all_tasks_blocked()
-    assert b.host.numbers() == list(range(50_000))
-    assert b.host.down == [("a", "the peer said goodbye: the node stops")]
-
-
-async def test_what_came_before_the_peer_went_is_heard(
-    start: Start, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever finds the other end gone first takes in what lies in its inlet: the goodbye says why."""
-    a, b = await start("a"), await start("b")
-    peer = await a.rendezvous.connect("/b")
-    await wait_all_tasks_blocked()
-    (back,) = b.host.up
-
-    def gone(*_: object, **__: object) -> None:
-        raise CarrierError(errno.EBADF, "the peer is gone")
-
-    monkeypatch.setattr(back._outward._outlet, "start", gone)
-    for number in range(3):
-        peer.send(message(number))
-    peer.send(Bye("the node stops"))
-    peer._outward.flush()
-    assert not b.host.numbers(), "nothing was taken in yet"
-    back.send(message(7))
-    assert b.host.numbers() == [0, 1, 2]
-    assert b.host.down == [("a", "the peer said goodbye: the node stops")]
 
 
 async def test_keep_reconnects_with_growing_pauses(
