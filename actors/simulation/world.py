@@ -428,12 +428,18 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
         self.call_at(seconds, lambda: self._strike(fault))
 
     def faults(self, faults: Schedule | Release) -> None:
-        """Let faults strike: those of a schedule, or such as `swarm()` draws, until the world is calm."""
+        """Let faults strike: those of a schedule, or such as `swarm()` draws, until the world is calm.
+
+        What is due now strikes at once, and in a world that has no hosts yet when it goes on.
+        """
         if self.prescribed is not None:
             faults, self.prescribed = self.prescribed, []
         if isinstance(faults, list):
             for seconds, fault in faults:
-                self.call_at(seconds, partial(self.strike, fault))
+                if self.hosts and seconds <= self.now():
+                    self.strike(fault)
+                else:
+                    self.call_at(seconds, partial(self.strike, fault))
         else:
             faults.release(self)
 

@@ -10,10 +10,8 @@ from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.settings import Settings
 from enfilade.transport.wire import Ready, Refused, Welcome
+from tests.transport.model import Start
 from tests.transport.stranger import Stranger
-from tests.transport.test_rendezvous import Start, network, start
-
-__all__ = ["network", "start"]
 
 
 @pytest.mark.parametrize(

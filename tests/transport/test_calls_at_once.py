@@ -4,10 +4,7 @@ import pytest
 import trio
 
 from enfilade.transport.memory_carrier import MemoryNetwork
-from tests.transport.model import Station, message
-from tests.transport.test_rendezvous import Start, network, start
-
-__all__ = ["network", "start"]
+from tests.transport.model import Start, Station, message
 
 
 @pytest.mark.parametrize("slow", ["", "a", "b"])

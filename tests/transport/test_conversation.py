@@ -8,10 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 from enfilade.transport.carrier import Status
 from enfilade.transport.memory_carrier import MemoryOutlet
 from enfilade.transport.policy import Policy, Rights, Rule
-from tests.transport.model import message
-from tests.transport.test_rendezvous import Start, network, start
-
-__all__ = ["network", "start"]
+from tests.transport.model import Start, message
 
 
 @pytest.mark.parametrize("secret", [None, b"s" * 32], ids=["open", "sealed"])

@@ -19,10 +19,8 @@ from enfilade.transport.carrier import Credentials
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.policy import Identity, Policy, Rule
 from enfilade.transport.wire import Ready, Refused, Welcome
+from tests.transport.model import Start
 from tests.transport.stranger import Stranger
-from tests.transport.test_rendezvous import Start, network, start
-
-__all__ = ["network", "start"]
 
 ROOT = Path(__file__).resolve().parents[2]
 IS_ROOT = os.geteuid() == 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -142,8 +141,7 @@ class Swarm:
             if draws.chance(share) and _can_strike(name, world, hosts):
                 rates[name] = draws.log_between(*self.rates)
         distance = world.entropy.stream("swarm").choice(self.latencies)
-        # In its turn, as that of a schedule in which it is written.
-        world.call_at(world.now(), partial(world.strike, Distance(LATENCIES[distance])))
+        world.strike(Distance(LATENCIES[distance]))
         shown = ", ".join(f"{name} {rate:.3g}/s" for name, rate in rates.items()) or "no faults"
         world.tell_options(f"{len(hosts)} hosts, latency {distance}, {shown}")
         for name, rate in rates.items():
