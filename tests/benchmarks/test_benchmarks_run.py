@@ -31,12 +31,20 @@ from tests.benchmarks.runners import all_runners, runners_for
 from tests.benchmarks.scratch import VARIABLE
 from tests.benchmarks.worker import MARK
 
+
+def _marks(runner: Runner) -> list[pytest.MarkDecorator]:
+    """A rehearsal of a peer is for the soak; that of a mesh has servers with ports of their own."""
+    if runner.family != "enfilade":
+        return [pytest.mark.soak]
+    return [pytest.mark.real] if runner.variant == "mesh" else []
+
+
 RUNNERS = all_runners({})
 REHEARSED = [
     pytest.param(
         runner,
         id=f"{runner.family} {runner.variant}".strip(),
-        marks=[] if runner.family == "enfilade" else pytest.mark.soak,
+        marks=_marks(runner),
     )
     for runner in RUNNERS
     if not isinstance(runner, CRunner) and runner.variant != "1 cpu"

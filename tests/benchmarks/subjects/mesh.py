@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,6 +20,7 @@ from enfilade.transport.mesh.authority import Authority, join
 from enfilade.transport.mesh.keeper import Keeper, read_server_file
 from tests.benchmarks.kernel import CannotRun, kernel
 from tests.benchmarks.peers.transports import end, fork
+from tests.ports import free_port
 
 POLICY = Policy.same_mesh(exports="*", kinds="*")
 
@@ -267,18 +267,13 @@ def opening(count: int) -> float:
 # With certificates.
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 class _Site:
     """An authority, two nodes, and servers, of which each knows the others."""
 
     def __init__(self, directory: Path, count: int) -> None:
         self.directory = directory
-        ports = [_free_port() for _ in range(count)]
-        routes = [_free_port() for _ in range(count)]
+        ports = [free_port() for _ in range(count)]
+        routes = [free_port() for _ in range(count)]
         self.urls = [f"tls://localhost:{port}" for port in ports]
         authority = Authority.create(directory / "ca", servers=self.urls)
         for name in ("client@local", "server@local"):

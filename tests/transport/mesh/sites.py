@@ -1,7 +1,6 @@
 """A mesh with certificates for the tests: an authority, identities, and servers that `Keeper` keeps."""
 
 import os
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,14 +13,10 @@ from enfilade.transport import Policy
 from enfilade.transport.mesh import Mesh
 from enfilade.transport.mesh.authority import Authority, Grant, join
 from enfilade.transport.mesh.keeper import Keeper, read_server_file
+from tests.ports import free_port
 from tests.transport.mesh.members import PATIENCE, Account
 
 POLICY = Policy.same_mesh(exports="*", ends="*", entries="*", groups="*")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 class Site:

@@ -32,9 +32,10 @@ from enfilade.transport.mesh.registry import MeshRegistry, NoAnswer
 from enfilade.transport.mesh.settings import Server
 from enfilade.transport.mesh.subjects import to_token
 from enfilade.transport.mesh.watcher import Quiet
+from tests.ports import free_port
 from tests.transport.mesh.members import PATIENCE, Account, nodes, until
 from tests.transport.mesh.servers import needs_server, running
-from tests.transport.mesh.sites import Site, free_port, kept
+from tests.transport.mesh.sites import Site, kept
 
 pytestmark = [pytest.mark.real, needs_server]
 
