@@ -197,7 +197,17 @@ TRANSPORT = House(
         "resuming_link": ("carrier", "node_link", "wire"),
         "terms": ("policy", "wire"),
         "inward": ("closing", "carrier", "chunks", "node_link", "outward", "patience", "turn", "wire"),
-        "peer": ("carrier", "chunks", "inward", "node_link", "outward", "policy", "resuming_link", "wire"),
+        "peer": (
+            "carrier",
+            "chunks",
+            "inward",
+            "node_link",
+            "outward",
+            "policy",
+            "printable",
+            "resuming_link",
+            "wire",
+        ),
         "way": (
             "carrier",
             "chunks",
@@ -209,7 +219,7 @@ TRANSPORT = House(
             "terms",
             "wire",
         ),
-        "conversation": ("carrier", "seal", "way", "wire"),
+        "conversation": ("carrier", "printable", "seal", "way", "wire"),
         "rendezvous": (
             "carrier",
             "closing",
@@ -227,8 +237,9 @@ TRANSPORT = House(
         "door_carrier": ("carrier", "closing", "doors", "wire", "zones"),
         "memory_carrier": ("carrier", "closing", "memory_file", "wire"),
         # Nothing but what opens a node with a mesh, or simulates one, knows this.
-        "mesh": ("carrier", "process_start", "wire"),
+        "mesh": ("carrier", "printable", "process_start", "wire"),
         "process_start": (),
+        "printable": (),
         "records": (),
         "remote_trace": (),
         "file_descriptor": ("closing",),

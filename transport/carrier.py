@@ -64,6 +64,8 @@ class Traits:
         moment: seconds worth holding the loop for a peer that is about to speak; 0 for never.
         patience: seconds after which a peer that takes nothing in is given up, where batches may be lost;
             None for the period of the node link.
+        window: bytes that may be under way to this node over a node link that is made now; None for as many
+            as the node's settings say.
     """
 
     lossless: bool = True
@@ -72,6 +74,7 @@ class Traits:
     watches: bool = False
     moment: float = 150e-6
     patience: float | None = None
+    window: int | None = None
 
 
 @attrs.frozen

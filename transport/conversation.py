@@ -27,6 +27,7 @@ from enfilade.transport.carrier import (
     Status,
     hand_over,
 )
+from enfilade.transport.printable import printable
 from enfilade.transport.seal import Seal
 from enfilade.transport.way import Way
 from enfilade.transport.wire import (
@@ -69,6 +70,8 @@ class Conversation:
     def __init__(self, way: Way, inlet: Inlet, outlet: Outlet | None = None) -> None:
         self.way = way
         self.inlet = inlet
+        self.window = way.window()
+        """Bytes that may be under way to us over the node link that comes of it."""
         self.scope = trio.CancelScope()
         """Around the wait for Ready; cancelled when another conversation with the same node takes over."""
         self._outlet = outlet
@@ -124,7 +127,7 @@ class Conversation:
         self.credentials = arrival.credentials
         self.heard = (*self.heard, arrival.data)
         if isinstance(frame, Refused):
-            frame.text = _printable(frame.text[:LONGEST_REFUSAL])
+            frame.text = printable(frame.text, LONGEST_REFUSAL)
         if not isinstance(frame, kinds):
             raise HandshakeFailed(f"the handshake has no place for a {type(frame).__name__} here")
         return frame
@@ -169,11 +172,6 @@ class Conversation:
             discard_all(self.way.carrier, arrival.handles)
         if self._outlet is not None:
             self._outlet.close()
-
-
-def _printable(text: str) -> str:
-    """Escape what is not for logs and terminals: the words of whoever answers at an address."""
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 async def say(outlet: Outlet, frame: Frame, handles: Sequence[Handle] = (), seal: Seal | None = None) -> None:

@@ -25,6 +25,7 @@ from enfilade.transport.inward import Inward
 from enfilade.transport.node_link import QUARTERS, NodeLink
 from enfilade.transport.outward import Handover, Outward
 from enfilade.transport.policy import Identity, Rights
+from enfilade.transport.printable import printable
 from enfilade.transport.resuming_link import TICK, ResumingLink
 from enfilade.transport.wire import Bye, Frame, MalformedBatch
 
@@ -330,8 +331,7 @@ class Peer:
             if isinstance(self._link, ResumingLink):
                 self._link.acknowledge()  # the peer waits for that
                 self._outward.flush()
-            text = farewell.text[:LONGEST_TEXT]
-            self.end(f"the peer said goodbye: {text if text.isprintable() else ascii(text)}")
+            self.end(f"the peer said goodbye: {printable(farewell.text, LONGEST_TEXT)}")
 
     def _refuse(self, caller: Credentials) -> None:
         known = self.identity.credentials

@@ -131,7 +131,8 @@ class Rendezvous:
         self._host = host
         self._settings = settings or Settings()
         has_secret = policy.secret is not None
-        self._ways = [Way(each, self._settings, has_secret=has_secret) for each in carriers]
+        self.ways = [Way(each, self._settings, has_secret=has_secret) for each in carriers]
+        """The carriers, in their order, and what the node links over each have in common."""
         self._callers = Callers()
         self._owners = NameOwners(policy)
         self._calling: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()  # by address
@@ -182,7 +183,7 @@ class Rendezvous:
 
     def _way_to(self, address: str) -> Way:
         """Return the way that leads to an address; raise CarrierError when none does."""
-        for way in self._ways:
+        for way in self.ways:
             if way.carrier.leads_to(address):
                 return way
         raise CarrierError(f"this node has no way to {address!r}: open it with `mesh=` to call nodes by name")
@@ -295,8 +296,8 @@ class Rendezvous:
     async def _call(self, address: str) -> Peer | None:
         """Call the node at an address; None if it has yet to notice that our last node link has ended."""
         way = self._way_to(address)
-        hello = self._hello(way)
         talk = Conversation(way, way.inlet())
+        hello = self._hello(talk)
         try:
             meeting = await way.carrier.open(address)
             try:
@@ -353,14 +354,14 @@ class Rendezvous:
             await self._changed.wait()
         return self.peers.get(name)
 
-    def _hello(self, way: Way) -> Hello:
+    def _hello(self, talk: Conversation) -> Hello:
         return Hello(
-            way.version,
-            way.version,
+            talk.way.version,
+            talk.way.version,
             self._name,
             self._zone,
             self._incarnation,
-            self._settings.window,
+            talk.window,
             self._settings.period,
             b"" if self._policy.secret is None else self._entropy(NONCE_BYTES),
         )
@@ -488,9 +489,8 @@ class Rendezvous:
             await self._changed.wait()  # for the end of the same node's earlier call
         self._owners.claim(identity)
         self._answering[hello.name] = talk
-        settings = self._settings
         welcome = Welcome(
-            talk.way.version, self._name, self._zone, self._incarnation, settings.window, settings.period
+            talk.way.version, self._name, self._zone, self._incarnation, talk.window, self._settings.period
         )
         await talk.say(welcome, () if agreement is not None else (talk.inlet.handle,))
         with talk.scope:
@@ -566,7 +566,7 @@ class Rendezvous:
         peer = Peer(
             talk.way.carrier,
             self._host,
-            talk.way.link(window, rights.limits, seal),
+            talk.way.link(talk.window, window, rights.limits, seal),
             clock=self._clock,
             period=rights.limits.silence or min(period, self._settings.period),
             identity=identity,

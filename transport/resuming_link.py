@@ -29,7 +29,7 @@ from enfilade.transport.carrier import Handle
 from enfilade.transport.node_link import NodeLink, Outgoing
 from enfilade.transport.wire import UNCOUNTED, Batch, Frame, MalformedBatch, Seek, decode_batch, encode_frame
 
-__all__ = ["TICK", "ResumingLink"]
+__all__ = ["TICK", "ResumingLink", "Tally"]
 
 TICK: Final = 0.05
 """Seconds between ticks."""
@@ -61,16 +61,34 @@ class _Kept:
     batch: Outgoing
 
 
+@attrs.define
+class Tally:
+    """Counters of what all node links of a node have made up for.
+
+    Attributes:
+        resent: batches that were sent again.
+        seeks: times that a side said which batch is due, or asked that.
+    """
+
+    resent: int = 0
+    seeks: int = 0
+
+
 class ResumingLink(NodeLink):
-    """One node link that makes up for lost batches; the arguments are those of `NodeLink`.
+    """One node link that makes up for lost batches.
+
+    Args:
+        tally: counts beyond this node link, too.
+        options: as of `NodeLink`.
 
     Attributes:
         stir: called when there is something to wait for, after `rest` has found nothing.
         resent: batches that were sent again.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, tally: Tally | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self._tally = Tally() if tally is None else tally
         self.stir: Callable[[], None] = _ignore
         self.resent = 0
         self._is_resting = False
@@ -100,11 +118,13 @@ class ResumingLink(NodeLink):
             return self._under_way
         if self._seek is not None:
             seek, self._seek = self._seek, None
+            self._tally.seeks += 1
             return self._give_out(UNCOUNTED, [encode_frame(seek)])
         while self._again:
             kept = self._again.popleft()
             if kept.end > self._taken_in:
                 self.resent += 1
+                self._tally.resent += 1
                 self._has_sent = True
                 self._under_way = kept.batch
                 return kept.batch

@@ -60,11 +60,27 @@ def demo(
 
 
 @app.command()
-def doctor() -> None:
-    """Report what this machine offers: doors, WebAssembly, namespaces, a compiler."""
+def doctor(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A zone file with a [mesh] to try, too.", exists=True, dir_okay=False),
+    ] = None,
+    identity: Annotated[
+        Path | None, typer.Option(help="A directory of `mesh join` to try, and the servers that it names.")
+    ] = None,
+    mesh: Annotated[
+        str | None,
+        typer.Option(help='A mesh of this machine to try: "embedded", "embedded:NAME", an address.'),
+    ] = None,
+) -> None:
+    """Report what this machine offers: doors, WebAssembly, namespaces, a compiler; and if a mesh works."""
     from enfilade.actors.cli.doctor import run_doctor
 
-    raise typer.Exit(run_doctor())
+    if file is None and identity is None and mesh is None:
+        raise typer.Exit(run_doctor())
+    from enfilade.actors.cli.mesh_doctor import examine
+
+    raise typer.Exit(run_doctor(examine(file, identity, mesh)))
 
 
 @zone.command("run")

@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from rich.console import Console
@@ -98,9 +98,13 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 )
 
 
-def run_doctor() -> int:
-    """Print a table of findings; the status is 0 when everything that the runtime needs is there, else 1."""
-    findings = [check() for check in CHECKS]
+def run_doctor(further: Sequence[Finding] = ()) -> int:
+    """Print a table of findings; the status is 0 when everything that the runtime needs is there, else 1.
+
+    Args:
+        further: findings about what the user has asked for beside the machine.
+    """
+    findings = [*(check() for check in CHECKS), *further]
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
         mark = "[green]yes[/]" if finding.present else ("[red]no[/]" if finding.needed else "[yellow]no[/]")

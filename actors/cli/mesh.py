@@ -31,7 +31,16 @@ from enfilade.transport.mesh.shared_server import SharedServer
 from enfilade.transport.mesh.subjects import Subjects, from_token
 from enfilade.transport.mesh.watcher import Quiet
 
-__all__ = ["install", "kinds_of", "run_server", "show_kinds", "show_names", "show_nodes", "show_status"]
+__all__ = [
+    "install",
+    "kinds_of",
+    "run_server",
+    "show_kinds",
+    "show_names",
+    "show_nodes",
+    "show_status",
+    "try_all",
+]
 
 LISTENING_SECONDS: Final = 1.0
 """Time for nodes to answer a newcomer."""
@@ -84,7 +93,7 @@ def install(bundle: Path, directory: Path) -> int:
     if not identity.servers:
         return 0
     mesh = Mesh(servers=identity.servers, name=identity.mesh, identity=directory)
-    for server in trio.run(_try_all, Visitor(identity.node, mesh, identity)):
+    for server in trio.run(try_all, Visitor(identity.node, mesh, identity)):
         typer.echo(f"server {server['address']}: {server['problem'] or 'takes it'}")
     typer.echo("\n[mesh]")
     typer.echo(f"servers = {json.dumps(list(identity.servers))}")
@@ -102,7 +111,7 @@ def _servers(visitor: Visitor) -> tuple[Sequence[Server], str | None]:
     return ([], None) if found is None else ([found[0]], found[1])
 
 
-async def _try_all(visitor: Visitor) -> list[dict[str, Any]]:
+async def try_all(visitor: Visitor) -> list[dict[str, Any]]:
     """Connect to each server once: its address, the seconds of a round trip, or what is wrong."""
     servers, _ = _servers(visitor)
     urls = visitor.mesh.servers if visitor.identity is not None else map(str, servers)
@@ -116,9 +125,7 @@ async def _try_all(visitor: Visitor) -> list[dict[str, Any]]:
 async def _try(visitor: Visitor, server: Server, entry: dict[str, Any]) -> None:
     try:
         async with _connected(visitor, [server]) as connection:
-            began = trio.current_time()
-            await connection.settled()
-            entry["seconds"] = trio.current_time() - began
+            entry["seconds"] = connection.round_trip
     except OSError as error:
         entry["problem"] = str(error)
 
@@ -160,7 +167,7 @@ def show_status(visitor: Visitor, *, as_json: bool) -> int:
     Returns:
         0 when all servers answer and the registry is well, 2 when no server answers, 1 otherwise.
     """
-    tried = trio.run(_try_all, visitor)
+    tried = trio.run(try_all, visitor)
     servers = [
         server for server, each in zip(_servers(visitor)[0], tried, strict=True) if not each["problem"]
     ]
@@ -184,6 +191,10 @@ def show_status(visitor: Visitor, *, as_json: bool) -> int:
             typer.echo(f"server {each['address']}: {told}")
         kept = f"kept by {registry['replicas'] or 'its'} servers, led by {registry['leader'] or 'one'}"
         typer.echo(f"registry: {registry['problem'] or kept}")
+        if len(tried) == PAIR:
+            typer.echo(
+                "with 2 servers one keeps the registry: a third lets the mesh go on when any one is lost"
+            )
         typer.echo(f"{len(nodes)} nodes in mesh {visitor.mesh.name}")
         if days_left is not None:
             typer.echo(f"the certificate ends in {days_left:.0f} days")
@@ -191,6 +202,9 @@ def show_status(visitor: Visitor, *, as_json: bool) -> int:
         return 2
     return 0 if len(servers) == len(tried) and not registry["problem"] else 1
 
+
+PAIR: Final = 2
+"""Servers that keep no more of a registry than one does."""
 
 NO_REGISTRY: Final = {"lease": None, "began": None, "leader": None, "replicas": None, "problem": ""}
 """What a report says of a registry of which nothing is known. A leader is for operators to know."""

@@ -75,12 +75,13 @@ class NodeTable(_Table):
 class MeshTable(_Table):
     """The mesh in which the node is found by its name, with the meaning and the defaults of `Mesh`."""
 
-    servers: list[str]
+    servers: list[str] | str
     name: str = "default"
     identity: str | None = None
     dead_after: float = 3.0
     beat: float = 0.5
     lease: float = 6.0
+    window: int = 1024 * 1024
     registry: bool = True
     labels: list[str] = []
     groups: list[str] = []
@@ -264,7 +265,7 @@ class ZoneFile(_Table):
     node: NodeTable
     supervisor: SupervisorTable = msgspec.field(default_factory=SupervisorTable)
     mesh: MeshTable | None = None
-    kinds: dict[str, KindTable] = {}
+    kinds: dict[str, KindTable | str] = {}
     network: NetworkTable = msgspec.field(default_factory=NetworkTable)
     entries: dict[str, str] = {}
     log: LogTable = msgspec.field(default_factory=LogTable)
@@ -318,7 +319,8 @@ class ZoneFile(_Table):
         if self.mesh is None or not self.mesh.registry:
             raise Refusal("[kinds]: keyed actors need a [mesh] with a registry")
         kinds = {}
-        for name, table in self.kinds.items():
+        for name, entry in self.kinds.items():
+            table = KindTable(entry) if isinstance(entry, str) else entry
             given = msgspec.structs.asdict(table)
             try:
                 check_name(name)
@@ -552,7 +554,8 @@ def _table_at(path: str) -> type[msgspec.Struct] | None:
             return None
         kinds = {field.name: field.type for field in msgspec.structs.fields(table)}
         kind = kinds.get(step.partition("[")[0])
-        table = next((found for found in (kind, *get_args(kind)) if found in _TABLES), None)
+        parts = (kind, *get_args(kind), *(part for each in get_args(kind) for part in get_args(each)))
+        table = next((found for found in parts if found in _TABLES), None)
     return table
 
 

@@ -10,12 +10,13 @@ two nodes have exchanged theirs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from enfilade.actors.messages.errors import NoProcess, NotJoined
+from enfilade.actors.messages.errors import MailboxFull, NoProcess, NotJoined
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.kinds import is_a
@@ -25,11 +26,11 @@ from enfilade.actors.messages.signals import undroppable
 from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from enfilade.actors.processes.process import Process
 
-__all__ = ["GroupMonitor", "GroupScope", "Groups", "Joined", "Left"]
+__all__ = ["GroupMonitor", "GroupScope", "Groups", "Joined", "Left", "hand_out"]
+
+Publisher: TypeAlias = Callable[[str, Hashable, Any], bool]
 
 
 @undroppable
@@ -72,12 +73,15 @@ class GroupScope:
     Attributes:
         name: the scope's name.
         listener: told of each local change `(event)`: the node link's way to pass it on.
+        publisher: tells all nodes of a mesh a message `(scope, group, message)`; returns False where the
+            scope is not published.
     """
 
     def __init__(self, name: str, hooks: Hooks) -> None:
         self.name = name
         self._hooks = hooks
         self.listener: Callable[[Joined | Left], None] | None = None
+        self.publisher: Publisher | None = None
         self._local: dict[Hashable, list[Ref[Any]]] = {}
         self._remote: dict[str, dict[Hashable, list[Ref[Any]]]] = {}
         self._monitors: dict[GroupMonitor, None] = {}
@@ -129,6 +133,27 @@ class GroupScope:
         if not members:
             self._local.pop(group, None)
         self._tell(Left(self.name, group, refs), local=True)
+
+    def publish(self, group: Hashable, message: Any) -> None:
+        """Send a message to all members of a group, on whichever node they are. Not a checkpoint.
+
+        Each gets it once for each time that it has joined, or not at all: there is no order with what is sent
+        in other ways, and a member whose mailbox is full and refuses messages goes without. In a scope that
+        is published to a mesh (`Mesh.groups`) the message leaves once, for all nodes, and reaches the members
+        that they have then. Every node of the mesh can hear it; those whose policy does not share the scope
+        with this node pass it over. It has 48 KiB at most there, and nobody may end a process without a name
+        because its ref is in it.
+
+        Raises:
+            TypeError: `group` is not hashable.
+            PayloadError: the message cannot travel to other nodes; then nobody has got it.
+        """
+        members = self.local_members(group)
+        if self.publisher is None or not self.publisher(self.name, group, message):
+            for groups in list(self._remote.values()):
+                for ref in groups.get(group, ()):
+                    ref.send(message)
+        hand_out(members, message)
 
     def drop(self, group: Hashable, process: Process) -> None:
         """End all memberships of `process`, which has ended, in `group`."""
@@ -247,6 +272,13 @@ class GroupScope:
                 call(told, self.name, event.group, ref)
 
 
+def hand_out(members: Iterable[Ref[Any]], message: Any) -> None:
+    """Send a message to members of this node. Who refuses it goes without."""
+    for ref in members:
+        with suppress(MailboxFull):
+            ref.send(message)
+
+
 def _checked(watcher: Ref[Any]) -> Ref[Any]:
     if not is_a(watcher, Ref):  # `isinstance` believes an object that pretends to be one
         raise TypeError(f"expected a Ref as watcher, such as `me.ref`, got {safe_repr(watcher)}")
@@ -273,6 +305,15 @@ class Groups:
         self._hooks = hooks
         self.by_name: dict[str, GroupScope] = {}
         self._listener: Callable[[Joined | Left], None] | None = None
+        self._publisher: Publisher | None = None
+
+    def publish_by(self, publisher: Publisher | None) -> None:
+        """Have `publisher` tell other nodes what is published in any scope, also in those to come; None to
+        stop.
+        """
+        self._publisher = publisher
+        for scope in self.by_name.values():
+            scope.publisher = publisher
 
     def listen(self, listener: Callable[[Joined | Left], None] | None) -> None:
         """Have `listener` told of the local changes of every scope, also of those to come; None to stop."""
@@ -295,7 +336,7 @@ class Groups:
         found = self.by_name.get(name)
         if found is None:
             found = self.by_name[name] = GroupScope(name, self._hooks)
-            found.listener = self._listener
+            found.listener, found.publisher = self._listener, self._publisher
         return found
 
     def __len__(self) -> int:

@@ -100,6 +100,8 @@ class Distribution:
         async with self.rendezvous.open(addresses, self.node.nursery):
             self._is_running = True
             self.node.groups.listen(self._group_changed)
+            if self._mesh is not None and self._mesh.groups is not None:
+                self.node.groups.publish_by(self._mesh.groups.publish)
             for scope in self.node.groups.scopes():
                 for group in scope.local() if self._publishes(scope.name) else ():
                     self._group_changed(Joined(scope.name, group, ()))
@@ -109,6 +111,7 @@ class Distribution:
             except BaseException as raised:
                 error = raised  # which is the program's, and no business of the rendezvous
             self.node.groups.listen(None)
+            self.node.groups.publish_by(None)
             for remote in self._current.values():
                 remote.finish()
             self._is_running = False

@@ -26,6 +26,9 @@ class Link(Protocol):
     def name(self) -> str: ...
 
     @property
+    def carrier(self) -> Any: ...
+
+    @property
     def identity(self) -> Any: ...
 
     @property
@@ -42,6 +45,9 @@ class Meeting(Protocol):
 
     @property
     def peers(self) -> Mapping[str, Link]: ...
+
+    @property
+    def ways(self) -> Sequence[Any]: ...
 
     @property
     def kept(self) -> Mapping[str, Any]: ...

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from enfilade.actors.messages.errors import Refused
-from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
+from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
+from enfilade.actors.node.sharing import CheckedRef
 from enfilade.actors.peers.mesh.global_ref import GlobalRef
 from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, Proof, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.processes.links import Alias
-from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.transport.payload import External
 from enfilade.transport.records import PayloadError
 from enfilade.transport.wire import Keyed
 
@@ -31,6 +33,15 @@ if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
 
 __all__ = ["Named", "RefPassing"]
+
+REF: Final = 16
+"""The code of refs in payloads."""
+
+REFS: Final = (
+    *(LocalRef, CheckedRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef),
+    *(KeyedRef, GlobalRef),
+)
+"""The classes of refs, which all travel."""
 
 MOST_NODES: Final = 1000
 """Other nodes that a peer may make known here, by refs to their processes that are still held."""
@@ -99,6 +110,11 @@ class RefPassing:
         self._distribution = distribution
         self._remote = remote
         self._named: weakref.WeakValueDictionary[tuple[str, int], Any] = weakref.WeakValueDictionary()
+
+    def externals(self) -> list[External]:
+        """Return the translations of refs, for a codec."""
+        named = External(Named, REF, self.lower_named, self.revive)
+        return [*(External(kind, REF, self.lower, self.revive) for kind in REFS), named]
 
     def grant(self, ref: Ref[Any]) -> None:
         """Let the other node address a ref of this one.

@@ -27,13 +27,12 @@ from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import Moved, NoProcess, NotConnected, Refused, Restarting
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, NO_CONNECTION, REASONS, Reason, asked_by
-from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, RemoteRef
+from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import Traced, trace_of
 from enfilade.actors.messages.travelling import FAULTS
-from enfilade.actors.node.sharing import CheckedRef
 from enfilade.actors.peers.distribution import Distribution
 from enfilade.actors.peers.faults import (
     error_in_words,
@@ -46,16 +45,12 @@ from enfilade.actors.peers.faults import (
 from enfilade.actors.peers.inbound import Inbound
 from enfilade.actors.peers.ledger import Ledger, Linked, undeliverable, unsendable
 from enfilade.actors.peers.long_payloads import Departures
-from enfilade.actors.peers.mesh.global_ref import GlobalRef
-from enfilade.actors.peers.mesh.keyed_ref import KeyedRef
 from enfilade.actors.peers.parties import Given
-from enfilade.actors.peers.ref_passing import Named, RefPassing
+from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_refs import HeldRef, Proof, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.trace_field import carrying, field_of
 from enfilade.actors.peers.travelling_types import types
-from enfilade.actors.processes.links import Alias
-from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.start import Started
 from enfilade.actors.processes.trace_layers import add_layer
 from enfilade.transport import wire
@@ -70,16 +65,9 @@ from enfilade.transport.records import PayloadError
 
 __all__ = ["RemoteNode"]
 
-REF: Final = 16
 FAULT: Final = 17
 ASKED: Final = 18
-"""Codes of the values that belong to a node link."""
-
-REFS: Final = (
-    *(LocalRef, CheckedRef, Alias, HeldRef, RemoteRef, RemoteNameRef, NameRef, NodeRef),
-    *(KeyedRef, GlobalRef),
-)
-"""The classes of refs, which all travel."""
+"""Codes of the values that belong to a node link, beside refs."""
 
 Encoded = tuple[Any, Sequence[Handle]]
 """A payload, and the handles that travel with it."""
@@ -503,11 +491,9 @@ class RemoteNode:
     # Values that belong to the node link.
 
     def _externals(self) -> list[External]:
-        refs = [External(kind, REF, self._passing.lower, self._passing.revive) for kind in REFS]
         faults = [External(kind, FAULT, lower_fault, revive_fault) for kind in FAULTS.values()]
         asked = [External(kind, ASKED, lower_reason, revive_reason) for kind in REASONS]
-        named = External(Named, REF, self._passing.lower_named, self._passing.revive)
-        return [*refs, named, *faults, *asked]
+        return [*self._passing.externals(), *faults, *asked]
 
     def encode_reason(self, reason: Reason) -> Any:
         """Encode an exit reason; descriptors in it do not travel."""

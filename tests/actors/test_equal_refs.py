@@ -25,14 +25,14 @@ async def test_no_name_or_key_is_equal_to_a_process() -> None:
     async with open_node("n") as node:
         carrier: Any = Carrier(node)
         kinds: Any = None
-        holders: Any = None
+        seeker: Any = None
         process = await node.spawn(Actor, name="name")
         refs: dict[str, Ref[Any]] = {
             "node": node.ref,
             "process": process,
             "name": node.named("name"),
             "name there": RemoteNameRef(node, carrier, "name"),
-            "global name": GlobalRef(node, holders, "name"),
+            "global name": GlobalRef(node, seeker, "name"),
             "key": KeyedRef(node, kinds, "Account", "name"),
             "single": KeyedRef(node, kinds, "name", ""),
         }

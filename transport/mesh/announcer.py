@@ -1,5 +1,6 @@
 """Announcements: what this node tells a mesh of itself, and the directory of what others tell."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -17,6 +18,8 @@ from enfilade.transport.mesh.protocol import Message, decoded
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
 
 __all__ = ["Announcer", "own_node"]
+
+logger = logging.getLogger("enfilade.mesh")
 
 PAUSE: Final = 0.01
 """Shortest pause before a newcomer is answered; what comes meanwhile is answered, too."""
@@ -114,6 +117,7 @@ class Announcer:
         self._subject = subjects.announcement
         self._due = trio.Event()
         self._has_left = False
+        self._namesake = 0
         self._question = subjects.question
         connection.subscribe(subjects.all_of("d"), self._heard)
         connection.subscribe(subjects.all_of("q"), self._asked)
@@ -200,6 +204,9 @@ class Announcer:
         except ValueError:
             self.ignored += 1
             return
+        if name == self.directory.own.name:
+            self._note_namesake(said)
+            return
         if said.leaves is not None:
             self._tell(self.directory.left(name, said.incarnation, said.leaves))
             return
@@ -221,6 +228,18 @@ class Announcer:
             self._due.set()  # a newcomer does not know this node either
         self._tell(events)
         self.versions_heard(name, said.incarnation, said.versions)
+
+    def _note_namesake(self, said: _Announcement) -> None:
+        """Complain of another node of this name: each was started where the other was not seen."""
+        own = self.directory.own
+        if said.leaves is None and said.incarnation not in (own.incarnation, self._namesake):
+            self._namesake = said.incarnation
+            logger.error(
+                "another node %s is in this mesh, process %d on host %s: stop one of the two",
+                own.name,
+                said.process,
+                said.host,
+            )
 
     def _tell(self, events: Sequence[DirectoryEvent]) -> None:
         for event in events:

@@ -19,10 +19,8 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
 import trio
 
 from enfilade.transport.carrier import (
@@ -33,48 +31,39 @@ from enfilade.transport.carrier import (
     Handle,
     Inlet,
     Outlet,
-    Status,
     Traits,
 )
 from enfilade.transport.mesh.announcer import Announcer
-from enfilade.transport.mesh.connection import Connection, NoResponders
+from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.directory import MeshNode
 from enfilade.transport.mesh.doubts import Doubts
 from enfilade.transport.mesh.heartbeats import Heartbeats, Watch
 from enfilade.transport.mesh.identity import Identity, client_context
 from enfilade.transport.mesh.load import LoadMeter
-from enfilade.transport.mesh.presence import Death, Presence
-from enfilade.transport.mesh.protocol import Message, decoded, printable
-from enfilade.transport.mesh.settings import Mesh, Server
+from enfilade.transport.mesh.namesakes import Namesakes
+from enfilade.transport.mesh.outlets import MeetingOutlet, MeshOutlet, Place
+from enfilade.transport.mesh.presence import Presence
+from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.settings import Mesh, MeshError, Server
 from enfilade.transport.mesh.stream import Dial, dial
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects, from_token
 from enfilade.transport.wire import PREFIX
 
-__all__ = ["MeshCarrier"]
+__all__ = ["MeshCarrier", "name_in_use"]
 
 logger = logging.getLogger("enfilade.mesh")
 
 BATCH: Final = 0
 GONE: Final = 1
 QUESTION: Final = 2
-"""What a message is: a batch; the answer that there is no such inlet; the question who is there."""
+CONTEST: Final = 3
+"""What a message is: a batch; the answer that there is no such inlet; the questions of `namesakes`."""
 
 MOST_HANDLES: Final = 4
 """Handles in one message: none but those of inlets travel, and those only in a handshake."""
 
-ASKING_SECONDS: Final = 2.0
-"""Time for a node of the same name to answer, before this one takes it."""
-
 _HEAD: Final = struct.Struct(">BQB")
 _NUMBER: Final = struct.Struct(">Q")
-
-
-class Place(NamedTuple):
-    """An inlet of another node."""
-
-    node: str
-    incarnation: int
-    number: int
 
 
 class MeshCarrier(Carrier):
@@ -97,9 +86,11 @@ class MeshCarrier(Carrier):
         doubts: finds out, after a hint, whether a node has gone.
         heartbeats: of the node, and of those that it watches.
         meter: measures the load of the node.
+        namesakes: finds out whether the name is in use.
         meeting: the inlet that takes Hellos; None without any.
         lost: set when there is no server; another one after that.
         subjects: of the node.
+        resumed: node links that have gone on at another server, or at the same one once more.
         ignored: messages that were passed over, because they were nonsense or not for this node.
     """
 
@@ -128,7 +119,7 @@ class MeshCarrier(Carrier):
         self._aliases = -1
         self.meeting: MeshInlet | None = None
         self.lost = trio.Event()
-        self.ignored = 0
+        self.ignored = self.resumed = 0
         uid, gid = (os.geteuid(), os.getegid()) if token is not None else (-1, -1)
         self._anybody = Credentials(pid=0, uid=uid, gid=gid, mesh=mesh.name)
         self.connection = Connection(
@@ -147,6 +138,7 @@ class MeshCarrier(Carrier):
             dial=dial,
         )
         self.connection.subscribe(f"{subjects.links}.>", self._link_message)
+        self.namesakes = Namesakes(self.connection, subjects, self._question)
         self.meter = LoadMeter()
         self.heartbeats = Heartbeats(self.connection, subjects, self._presence, mesh.beat, self.meter)
         self.doubts = Doubts(self.connection, subjects, self._presence, self.heartbeats.bury)
@@ -160,7 +152,12 @@ class MeshCarrier(Carrier):
     @property
     def traits(self) -> Traits:
         return Traits(
-            lossless=False, descriptors=False, watches=True, moment=0.0, patience=2 * self._mesh.dead_after
+            lossless=False,
+            descriptors=False,
+            watches=True,
+            moment=0.0,
+            patience=2 * self._mesh.dead_after,
+            window=self._mesh.window_among(len(self.announcer.directory)),
         )
 
     def inlet(self, *, capacity: int, largest: int) -> Inlet:
@@ -298,8 +295,10 @@ class MeshCarrier(Carrier):
         except ValueError:
             self.ignored += 1
             return
-        if kind == QUESTION and message.reply:
-            self.connection.publish(message.reply, msgspec.msgpack.encode([os.uname().nodename, os.getpid()]))
+        is_namesake = node == self.subjects.node
+        if message.reply and (kind == QUESTION or (kind == CONTEST and is_namesake)):
+            said = message.payload[_HEAD.size :]
+            self.namesakes.asked(message.reply, said, is_contest=kind == CONTEST)
         elif arrival is None or not message.reply or self.meeting is None:
             self.ignored += 1
             self.let_go(arrival)
@@ -311,24 +310,18 @@ class MeshCarrier(Carrier):
 
         Raises:
             CarrierError: it has a meeting place.
+            MeshError: another node has come under this name at the same moment, and stays.
         """
         if self.meeting is not None:
             raise CarrierError(f"{self.subjects.node} has a meeting place already")
         self.meeting = inlet
         self.connection.subscribe(f"{self.subjects.meeting}.*", self._meeting_message)
         await self.connection.settled()  # from here on, whoever calls finds it
+        if where := await self.namesakes.contest():
+            raise name_in_use(self.subjects, where)
 
-    async def find_namesake(self) -> str:
-        """Return where another node of this name runs, in words; empty when none is in the mesh."""
-        question = _HEAD.pack(QUESTION, self.subjects.incarnation, 0)
-        where = ""
-        with trio.move_on_after(ASKING_SECONDS), suppress(NoResponders):
-            answer = await self.connection.request(self.subjects.meeting_of(self.subjects.node), question)
-            where = "a process on an unknown host"
-            with suppress(ValueError):
-                host, pid = decoded(answer.payload, tuple[str, int])
-                where = f"process {pid} on {printable(host[:64])}"
-        return where
+    def _question(self, *, is_contest: bool) -> bytes:
+        return _HEAD.pack(CONTEST if is_contest else QUESTION, self.subjects.incarnation, 0)
 
     # Life.
 
@@ -353,6 +346,16 @@ class MeshCarrier(Carrier):
         if self.meeting is inlet:
             self.meeting = None
 
+    def connection_made(self) -> None:
+        """See `Watcher`."""
+        where = self.connection.where
+        logger.info("%s is in mesh %s, at server %s", self.subjects.node, self._mesh.name, where)
+
+    def servers_missed(self, tried: Sequence[str]) -> None:
+        """See `Watcher`."""
+        left = max(0.0, self._mesh.dead_after - self.connection.down_for)
+        logger.warning("no server answers (tried %s): nodes are lost in %.1f s", ", ".join(tried), left)
+
     def connection_ready(self) -> None:
         """See `Watcher`."""
         for outlet in list(self._outlets):
@@ -369,15 +372,21 @@ class MeshCarrier(Carrier):
         self._presence.server_found(trio.current_time())
         self.announcer.resumed()
         links = sum(inlet.interrupt() for inlet in self._inlets.values())
+        self.resumed += links
         waiting = sum(outlet.is_waiting for outlet in self._outlets)
         logger.info(
             "%s is at server %s after %.2f s: %d node links resumed, %d batches have waited",
             self.subjects.node,
-            server,
+            self.connection.where,
             seconds,
             links,
             waiting,
         )
+
+
+def name_in_use(subjects: Subjects, where: str) -> MeshError:
+    """Return the error of a node whose name another one has, which runs there."""
+    return MeshError(f"{subjects.node} runs already in mesh {subjects.mesh!r}: {where}")
 
 
 def _node_name(text: str) -> str:
@@ -471,129 +480,3 @@ class MeshInlet(Inlet):
         self._arrivals.append(Arrival(b"", (), self._carrier.credentials_of(self.sender[0])))
         self._arrived.set()
         return True
-
-
-class _Outlet(Outlet):
-    """What both kinds of outlets share: the answer that is waited for, and the fault that ends it."""
-
-    def __init__(self, carrier: MeshCarrier) -> None:
-        self._carrier = carrier
-        self._answer: Status | None = None
-        self._is_wanted = False
-        self._fault = ""
-        self._changed = trio.Event()
-
-    def answer(self) -> Status | None:
-        self._check()
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            self._is_wanted = False
-        return answer
-
-    async def wait(self) -> None:
-        await trio.lowlevel.checkpoint()
-        while self._answer is None or not self._is_wanted:
-            self._check()
-            self._changed = trio.Event()
-            await self._changed.wait()
-        self._check()
-
-    def want(self) -> None:
-        self._is_wanted = True
-        self._changed.set()
-
-    def break_off(self, fault: str) -> None:
-        """Fail from now on."""
-        self._fault = self._fault or fault
-        self._changed.set()
-
-    def _check(self) -> None:
-        if self._fault:
-            raise CarrierError(self._fault)
-
-    def _answered(self) -> None:
-        self._answer = Status.ACCEPTED
-        self._changed.set()
-
-
-class MeshOutlet(_Outlet):
-    """The right to publish for one inlet; see `Outlet`.
-
-    Attributes:
-        place: where it leads.
-    """
-
-    def __init__(self, carrier: MeshCarrier, place: Place) -> None:
-        super().__init__(carrier)
-        self.place = place
-        self._subject = carrier.subject_of(place)
-        self._kept: bytes | None = None
-
-    def start(
-        self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
-    ) -> Status | None:
-        self._check()
-        message = self._carrier.encode(data, handles)
-        connection = self._carrier.connection
-        if connection.is_ready and connection.publish(self._subject, message):
-            return Status.ACCEPTED
-        self._kept = message
-        return None
-
-    @property
-    def is_waiting(self) -> bool:
-        """True while a batch is kept until there is a server."""
-        return self._kept is not None
-
-    def try_again(self) -> None:
-        """Publish the batch that was kept, if there is one, and the connection is ready."""
-        connection = self._carrier.connection
-        if self._kept is not None and connection.is_ready and connection.publish(self._subject, self._kept):
-            self._kept = None
-            self._answered()
-
-    def died(self, death: Death) -> None:
-        """Fail, because the node at the other end is dead."""
-        self.break_off(f"{death.node} is dead: {death.reason}")
-
-    def leads_to(self, node: str, incarnation: int, number: int) -> bool:
-        """Tell whether it leads to an inlet."""
-        return self.place == (node, incarnation, number)
-
-    def close(self) -> None:
-        self.break_off("the outlet is closed")
-        self._kept = None
-        self._carrier.closed(self)
-
-
-class MeetingOutlet(_Outlet):
-    """The right to say Hello to a node by its name; the absence of the node is an answer, too."""
-
-    def __init__(self, carrier: MeshCarrier, node: str) -> None:
-        super().__init__(carrier)
-        self._node = node
-        self._forget: Callable[[], None] | None = None
-
-    def start(
-        self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
-    ) -> Status | None:
-        self._check()
-        if not self._carrier.connection.is_up:
-            raise CarrierError(f"node {self._node} cannot be called: no server of the mesh answers now")
-        message = self._carrier.encode(data, handles)
-        self._forget = self._carrier.connection.ask(
-            self._carrier.meeting_of(self._node), message, self._heard
-        )
-        return None
-
-    def _heard(self, message: Message) -> None:
-        if message.has_no_responders:
-            self._carrier.doubts.hint(self._node)
-            self.break_off(f"no node {self._node} is in the mesh")
-        else:
-            self._answered()
-
-    def close(self) -> None:
-        if self._forget is not None:
-            self._forget()
-        self.break_off("the outlet is closed")

@@ -131,6 +131,8 @@ class Claims:
             not raise.
         begun: is called when a term of the lease has begun. It must not raise.
         conflicts: compare-and-sets that were refused.
+        made: claims that were confirmed.
+        renewals_late: times that the registry kept the lease waiting for long.
     """
 
     def __init__(
@@ -144,7 +146,7 @@ class Claims:
     ) -> None:
         self.lost: Callable[[Sequence[str]], None] = _ignore
         self.begun: Callable[[], None] = _ignore
-        self.conflicts = 0
+        self.conflicts = self.made = self.renewals_late = 0
         self._registry = registry
         self._node = node
         self._incarnation = incarnation
@@ -180,6 +182,11 @@ class Claims:
     def epoch(self) -> int:
         """The registry's epoch, as far as it is known; 0 before that."""
         return self._era.epoch
+
+    @property
+    def count(self) -> int:
+        """Names and shards that the node holds."""
+        return len(self._held) if self.lease_left else 0
 
     def held(self, key: str) -> Held | None:
         """Return a claim that counts at this moment."""
@@ -335,6 +342,7 @@ class Claims:
         if not self._is_good(claim.term):
             raise NoAnswer("this node has lost its lease")
         held = self._held[key] = Held(claim, Fence(self._era.epoch, revision))
+        self.made += 1
         return held
 
     def _check_settled(self) -> None:
@@ -529,6 +537,7 @@ class Claims:
         silent = self._times.good * self._times.seconds - left
         if silent > LATE * self._times.seconds:
             self._is_late = True
+            self.renewals_late += 1
             logger.warning(
                 "the registry has not answered for %.1f s: global names are given up in %.1f s", silent, left
             )

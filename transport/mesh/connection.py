@@ -21,8 +21,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
-from enfilade.transport.mesh.identity import server_fault
-from enfilade.transport.mesh.introduction import check_introduction
+from enfilade.transport.mesh.introduction import check_introduction, shown
 from enfilade.transport.mesh.protocol import (
     MESSAGE_LIMIT,
     PING,
@@ -41,7 +40,7 @@ from enfilade.transport.mesh.protocol import (
     encode_unsubscribe,
 )
 from enfilade.transport.mesh.settings import MeshError, Server
-from enfilade.transport.mesh.stream import Dial, Stream, TlsStream, dial
+from enfilade.transport.mesh.stream import Dial, Stream, dial, receive, secured, send_all
 from enfilade.transport.mesh.watcher import Watcher
 
 __all__ = ["USER", "Connection", "Handler", "NoResponders"]
@@ -74,6 +73,9 @@ HIGH_WATER: Final = 8 * 1024 * 1024
 """Unsent bytes above which the connection is not ready for more batches."""
 
 
+HELD_SECONDS: Final = 1.0
+"""Lateness of this node's own loop after which a server that leaves it may have had enough of it."""
+
 COMPLAINT_SECONDS: Final = 1.0
 """Seconds between lines of the log with what a server complains of."""
 
@@ -92,6 +94,7 @@ class _Session:
     server: Server
     stream: Stream
     parser: Parser
+    where: str = ""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     unsent: deque[memoryview] = attrs.field(factory=deque)
     unsent_bytes: int = 0
@@ -100,7 +103,10 @@ class _Session:
     is_pong_due: bool = False
     complaints: int = 0
     complained_at: float = -math.inf
-    pings: deque[trio.Event] = attrs.field(factory=deque)
+    pings: deque[tuple[trio.Event, float]] = attrs.field(factory=deque)
+    due: float = math.inf
+    held: tuple[float, float] = (0.0, 0.0)
+    complaint: str = ""
     end: str = ""
 
 
@@ -122,7 +128,11 @@ class Connection:
         dial: connects to a server.
 
     Attributes:
+        where: the server of this moment, or the last one, as logs show it: its name and its address.
+        round_trip: seconds that it took to answer the last time that it was asked; None before that.
         reconnects: times that another session took the place of a lost one.
+        cuts: times that a server left this node, whose loop had been held.
+        messages_in, messages_out, bytes_in, bytes_out: the traffic so far.
     """
 
     def __init__(
@@ -159,7 +169,10 @@ class Connection:
         self._answers: dict[str, Callable[[Message], None]] = {}
         self._is_quenched = False
         self._lost_at = math.inf
-        self.reconnects = 0
+        self.where = ""
+        self.round_trip: float | None = None
+        self.reconnects = self.cuts = 0
+        self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self.subscribe(f"{inbox}.*", self._answered)
 
     def __repr__(self) -> str:
@@ -201,6 +214,7 @@ class Connection:
         """Publish a message; return false when there is no server, and it went nowhere. Never raises."""
         if self._session is None:
             return False
+        self.messages_out += 1
         self._write(self._session, encode_publish(subject, payload, reply, headers))
         return True
 
@@ -289,11 +303,12 @@ class Connection:
         while True:
             self._session = session
             self._is_quenched = False
+            self.where = session.where
             if self._lost_at < math.inf:
                 self.reconnects += 1
                 self._watcher.connection_resumed(session.server, trio.current_time() - self._lost_at)
             else:
-                logger.info("%s is in the mesh, at server %s", self._name, session.server)
+                self._watcher.connection_made()
                 task_status.started()
             self._watcher.connection_ready()
             try:
@@ -301,10 +316,11 @@ class Connection:
             finally:
                 self._session = None
                 session.stream.close()
-                for answered in session.pings:
+                for answered, _ in session.pings:
                     answered.set()
             self._lost_at = trio.current_time()
-            logger.warning("server %s is lost: %s", session.server, session.end)
+            self._servers.rotate(-1)
+            logger.warning("server %s is lost: %s; trying %s", session.where, session.end, self._servers[0])
             self._watcher.connection_lost(session.server, session.end)
             session = await self._begin_again()
 
@@ -321,7 +337,6 @@ class Connection:
 
     async def _begin_again(self) -> _Session:
         """Connect to whichever server answers, the lost one last."""
-        self._servers.rotate(-1)
         pause = JITTER
         known: set[str] = set()
         for attempt in range(10**9):
@@ -332,10 +347,12 @@ class Connection:
             try:
                 return await self._connect(server)
             except (OSError, ProtocolError) as error:
-                if str(error) not in known:
+                if isinstance(error, MeshError | ProtocolError) and str(error) not in known:
+                    known.add(str(error))
                     logger.warning("server %s does not answer as it should: %s", server, error)
-                known.add(str(error))
                 self._servers.rotate(-1)
+                if attempt == len(self._servers) - 1:
+                    self._watcher.servers_missed(sorted(map(str, self._servers)))
         raise AssertionError("the attempts do not end")
 
     async def _connect(self, server: Server) -> _Session:
@@ -355,7 +372,7 @@ class Connection:
         session = _Session(server, stream, Parser())
         early: list[Event] = []
         while not early:
-            early += session.parser.feed(await _receive(session.stream))
+            early += session.parser.feed(await receive(session.stream))
         if not isinstance(early[0], Info):
             raise ProtocolError("a server must introduce itself first")
         if self._owner is not None and (found := stream.owner()) != self._owner:
@@ -363,10 +380,11 @@ class Connection:
                 f"it belongs to user {found}, not to {self._owner}, and was not shown the token: end it"
             )
         check_introduction(early[0].fields, has_tls=self._tls is not None)
+        session.where = shown(early[0].fields, server)
         if self._tls is not None:
             if len(early) > 1:
                 raise ProtocolError("a server must say nothing more before TLS")
-            session.stream = await _secure(stream, self._tls, server)
+            session.stream = await secured(stream, self._tls, server)
         session.parser.message_limit = min(MESSAGE_LIMIT, early[0].fields["max_payload"] + 4096)
         introduction: dict[str, Any] = {
             "verbose": False,
@@ -385,7 +403,8 @@ class Connection:
         lines += [encode_subscribe(subject, number) for number, (subject, _) in self._subscriptions.items()]
         if self._guard:
             lines.append(encode_publish(self._guard, b""))
-        await _send_all(session.stream, b"".join([*lines, PING]))
+        await send_all(session.stream, b"".join([*lines, PING]))
+        asked_at = trio.current_time()
         del early[0]
         is_known, is_guarded = False, not self._guard
         while True:
@@ -393,6 +412,7 @@ class Connection:
                 match event:
                     case Pong():
                         is_known = True
+                        self.round_trip = trio.current_time() - asked_at
                     case Failure(text) if self._guard and "publish" in text.lower() and self._guard in text:
                         is_guarded = True
                     case Failure(text):
@@ -406,7 +426,7 @@ class Connection:
                 )
             if is_known:
                 return session
-            early = session.parser.feed(await _receive(session.stream))
+            early = session.parser.feed(await receive(session.stream))
 
     async def _serve(self, session: _Session) -> None:
         with session.scope:
@@ -423,11 +443,25 @@ class Connection:
             session.end = why
             session.scope.cancel()
 
+    def _left_by(self, session: _Session, error: Exception) -> None:
+        """Take note that the server has ended a session: it may be because this node stood still."""
+        now = trio.current_time()
+        late, seen_at = session.held
+        held = max(now - session.due, late if now - seen_at < self._silence else 0.0)
+        if held >= HELD_SECONDS:
+            self.cuts += 1
+            why = ", which gave no sign of life" if "stale" in session.complaint else " as a slow consumer"
+            logger.warning(
+                "server %s cut this node off%s: its loop was held for %.1f s", session.where, why, held
+            )
+        self._lose(session, str(error) or type(error).__name__)
+
     async def _read(self, session: _Session) -> None:
         while True:
             try:
-                data = await _receive(session.stream)
+                data = await receive(session.stream)
                 session.has_spoken = True
+                self.bytes_in += len(data)
                 for place, event in enumerate(session.parser.feed(data), 1):
                     self._take(session, event)
                     if place % MOST_EVENTS == 0:
@@ -436,12 +470,13 @@ class Connection:
                     session.is_pong_due = False
                     self._write(session, PONG)  # one, however often it has asked
             except (OSError, ProtocolError) as error:
-                self._lose(session, str(error) or type(error).__name__)
+                self._left_by(session, error)
             await trio.lowlevel.checkpoint()
 
     def _take(self, session: _Session, event: Event) -> None:
         match event:
             case Message(number):
+                self.messages_in += 1
                 subscription = self._subscriptions.get(number)
                 if subscription is not None:
                     self._hand_on(subscription[1], event)
@@ -449,8 +484,11 @@ class Connection:
                 session.is_pong_due = True
             case Pong():
                 if session.pings:
-                    session.pings.popleft().set()
+                    answered, asked_at = session.pings.popleft()
+                    self.round_trip = trio.current_time() - asked_at
+                    answered.set()
             case Failure(text):
+                session.complaint = text.lower()
                 self._complained(session, text)
             case Info():
                 pass  # of servers that came or went; those of the settings are enough
@@ -481,7 +519,11 @@ class Connection:
     async def _ping(self, session: _Session) -> None:
         silent = 0
         while True:
-            await trio.sleep(self._silence / TICKS)
+            session.due = trio.current_time() + self._silence / TICKS
+            await trio.sleep_until(session.due)
+            now = trio.current_time()
+            if now - session.due >= HELD_SECONDS:
+                session.held = now - session.due, now
             silent = 0 if session.has_spoken else silent + 1
             session.has_spoken = False
             if silent >= TICKS:
@@ -492,12 +534,13 @@ class Connection:
     def _send_ping(self, session: _Session) -> trio.Event:
         """Ask the server for a sign of life; the event is set when it comes, or the server is lost."""
         answered = trio.Event()
-        session.pings.append(answered)
+        session.pings.append((answered, trio.current_time()))
         self._write(session, PING)
         return answered
 
     def _write(self, session: _Session, data: bytes) -> None:
         """Send, as far as the socket takes it now; the rest follows."""
+        self.bytes_out += len(data)
         view = memoryview(data)
         if not session.unsent:
             try:
@@ -538,53 +581,3 @@ class Connection:
             if self._is_quenched and session.unsent_bytes <= HIGH_WATER // 2 and self._session is session:
                 self._is_quenched = False
                 self._watcher.connection_ready()
-
-
-async def _secure(below: Stream, context: ssl.SSLContext, server: Server) -> TlsStream:
-    """Go on through TLS, with a server that is certified as one.
-
-    Raises:
-        OSError: it is none, or refuses this client's certificate.
-    """
-    stream = TlsStream(below, context, server.host)
-    try:
-        while True:
-            try:
-                if stream.shake_hands():
-                    break
-            except BlockingIOError:
-                await stream.wait_readable()
-    except ssl.SSLCertVerificationError as error:
-        raise MeshError(f"its certificate cannot be trusted: {error.verify_message}") from error
-    fault = server_fault(stream.certificate)
-    if fault:
-        raise MeshError(fault)
-    return stream
-
-
-async def _send_all(stream: Stream, data: bytes) -> None:
-    """Send all data, with what was pending."""
-    view = memoryview(data)
-    while view or stream.pending:
-        try:
-            stream.flush()
-            view = view[stream.send(view) :]
-        except BlockingIOError:
-            pass
-        if view or stream.pending:
-            await stream.wait_writable()
-
-
-async def _receive(stream: Stream) -> bytes:
-    """Receive what is there, or wait for it.
-
-    Raises:
-        OSError: the server has closed the connection, or TLS fails.
-    """
-    while True:
-        try:
-            return stream.receive()
-        except BlockingIOError:
-            await stream.wait_readable()
-        except ssl.SSLError as error:
-            raise ConnectionError(f"TLS fails: {error.reason or error}") from error

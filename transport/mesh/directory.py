@@ -98,6 +98,9 @@ class Directory:
         self.own = own
         self._nodes: dict[str, tuple[MeshNode, float]] = {}
 
+    def __len__(self) -> int:
+        return 1 + len(self._nodes)
+
     @property
     def nodes(self) -> tuple[MeshNode, ...]:
         """All nodes, in the order of their names."""

@@ -59,6 +59,7 @@ class Heartbeats:
 
     Attributes:
         ignored: beats that make no sense.
+        late: beats of this node that came half a beat after they were due, or later.
         death_heard: is told of the death of any node that is watched, before its watches are. It must not
             raise.
         load_heard: is told the load of a node that is watched: its name and incarnation. It must not raise.
@@ -76,7 +77,7 @@ class Heartbeats:
         seconds: float,
         meter: LoadMeter,
     ) -> None:
-        self.ignored = 0
+        self.ignored = self.late = 0
         self.death_heard: Callable[[Death], None] = lambda _: None
         self.load_heard: Callable[[str, int, Load], None] = lambda *_: None
         self.versions: Callable[[], list[tuple[str, int]]] = list
@@ -102,13 +103,18 @@ class Heartbeats:
             incarnation, versions = self._subjects.incarnation, self.versions()
             beat = _Beat(incarnation, number, load.lateness, load.processes, versions)
             self._connection.publish(self._subjects.beat, msgspec.msgpack.encode(beat))
+            was_lost = self._presence.is_lost
             deaths = self._presence.pass_time(trio.current_time())
+            if self._presence.is_lost and not was_lost:
+                logger.warning("node links are over: this node has lost the mesh")
             self._silent.update(death.node for death in deaths)
             self.bury(deaths)
             self.beaten()
             due = trio.current_time() + self._seconds
             await trio.sleep_until(due)
-            self._meter.woken(trio.current_time() - due)
+            late = trio.current_time() - due
+            self._meter.woken(late)
+            self.late += late > self._seconds / 2
 
     def is_quiet(self, node: str) -> bool:
         """Tell whether a node that is watched has been silent for some beats."""

@@ -3,13 +3,17 @@
 import re
 from typing import Any, Final
 
-from enfilade.transport.mesh.settings import MeshError
+from enfilade.transport.mesh.settings import MeshError, Server
+from enfilade.transport.printable import printable
 
-__all__ = ["check_introduction"]
+__all__ = ["LEAST_VERSION", "check_introduction", "shown"]
 
 LEAST_VERSION: Final = (2, 12)
 LEAST_PAYLOAD: Final = 256 * 1024
 """What a server must be, and must take."""
+
+LONGEST_NAME: Final = 64
+"""Characters of a server's name that logs show."""
 
 _VERSION: Final = re.compile(r"\d{1,6}(\.\d{1,6})*")
 
@@ -34,3 +38,11 @@ def check_introduction(info: dict[str, Any], *, has_tls: bool) -> None:
         raise MeshError("it does not offer TLS, and this node insists on it")
     if info.get("tls_required") and not has_tls:
         raise MeshError("it asks for TLS, and this node has no certificate: give it an identity")
+
+
+def shown(info: dict[str, Any], server: Server) -> str:
+    """Return a server as logs show it: its name, if it was given one, and its address."""
+    name = info.get("server_name")
+    if not isinstance(name, str) or not name or name == info.get("server_id"):
+        return str(server)
+    return f"{printable(name, LONGEST_NAME)} ({server})"

@@ -7,7 +7,7 @@ from typing import Any, Final
 import trio
 
 from enfilade.transport.mesh.announcer import own_node
-from enfilade.transport.mesh.carrier import MeshCarrier
+from enfilade.transport.mesh.carrier import MeshCarrier, name_in_use
 from enfilade.transport.mesh.claims import Claims
 from enfilade.transport.mesh.identity import WARNING_DAYS, Identity, read_identity
 from enfilade.transport.mesh.published import Published, Reader
@@ -147,8 +147,8 @@ async def join(
         )
         membership.carrier = carrier
         await membership.run(carrier.connection.run)
-        if where := await carrier.find_namesake():
-            raise MeshError(f"{node} runs already in mesh {mesh.name!r}: {where}")
+        if where := await carrier.namesakes.find():
+            raise name_in_use(subjects, where)
         await membership.run(carrier.heartbeats.run)
         await membership.run(carrier.doubts.probe)
         if membership.shared is not None:

@@ -69,7 +69,7 @@ class Presence:
         self._dead_after = dead_after
         self._watched: dict[str, _Watched] = {}
         self._down_since: float | None = None
-        self._is_lost = False
+        self.is_lost = False
         self._passed_at: float | None = None
 
     @property
@@ -150,7 +150,7 @@ class Presence:
 
     def server_found(self, now: float) -> None:
         """Note that this node has a server again: silence is counted anew."""
-        self._down_since, self._is_lost = None, False
+        self._down_since, self.is_lost = None, False
         self._listen_anew(now)
 
     def _listen_anew(self, now: float) -> None:
@@ -163,9 +163,9 @@ class Presence:
         if before is not None and now - before > self._dead_after / 2:
             self._listen_anew(now)  # this node stood still, and what was said meanwhile is heard next
         if self._down_since is not None:
-            if self._is_lost or now - self._down_since < self._dead_after:
+            if self.is_lost or now - self._down_since < self._dead_after:
                 return []  # who is watched from then on is to be heard when there is a server again
-            self._is_lost = True
+            self.is_lost = True
             return [death for node in list(self._watched) for death in self._bury(node, LOST)]
         return [
             death

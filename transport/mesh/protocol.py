@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from enfilade.transport.printable import printable
+
 __all__ = [
     "MESSAGE_LIMIT",
     "PING",
@@ -30,7 +32,6 @@ __all__ = [
     "encode_publish",
     "encode_subscribe",
     "encode_unsubscribe",
-    "printable",
 ]
 
 LINE_LIMIT: Final = 4 * 1024
@@ -180,7 +181,8 @@ class Parser:
             case b"+OK":
                 return ()
             case b"-ERR":
-                return (Failure(printable(rest.strip(b" '").decode("ascii", "backslashreplace"))),)
+                text = rest.strip(b" '").decode("ascii", "backslashreplace")
+                return (Failure(printable(text, LINE_LIMIT)),)
             case b"INFO":
                 return (Info(_read_info(rest)),)
         raise ProtocolError(f"expected a line of a NATS server, got {line[:40]!r}")
@@ -205,11 +207,6 @@ class Parser:
             return int(number), subject.decode(), reply[0].decode() if reply else "", head, size
         except UnicodeDecodeError as error:
             raise ProtocolError(f"expected a subject of a message, got {line[:40]!r}") from error
-
-
-def printable(text: str) -> str:
-    """Return words of others for logs and terminals, with escapes for what would control those."""
-    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def decoded(payload: bytes, kind: type[T], decode: Callable[..., T] = msgspec.msgpack.decode) -> T:

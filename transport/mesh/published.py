@@ -4,6 +4,8 @@ A table has rows, each a list under a key, and a version that grows with each ch
 once for all nodes. Versions go with heart-beats and announcements, so a node whose copy is of another version
 soon knows, and asks for the whole table, page by page. A node's tables are gone from the others when it is.
 
+Beside its tables a node can say something once, to whoever hears it then: it is part of no version.
+
 What keys and rows mean is the affair of whoever owns them: here they are bytes.
 """
 
@@ -19,7 +21,7 @@ from enfilade.transport.mesh.heartbeats import Heartbeats, Watch
 from enfilade.transport.mesh.protocol import Message, decoded
 from enfilade.transport.mesh.subjects import Subjects, from_token
 
-__all__ = ["Published", "Reader", "Rows"]
+__all__ = ["PAGE_BYTES", "Published", "Reader", "Rows"]
 
 Rows: TypeAlias = list[tuple[Annotated[int, msgspec.Meta(ge=0)], bytes]]
 """The rows under one key: a number of 63 bits and the proof that goes with it."""
@@ -50,12 +52,19 @@ class Reader(Protocol):
         """Take note of the rows under one key."""
         ...
 
+    def said(self, node: str, incarnation: int, scope: str, key: bytes, what: bytes) -> None:
+        """Take note of what a node says under a key."""
+        ...
+
 
 class _Change(msgspec.Struct, array_like=True):
+    """The rows under one key; or what is said under it, once, with the version 0 and no rows."""
+
     incarnation: int
     version: int
     key: bytes
     rows: Rows
+    said: bytes | None = None
 
 
 class _Question(msgspec.Struct, array_like=True):
@@ -142,6 +151,11 @@ class Published:
         if len(change) <= PAGE_BYTES:  # of a longer one the next heart-beat tells
             self._connection.publish(self._subjects.change_of(scope), change)
 
+    def say(self, scope: str, key: bytes, what: bytes) -> None:
+        """Say something under a key, to whoever hears it now."""
+        said = _Change(self._subjects.incarnation, 0, key, [], what)
+        self._connection.publish(self._subjects.change_of(scope), msgspec.msgpack.encode(said))
+
     def _heard_question(self, message: Message) -> None:
         try:
             scope = from_token(message.subject.split(".")[-2])
@@ -163,7 +177,11 @@ class Published:
 
     def told(self, node: str, incarnation: int, versions: Sequence[tuple[str, int]]) -> None:
         """Take note of the versions of a node's tables, and ask for those that are not known."""
+        fellow = self._fellows.get(node)
+        known = fellow.copies if fellow is not None and fellow.watch.incarnation == incarnation else {}
         for scope, version in versions[:MOST_SCOPES]:
+            if scope in known and known[scope].version == version:
+                continue
             if version > 0 and self._reader.follows(node, incarnation, scope):
                 copy = self._copy(node, incarnation, scope)
                 if copy.version != version:
@@ -236,6 +254,9 @@ class Published:
             self.ignored += 1
             return
         if not self._reader.follows(node, change.incarnation, scope):
+            return
+        if change.said is not None:
+            self._reader.said(node, change.incarnation, scope, change.key, change.said)
             return
         copy = self._copy(node, change.incarnation, scope)
         if copy.asked_at is None and change.version == copy.version + 1:

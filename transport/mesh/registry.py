@@ -17,8 +17,9 @@ import trio
 
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.lease import VERSION
-from enfilade.transport.mesh.protocol import Message, decoded, printable
+from enfilade.transport.mesh.protocol import Message, decoded
 from enfilade.transport.mesh.subjects import to_token
+from enfilade.transport.printable import printable
 
 __all__ = ["Entry", "Epoch", "MeshRegistry", "NoAnswer", "Survey", "WrongRevision", "make_bucket"]
 
@@ -278,7 +279,7 @@ def _value(stored: _Stored) -> bytes:
 
 
 def _description(answer: _Answer) -> str:
-    return "an empty answer" if answer.error is None else printable(answer.error.description[:200])
+    return "an empty answer" if answer.error is None else printable(answer.error.description, 200)
 
 
 async def make_bucket(

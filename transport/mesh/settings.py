@@ -15,9 +15,16 @@ PORT: Final = 4222
 EMBEDDED: Final = "embedded"
 """Instead of addresses: the server that the programs of a user share on one machine."""
 
+DEFAULT: Final = "default"
+"""The name of a mesh that is given no other."""
+
 MOST_LABELS: Final = 64
 LONGEST_LABEL: Final = 64
 """Labels of a node, and characters of each."""
+
+LEAST_WINDOW: Final = 64 * 1024
+MOST_WINDOWS: Final = 32 * 1024 * 1024
+"""Bytes of one window, at least, and of those of all nodes, unless these are more than 512."""
 
 SCHEMES: Final = ("nats://", "tls://")
 
@@ -90,10 +97,14 @@ def _are_labels(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, 
             )
 
 
+def _is_embedded(text: str) -> bool:
+    return text == EMBEDDED or text.startswith(f"{EMBEDDED}:")
+
+
 def _are_addresses(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
     if not value:
         raise ValueError(f"{attribute.name} must name a server, or be {EMBEDDED!r}, got none")
-    if value != (EMBEDDED,):
+    if len(value) > 1 or not _is_embedded(value[0]):
         for each in value:
             Server.parse(each)
 
@@ -116,6 +127,11 @@ def _is_lease(_: object, attribute: "attrs.Attribute[Any]", value: float) -> Non
         raise ValueError(f"{attribute.name} must be 1 to 3600 seconds, got {value!r}")
 
 
+def _is_window(_: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if value < LEAST_WINDOW:
+        raise ValueError(f"{attribute.name} must be {LEAST_WINDOW} bytes or more, got {value!r}")
+
+
 @attrs.frozen(kw_only=True)
 class Mesh:
     """A node's part in a mesh; times are in seconds.
@@ -123,12 +139,14 @@ class Mesh:
     Attributes:
         servers: addresses of the servers of one cluster, as a sequence or with commas between them; or
             "embedded" for the server that the programs of this user share on this machine, which the first of
-            them starts.
+            them starts. "embedded:NAME" gives the mesh its name, too.
         name: of the mesh; several may share servers, and nodes of different ones do not see each other.
         dead_after: silence after which a node is dead.
         beat: the time between heart-beats.
         lease: for how long a node holds global names without a word from it, for the registry of an embedded
             server that is made anew; of another one, the registry itself says it.
+        window: bytes that may be under way to this node over one node link. In a mesh of more than 32 nodes
+            there are less, so that all of them together do not have more than 32 MiB, but 64 KiB at least.
         registry: whether the node can hold global names, and find them.
         identity: the directory with the certificate of this node, made by `enfilade mesh join`; needed for
             servers on other machines.
@@ -140,15 +158,30 @@ class Mesh:
     """
 
     servers: tuple[str, ...] = attrs.field(converter=_servers, validator=_are_addresses)
-    name: str = attrs.field(default="default", validator=_is_name)
+    name: str = attrs.field(default=DEFAULT, validator=_is_name)
     dead_after: float = 3.0
     beat: float = attrs.field(default=0.5, validator=_is_short)
     lease: float = attrs.field(default=6.0, validator=_is_lease)
+    window: int = attrs.field(default=1024 * 1024, validator=_is_window)
     registry: bool = True
     identity: str | os.PathLike[str] | None = None
     labels: tuple[str, ...] = attrs.field(default=(), converter=_words, validator=_are_labels)
     groups: tuple[str, ...] = attrs.field(default=(), converter=_words)
     program: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Take the name of the mesh from the address."""
+        kind, _, name = self.servers[0].partition(":")
+        if kind == EMBEDDED and name:
+            if self.name not in (DEFAULT, name):
+                raise ValueError(f"the mesh must have one name, got {self.name!r} and {name!r}")
+            object.__setattr__(self, "servers", (EMBEDDED,))
+            object.__setattr__(self, "name", name)
+            attrs.validate(self)
+
+    def window_among(self, nodes: int) -> int:
+        """Return the bytes that may be under way over one node link in a mesh of so many nodes."""
+        return min(self.window, max(LEAST_WINDOW, MOST_WINDOWS // max(1, nodes)))
 
     @property
     def is_embedded(self) -> bool:

@@ -17,7 +17,7 @@ import trio
 from enfilade.transport.mesh.claims import Claims, Held, Taken, count_key, shard_key
 from enfilade.transport.mesh.lease import Claim
 from enfilade.transport.mesh.registry import NoAnswer
-from enfilade.transport.mesh.shards import highest
+from enfilade.transport.mesh.shards import Successors
 
 __all__ = ["ShardHolder", "ShardKeeper"]
 
@@ -97,6 +97,8 @@ class ShardKeeper:
         self._fellows = fellows
         self._holder = holder
         self._rebalances = rebalances
+        self._successors = Successors(kind, shards)
+        self._keys = [shard_key(kind, shard) for shard in range(shards)]
         self._holders: dict[int, Claim] = {}
         self._leaving: dict[int, Held] = {}
         self._forget_at = 0.0
@@ -107,7 +109,7 @@ class ShardKeeper:
 
     def held_now(self, shard: int) -> Held | None:
         """Return the claim of a shard that counts at this moment, also while it is handed over."""
-        return self._claims.held(shard_key(self.kind, shard))
+        return self._claims.held(self._keys[shard])
 
     def look_again(self, shard: int | None = None) -> None:
         """Take note that it may have changed who should hold what, or that a shard is free."""
@@ -118,7 +120,7 @@ class ShardKeeper:
     def lost(self, keys: set[str]) -> None:
         """Take note of the keys that the node holds no longer."""
         for shard in [*self.held, *self._leaving]:
-            if shard_key(self.kind, shard) in keys:
+            if self._keys[shard] in keys:
                 self.held.pop(shard, None)
                 self._leaving.pop(shard, None)
                 self._holder.lost(shard)
@@ -145,9 +147,9 @@ class ShardKeeper:
 
     def _successor(self, shard: int) -> str | None:
         """Return the node that should have a shard."""
-        return highest(
-            self._fellows() if self.is_draining else [self._own, *self._fellows()], self.kind, shard
-        )
+        fellows = self._fellows()
+        self._successors.among(tuple(fellows) if self.is_draining else (self._own, *fellows))
+        return self._successors.of(shard)
 
     # Claiming.
 
@@ -215,7 +217,7 @@ class ShardKeeper:
         if epoch and self._agreed_in == epoch:
             return
         key = count_key(self.kind)
-        agreed = await self._claims.agree(key, self.shards, prefix=shard_key(self.kind, 0)[:-1])
+        agreed = await self._claims.agree(key, self.shards, prefix=self._keys[0][:-1])
         if agreed == self.shards:
             self.problem, self._agreed_in = "", self._claims.epoch
         elif not self.problem:
@@ -236,7 +238,7 @@ class ShardKeeper:
         if self._successor(shard) != self._own or self.is_draining:
             return
         try:
-            held = await self._claims.claim(shard_key(self.kind, shard), self.shards)
+            held = await self._claims.claim(self._keys[shard], self.shards)
         except Taken as taken:
             self._holders[shard] = taken.claim
         except NoAnswer as error:
@@ -264,7 +266,7 @@ class ShardKeeper:
     async def _vacate(self, shard: int, held: Held) -> None:
         await self._holder.vacate(shard)
         if self._leaving.get(shard) is held:  # the lease was not lost meanwhile
-            await self._claims.give_back(shard_key(self.kind, shard))
+            await self._claims.give_back(self._keys[shard])
             self._leaving.pop(shard, None)
             self.moves += 1
             self._holder.vacated(shard, self._successor(shard))

@@ -12,10 +12,11 @@ from typing import Final, Protocol, TypeAlias
 
 import trio
 
+from enfilade.transport.mesh.identity import server_fault
 from enfilade.transport.mesh.local_owner import owner_of_peer
-from enfilade.transport.mesh.settings import Server
+from enfilade.transport.mesh.settings import MeshError, Server
 
-__all__ = ["Dial", "PlainStream", "Stream", "TlsStream", "dial"]
+__all__ = ["Dial", "PlainStream", "Stream", "TlsStream", "dial", "receive", "secured", "send_all"]
 
 RECEIVE_BYTES: Final = 256 * 1024
 
@@ -205,3 +206,53 @@ class TlsStream(Stream):
 
     def owner(self) -> int:
         return self._below.owner()
+
+
+async def secured(below: Stream, context: ssl.SSLContext, server: Server) -> TlsStream:
+    """Go on through TLS, with a server that is certified as one.
+
+    Raises:
+        OSError: it is none, or refuses this client's certificate.
+    """
+    stream = TlsStream(below, context, server.host)
+    try:
+        while True:
+            try:
+                if stream.shake_hands():
+                    break
+            except BlockingIOError:
+                await stream.wait_readable()
+    except ssl.SSLCertVerificationError as error:
+        raise MeshError(f"its certificate cannot be trusted: {error.verify_message}") from error
+    fault = server_fault(stream.certificate)
+    if fault:
+        raise MeshError(fault)
+    return stream
+
+
+async def send_all(stream: Stream, data: bytes) -> None:
+    """Send all data, with what was pending."""
+    view = memoryview(data)
+    while view or stream.pending:
+        try:
+            stream.flush()
+            view = view[stream.send(view) :]
+        except BlockingIOError:
+            pass
+        if view or stream.pending:
+            await stream.wait_writable()
+
+
+async def receive(stream: Stream) -> bytes:
+    """Receive what is there, or wait for it.
+
+    Raises:
+        OSError: the server has closed the connection, or TLS fails.
+    """
+    while True:
+        try:
+            return stream.receive()
+        except BlockingIOError:
+            await stream.wait_readable()
+        except ssl.SSLError as error:
+            raise ConnectionError(f"TLS fails: {error.reason or error}") from error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason, Trapped
 from enfilade.actors.messages.ref import Ref
@@ -83,6 +84,21 @@ INSTRUMENTS: Final = (
     Instrument("enfilade.link.queued", "gauge", "By", "Bytes that wait for a peer."),
     Instrument("enfilade.link.credit", "gauge", "By", "Bytes that a peer would still take."),
     Instrument("enfilade.link.round_trip", "gauge", "s", "Time that a peer took to answer, last."),
+    Instrument("enfilade.mesh.nodes", "gauge", "{node}", "Nodes of the mesh that are known."),
+    Instrument("enfilade.mesh.round_trip", "gauge", "s", "Time that the server of the mesh took to answer."),
+    Instrument("enfilade.mesh.unsent", "gauge", "By", "Bytes that have yet to leave for the server."),
+    Instrument("enfilade.mesh.messages", "counter", "{message}", "Messages from and to servers of the mesh."),
+    Instrument("enfilade.mesh.io", "counter", "By", "Bytes from and to servers of the mesh."),
+    Instrument("enfilade.mesh.reconnects", "counter", "{session}", "Sessions that took a lost one's place."),
+    Instrument("enfilade.mesh.cuts", "counter", "{session}", "Sessions that ended after the loop was held."),
+    Instrument("enfilade.mesh.late_beats", "counter", "{beat}", "Heart-beats that were late."),
+    Instrument("enfilade.mesh.resent", "counter", "{batch}", "Batches of node links that were sent again."),
+    Instrument("enfilade.mesh.refusals", "counter", "{message}", "Messages of the mesh that were refused."),
+    Instrument("enfilade.mesh.lease.left", "gauge", "s", "Time for which the node may act for its claims."),
+    Instrument("enfilade.mesh.claims", "counter", "{claim}", "Names and shards that were claimed."),
+    Instrument("enfilade.mesh.conflicts", "counter", "{write}", "Writes that the registry has refused."),
+    Instrument("enfilade.mesh.shards", "gauge", "{shard}", "Shards of a kind that the node holds."),
+    Instrument("enfilade.mesh.activations", "updown", "{process}", "Keyed actors that there are."),
     Instrument("enfilade.guest.count", "updown", "{guest}", "Guests that live."),
     Instrument("enfilade.guest.memory", "gauge", "By", "Memory of guests."),
     Instrument("enfilade.guest.cpu.time", "counter", "s", "Processor time of guests that live."),
@@ -102,6 +118,7 @@ ACTOR: Final = "enfilade.actor"
 KIND: Final = "enfilade.process.kind"
 MODULE: Final = "enfilade.guest.module"
 PEER: Final = "enfilade.peer"
+KEYED: Final = "enfilade.keyed.kind"
 DIRECTION: Final = "network.io.direction"
 
 
@@ -211,6 +228,7 @@ class Metrics(Listener):
         found.add("enfilade.message.dead", node.dead_letters.count)
         found.add("enfilade.timer.count", len(node.timers))
         self._add_links(found)
+        self._add_mesh(found)
         if self._look is not None:
             for name, value in self._vitals.told(self._look)["loop"].items():
                 found.add(f"enfilade.loop.{name}", value)
@@ -259,6 +277,40 @@ class Metrics(Listener):
             if round_trip is not None:
                 found.add("enfilade.link.round_trip", round_trip, peer)
             found.add("enfilade.link.credit", max(0, row["window"] - row["under_way"]), peer)
+
+    def _add_mesh(self, found: _Found) -> None:
+        """Add what the node's part in a mesh has, if it is in one."""
+        try:
+            status = self._node.mesh.status()
+        except NotConnected:
+            return
+        for name, gauge in (
+            ("nodes", status.nodes),
+            ("round_trip", status.round_trip),
+            ("unsent", status.unsent),
+            ("lease.left", None if status.registry is None else status.registry.lease_left),
+        ):
+            if gauge is not None:
+                found.add(f"enfilade.mesh.{name}", gauge)
+        for direction, word in (("in", "receive"), ("out", "transmit")):
+            way = {DIRECTION: word}
+            found.add("enfilade.mesh.messages", getattr(status, f"messages_{direction}"), way)
+            found.add("enfilade.mesh.io", getattr(status, f"bytes_{direction}"), way)
+        for name, count in (
+            ("reconnects", status.reconnects),
+            ("cuts", status.cuts),
+            ("late_beats", status.beats_late),
+            ("resent", status.batches_resent),
+            ("refusals", status.refusals),
+            ("claims", None if status.registry is None else status.registry.claims),
+            ("conflicts", None if status.registry is None else status.registry.conflicts),
+        ):
+            if count is not None:
+                found.add(f"enfilade.mesh.{name}", count)
+        for name, kind in status.kinds.items():
+            attributes = {KEYED: safe_id(name)}
+            found.add("enfilade.mesh.shards", kind.shards, attributes)
+            found.add("enfilade.mesh.activations", kind.activations, attributes)
 
     def _bounded(self, attribute: str, value: str) -> str:
         """The value of an attribute, as long as it does not have too many."""

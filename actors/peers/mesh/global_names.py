@@ -28,7 +28,7 @@ from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.signals import UNANSWERED, Call, Down, Monitor, Signal
 from enfilade.actors.peers.events import NameLost
 from enfilade.actors.peers.ledger import undeliverable
-from enfilade.actors.peers.mesh.global_ref import GlobalRef
+from enfilade.actors.peers.mesh.global_ref import GlobalRef, HolderSeeker
 from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.processes.links import monitor_found
 from enfilade.actors.processes.local_ref import process_of
@@ -79,6 +79,7 @@ class GlobalNames:
         self._claims = claims
         self._holders: dict[str, tuple[Process, bool]] = {}
         self._ends = _Ends(self)
+        self._seeker = HolderSeeker(self)
         self._known: dict[str, Ref[Any]] = {}
         self._asking: dict[str, _Asking] = {}
 
@@ -111,7 +112,7 @@ class GlobalNames:
 
     def named(self, name: str) -> GlobalRef:
         """See `MeshView.named`."""
-        return GlobalRef(self.node, self, Global(name).name)
+        return GlobalRef(self.node, self._seeker, Global(name).name)
 
     def holds(self, process: Process, name: str) -> bool:
         """Tell whether a process holds a name at this moment."""

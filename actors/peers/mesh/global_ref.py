@@ -16,7 +16,7 @@ from enfilade.actors.peers.mesh.sought_ref import SoughtRef, TimeLimit
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
-__all__ = ["GlobalRef", "Holders"]
+__all__ = ["GlobalRef", "HolderSeeker", "Holders"]
 
 
 class Holders(Protocol):
@@ -37,6 +37,53 @@ class Holders(Protocol):
     def deliver(self, ref: GlobalRef, signal: signals.Signal) -> None: ...
 
 
+class HolderSeeker:
+    """Seeks the holders of global names, for the refs of one node.
+
+    Args:
+        holders: finds them.
+    """
+
+    absences = (NoProcess, Restarting)  # the latter: a child that waits for a name that another one has got
+
+    def __init__(self, holders: Holders) -> None:
+        self.holders = holders
+
+    def known(self, ref: GlobalRef) -> Ref[Any] | None:
+        """See `Seeker`."""
+        return self.holders.known_now(ref.name)
+
+    def forget(self, ref: GlobalRef) -> None:
+        """See `Seeker`."""
+        self.holders.forget(ref.name)
+
+    async def find(self, ref: GlobalRef, limit: TimeLimit) -> Ref[Any]:
+        """See `Seeker`."""
+        return await self._in_time(self.holders.find, ref, limit)
+
+    async def next_after(
+        self, ref: GlobalRef, found: Ref[Any], asked: int, error: CallError, limit: TimeLimit
+    ) -> Ref[Any]:
+        """See `Seeker`."""
+        if asked > 1:
+            raise error
+        holder = await self._in_time(self.holders.whereis, ref, limit)
+        if holder == found:
+            raise error
+        return holder
+
+    async def _in_time(
+        self, find: Callable[[str], Awaitable[Ref[Any] | None]], ref: GlobalRef, limit: TimeLimit
+    ) -> Ref[Any]:
+        with trio.move_on_at(limit.deadline) as scope:
+            holder = await find(ref.name)
+        if scope.cancelled_caught:
+            raise CallTimeout(ref, limit.seconds)
+        if holder is None:
+            raise NoProcess(ref.name)
+        return holder
+
+
 class GlobalRef(SoughtRef, NameRef[Any]):
     """The holder of a global name at the moment of use.
 
@@ -47,13 +94,13 @@ class GlobalRef(SoughtRef, NameRef[Any]):
     when their names are.
     """
 
-    __slots__ = ("_holders",)
+    __slots__ = ("_seeker",)
 
-    _absences = (NoProcess, Restarting)  # the latter: a child that waits for a name that another one has got
+    _seeker: HolderSeeker
 
-    def __init__(self, node: Node, holders: Holders, name: str, limit: float | None = None) -> None:
+    def __init__(self, node: Node, seeker: HolderSeeker, name: str, limit: float | None = None) -> None:
         super().__init__(node, name, limit)
-        self._holders = holders
+        self._seeker = seeker
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GlobalRef) and self.name == other.name and self._home is other._home
@@ -70,16 +117,16 @@ class GlobalRef(SoughtRef, NameRef[Any]):
         Raises:
             NoProcess: it is not known.
         """
-        ref = self._holders.known(self.name)
+        ref = self._seeker.holders.known(self.name)
         if ref is None:
             raise NoProcess(self.name)
         return ref if self.limit is None else ref.within(self.limit)
 
     def present(self) -> Ref[Any] | None:
-        return self._holders.here(self.name) or self
+        return self._seeker.holders.here(self.name) or self
 
     def resolve_here(self) -> Ref[Any]:
-        ref = self._holders.here(self.name)
+        ref = self._seeker.holders.here(self.name)
         if ref is None:
             raise TypeError(
                 f"{self} need not be held on this node: use the process that `await node.mesh.whereis` finds"
@@ -87,40 +134,14 @@ class GlobalRef(SoughtRef, NameRef[Any]):
         return ref
 
     def name_of(self, method: Any) -> str:
-        holder = self._holders.known(self.name)
+        holder = self._seeker.holders.known(self.name)
         return method_name(method) if holder is None else holder.name_of(method)
 
     def deliver(self, signal: signals.Signal) -> None:
-        self._holders.deliver(self, signal)
+        self._seeker.holders.deliver(self, signal)
 
     def send(self, message: Any) -> None:
         self.deliver(signals.Send(message))
-
-    def _known(self) -> Ref[Any] | None:
-        return self._holders.known_now(self.name)
-
-    def _forget(self) -> None:
-        self._holders.forget(self.name)
-
-    async def _find(self, limit: TimeLimit) -> Ref[Any]:
-        return await self._in_time(self._holders.find, limit)
-
-    async def _next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
-        if asked > 1:
-            raise error
-        holder = await self._in_time(self._holders.whereis, limit)
-        if holder == ref:
-            raise error
-        return holder
-
-    async def _in_time(self, find: Callable[[str], Awaitable[Ref[Any] | None]], limit: TimeLimit) -> Ref[Any]:
-        with trio.move_on_at(limit.deadline) as scope:
-            holder = await find(self.name)
-        if scope.cancelled_caught:
-            raise CallTimeout(self, limit.seconds)
-        if holder is None:
-            raise NoProcess(self.name)
-        return holder
 
     if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
 
@@ -128,4 +149,4 @@ class GlobalRef(SoughtRef, NameRef[Any]):
             self.deliver(signals.Cast(self.name_of(method), args, kwargs))
 
     def _limited_to(self, seconds: float) -> GlobalRef:
-        return GlobalRef(self._home, self._holders, self.name, seconds)
+        return GlobalRef(self._home, self._seeker, self.name, seconds)

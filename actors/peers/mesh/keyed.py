@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallError, Moved, NoProcess, NoQuorum, NotConnected
+from enfilade.actors.messages.errors import CallError, CallTimeout, Moved, NoProcess, NoQuorum, NotConnected
 from enfilade.actors.messages.reasons import NO_PROCESS
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.peers.ledger import undeliverable
@@ -33,6 +33,7 @@ from enfilade.transport.wire import Keyed
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
     from enfilade.actors.peers.distribution import Distribution
+    from enfilade.actors.peers.mesh.sought_ref import TimeLimit
     from enfilade.actors.peers.parties import Remote
     from enfilade.actors.processes.process import Process
     from enfilade.transport.mesh.directory import MeshNode
@@ -41,6 +42,9 @@ __all__ = ["KeyedActors"]
 
 POLL_SECONDS: Final = 0.1
 """Time between looks for the node of a shard that has none."""
+
+PAUSE: Final = 0.1
+"""Seconds before a call is made again to an actor that has moved: the registry may be behind."""
 
 PATIENCE: Final = 1.5
 """Leases for which messages wait for a shard to have a node."""
@@ -68,7 +72,7 @@ class _Looking:
 
 
 class KeyedActors:
-    """The keyed actors of a mesh, as one node sees them.
+    """The keyed actors of a mesh, as one node sees them; it seeks them for the refs of the node.
 
     Args:
         distribution: the part of the node in the net.
@@ -80,6 +84,8 @@ class KeyedActors:
         kinds_run: what this node runs, by name.
         refusals: messages that found no room to wait.
     """
+
+    absences = (Moved,)
 
     def __init__(
         self,
@@ -93,6 +99,8 @@ class KeyedActors:
         self._distribution = distribution
         self._claims = claims
         self._nodes = nodes
+        self._fellow_names: dict[str, tuple[str, ...]] = {}  # as long as nobody comes, goes or changes
+        self._shard_counts: dict[str, int] = {}
         self._owners: dict[tuple[str, int], Remote] = {}
         self._looking: dict[tuple[str, int], _Looking] = {}
         self._changed = trio.Event()
@@ -106,7 +114,7 @@ class KeyedActors:
             kind.parts,
             self._claims,
             own=self.node.full_name,
-            fellows=lambda: [each.name for each in self._fellows(name)],
+            fellows=lambda: self._fellows(name),
             holder=_Shards(self, name, activations),
             rebalances=kind.rebalance,
         )
@@ -179,13 +187,17 @@ class KeyedActors:
         """Tell whether another node runs a kind that this one runs."""
         return any(node.shards_of(name) for name in self.kinds_run)
 
-    def _fellows(self, kind: str) -> list[MeshNode]:
-        own = self.node.full_name
-        return [
-            each
-            for each in self._nodes()
-            if each.name != own and not each.is_draining and each.shards_of(kind)
-        ]
+    def _fellows(self, kind: str) -> tuple[str, ...]:
+        """Return the names of the other nodes that run a kind now."""
+        found = self._fellow_names.get(kind)
+        if found is None:
+            own = self.node.full_name
+            found = self._fellow_names[kind] = tuple(
+                each.name
+                for each in self._nodes()
+                if each.name != own and not each.is_draining and each.shards_of(kind)
+            )
+        return found
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the shards of this node until cancelled."""
@@ -203,6 +215,8 @@ class KeyedActors:
 
     def mesh_changed(self) -> None:
         """Take note that nodes have come, gone or changed, or that this node has a lease again."""
+        self._fellow_names.clear()
+        self._shard_counts.clear()
         self.wake()
         for run in self.kinds_run.values():
             run.keeper.look_again()
@@ -235,7 +249,12 @@ class KeyedActors:
         run = self.kinds_run.get(kind)
         if run is not None and not run.keeper.problem:
             return run.kind.parts
-        return max((each.shards_of(kind) for each in self._nodes()), default=0)
+        found = self._shard_counts.get(kind, 0)
+        if not found:
+            found = max((each.shards_of(kind) for each in self._nodes()), default=0)
+            if found:
+                self._shard_counts[kind] = found
+        return found
 
     def _place(self, ref: KeyedRef) -> tuple[str, int]:
         shards = self.shards_of(ref.kind)
@@ -267,12 +286,12 @@ class KeyedActors:
             return None
         return RemoteNameRef(self.node, owner, Keyed(ref.kind, ref.key, forwarded))
 
-    async def find(self, ref: KeyedRef, deadline: float) -> Ref[Any]:
+    async def find(self, ref: KeyedRef, limit: TimeLimit) -> Ref[Any]:
         """Find the way to an actor, behind what was sent to its shard before. A checkpoint.
 
         Args:
             ref: the actor.
-            deadline: the time at which to give up.
+            limit: the time after which to give up.
 
         Raises:
             NoProcess: no node has come to run it in time.
@@ -281,13 +300,22 @@ class KeyedActors:
         await trio.lowlevel.checkpoint()
         while (known := self.known(ref)) is None:
             looking = self._look_for(self._place(ref))
-            with trio.move_on_at(deadline) as scope:
+            with trio.move_on_at(limit.deadline) as scope:
                 await looking.over.wait()
             if scope.cancelled_caught:
                 raise looking.error or self._absence(ref)
             if looking.error is not None:
                 raise looking.error
         return known
+
+    async def next_after(
+        self, ref: KeyedRef, found: Ref[Any], asked: int, error: CallError, limit: TimeLimit
+    ) -> Ref[Any]:
+        """Find the way to an actor that has moved; see `Seeker`."""
+        if limit.left <= PAUSE:
+            raise CallTimeout(ref, limit.seconds)
+        await trio.sleep(PAUSE)
+        return await self.find(ref, limit)
 
     def forget(self, ref: KeyedRef) -> None:
         """Ask the registry when the shard of a key is used next."""
@@ -413,10 +441,9 @@ class KeyedActors:
         looking.error = None
         if self._here(place) is not None:
             return True
-        present = {(each.name, each.incarnation) for each in self._nodes()}
         if claim is None or claim.node == self.node.full_name:
             return False
-        if (claim.node, claim.incarnation) not in present:
+        if all((each.name, each.incarnation) != (claim.node, claim.incarnation) for each in self._nodes()):
             return False
         self._owners[place] = self._distribution.remote_node(claim.node, claim.incarnation, claim.node)
         return True

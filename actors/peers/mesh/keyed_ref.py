@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
-
-import trio
+from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallError, CallTimeout, Moved
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
-from enfilade.actors.peers.mesh.sought_ref import SoughtRef, TimeLimit
+from enfilade.actors.peers.mesh.sought_ref import Seeker, SoughtRef
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -18,18 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrivedRef", "HereRef", "KeyedRef"]
 
-PAUSE: Final = 0.1
-"""Seconds before a call is made again to an actor that has moved: the registry may be behind."""
 
-
-class Kinds(Protocol):
+class Kinds(Seeker, Protocol):
     """The keyed actors of the mesh: `keyed.KeyedActors`."""
-
-    def known(self, ref: KeyedRef) -> Ref[Any] | None: ...
-
-    async def find(self, ref: KeyedRef, deadline: float) -> Ref[Any]: ...
-
-    def forget(self, ref: KeyedRef) -> None: ...
 
     def deliver(self, ref: KeyedRef, signal: signals.Signal) -> None: ...
 
@@ -122,26 +110,13 @@ class KeyedRef(SoughtRef, _KeyRef):
     kinds and keys are.
     """
 
-    __slots__ = ()
+    __slots__ = ("_seeker",)
 
-    _absences = (Moved,)
+    def __init__(self, node: Node, kinds: Kinds, kind: str, key: str, limit: float | None = None) -> None:
+        super().__init__(node, kinds, kind, key, limit)
+        self._seeker = kinds
 
     def deliver(self, signal: signals.Signal) -> None:
         if isinstance(signal, signals.Link):
             raise TypeError(f"{self} is a key, which has one actor after another: monitor it instead")
         self._kinds.deliver(self, signal)
-
-    def _known(self) -> Ref[Any] | None:
-        return self._kinds.known(self)
-
-    def _forget(self) -> None:
-        self._kinds.forget(self)
-
-    async def _find(self, limit: TimeLimit) -> Ref[Any]:
-        return await self._kinds.find(self, limit.deadline)
-
-    async def _next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
-        if limit.left <= PAUSE:
-            raise CallTimeout(self, limit.seconds)
-        await trio.sleep(PAUSE)
-        return await self._find(limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 import trio
@@ -13,7 +13,7 @@ from enfilade.actors.messages.errors import CallError, NotConnected
 from enfilade.actors.messages.reasons import NORMAL, Reason
 from enfilade.actors.messages.ref import Ref
 
-__all__ = ["SoughtRef", "TimeLimit"]
+__all__ = ["Seeker", "SoughtRef", "TimeLimit"]
 
 T = TypeVar("T")
 
@@ -40,48 +40,57 @@ class TimeLimit:
         return max(0.0, self.deadline - trio.current_time())
 
 
-class SoughtRef(Ref[Any]):
-    """A ref to whichever process has a name or a key: a call finds it, and follows it when it has moved.
+class Seeker(Protocol):
+    """Finds the processes of refs of one kind, and says how often it is worth asking again.
 
-    A question is repeated only if the process was certainly not asked. What finds the process, and how often
-    it is worth asking again, is for the kinds of refs to say: the methods from `_known` to `_next_after` are
-    what `_ask` uses.
+    Attributes:
+        absences: the errors that say that a process was not asked, because it is not there.
     """
 
-    __slots__ = ()
+    @property
+    def absences(self) -> tuple[type[CallError], ...]: ...
 
-    _absences: ClassVar[tuple[type[CallError], ...]]
-    """The errors that say that the process was not asked, because it is not there."""
-
-    def _known(self) -> Ref[Any] | None:
+    def known(self, ref: Any) -> Ref[Any] | None:
         """Return the way to the process, if it is known without asking and nobody waits for it."""
-        raise AssertionError("each kind of ref finds its process in its own way")
 
-    def _forget(self) -> None:
+    def forget(self, ref: Any) -> None:
         """Ask the registry when the process is used next."""
-        raise AssertionError("each kind of ref finds its process in its own way")
 
-    async def _find(self, limit: TimeLimit) -> Ref[Any]:
+    async def find(self, ref: Any, limit: TimeLimit) -> Ref[Any]:
         """Find the way to the process, behind what was sent to it before. A checkpoint.
 
         Raises:
             CallError: it cannot be found in time.
         """
-        raise AssertionError("each kind of ref finds its process in its own way")
+        ...
 
-    async def _next_after(self, ref: Ref[Any], asked: int, error: CallError, limit: TimeLimit) -> Ref[Any]:
+    async def next_after(
+        self, ref: Any, found: Ref[Any], asked: int, error: CallError, limit: TimeLimit
+    ) -> Ref[Any]:
         """Find whom to ask when a process was not there. A checkpoint.
 
         Args:
-            ref: the process.
+            ref: what stands for the process.
+            found: the process that was not there.
             asked: the number of times that one was asked in vain.
-            error: the answer of the last time, one of `_absences`.
+            error: the answer of the last time, one of `absences`.
             limit: of the whole question.
 
         Raises:
             CallError: there is nobody else, or it is not worth asking again.
         """
-        raise AssertionError("each kind of ref finds its process in its own way")
+        ...
+
+
+class SoughtRef(Ref[Any]):
+    """A ref to whichever process has a name or a key: a call finds it, and follows it when it has moved.
+
+    A question is repeated only if the process was certainly not asked. The seeker finds the process.
+    """
+
+    __slots__ = ()
+
+    _seeker: Seeker
 
     async def _ask(
         self, seconds: float | None, default: float, question: Callable[[Ref[Any]], Awaitable[T]]
@@ -99,9 +108,10 @@ class SoughtRef(Ref[Any]):
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
         limit = TimeLimit.of(default if seconds is None else seconds)
-        ref = self._known()
+        seeker = self._seeker
+        ref = seeker.known(self)
         if ref is None:
-            ref = (await self._find(limit)).within(limit.left)
+            ref = (await seeker.find(self, limit)).within(limit.left)
             dispatcher.renew_handoffs()
         elif seconds is not None:
             ref = ref.within(seconds)
@@ -110,16 +120,16 @@ class SoughtRef(Ref[Any]):
             try:
                 return await question(ref)
             except NotConnected:
-                self._forget()
+                seeker.forget(self)
                 raise
-            except self._absences as error:
-                self._forget()
+            except seeker.absences as error:
+                seeker.forget(self)
                 asked += 1
-                ref = (await self._next_after(ref, asked, error, limit)).within(limit.left)
+                ref = (await seeker.next_after(self, ref, asked, error, limit)).within(limit.left)
             dispatcher.renew_handoffs()
 
     async def send_wait(self, message: Any) -> None:
-        ref = self._known() or await self._find(TimeLimit.of(math.inf))
+        ref = self._seeker.known(self) or await self._seeker.find(self, TimeLimit.of(math.inf))
         await ref.send_wait(message)
 
     async def stop(

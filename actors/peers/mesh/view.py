@@ -15,6 +15,7 @@ from enfilade.actors.peers.events import SiteFound
 from enfilade.actors.peers.mesh.global_names import GlobalNames
 from enfilade.actors.peers.mesh.keyed import KeyedActors
 from enfilade.actors.peers.mesh.published_groups import PublishedGroups
+from enfilade.actors.peers.mesh.status import MeshStatus, status_of
 from enfilade.actors.peers.site import Site
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.transport.mesh import NodeLeft
@@ -177,6 +178,11 @@ class MeshView:
             else attrs.evolve(node, is_connected=node.name in peers)
             for node in self._known()
         )
+
+    def status(self) -> MeshStatus:
+        """The node's part in the mesh at this moment, in figures. Not a checkpoint."""
+        published = 0 if self.groups is None else self.groups.ignored
+        return status_of(self._distribution, self._membership, self.kinds_or_none, published)
 
     def knows(self, name: str) -> bool:
         """Tell whether a node of this name is in the mesh: what the runtime itself uses."""

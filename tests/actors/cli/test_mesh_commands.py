@@ -203,6 +203,32 @@ def give(*words: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def test_the_doctor_tries_a_mesh(town: Town) -> None:
+    """The program, the identity and each server; and what is wrong with each."""
+    status, said = town.run("doctor", who="shop@east")
+    said = " ".join(said.split())
+    assert status == 0, said
+    assert "identity yes shop@east in mesh default, its certificate ends in 90 days" in said
+    assert "takes this node, under its own names only, and answers in" in said
+    for topic in ("nats-server yes", "certificates yes", "clock of leases yes", "open files"):
+        assert topic in said
+    (town.site.directory / "shop@east" / "node.key").chmod(0o640)
+    status, said = town.run("doctor", who="shop@east")
+    assert status == 1
+    assert "chmod 600" in said
+    town.site.authority.revoke("guest@west")
+    while town.run("doctor", who="guest@west")[0] == 0:  # the server goes by the new list a moment later
+        time.sleep(0.05)
+    assert "it refuses this client" in " ".join(town.run("doctor", who="guest@west")[1].split())
+    zone = town.site.directory / "bank.toml"
+    zone.write_text(ZONE.format(url="tls://localhost:1", name="bank", key="name"))
+    zone.chmod(0o600)
+    status, said = give("doctor", str(zone))
+    assert status == 1, said
+    assert "server tls://localhost:1" in said
+    assert give("doctor", str(zone), "--mesh", "embedded")[0] == 1
+
+
 @pytest.mark.usefixtures("runtime")
 async def test_mesh_128_of_a_mesh_of_this_machine() -> None:
     """Nobody needs an identity there; a question starts no server."""

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import trio
 
-from enfilade.actors import Actor, Global, Ref, RemoteEntry, open_node
+from enfilade.actors import Actor, Global, Kind, Ref, RemoteEntry, open_node
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import MeshTable, read_zone_file
 from enfilade.transport import NotAdmitted
@@ -155,6 +155,9 @@ def test_a_kind_that_cannot_be_is_refused(tmp_path: Path, change: Callable[[str]
     kinds = read_zone_file(path).kinds_run(tmp_path)
     assert kinds is not None
     assert kinds["Till"].shards == 16
+    short = KINDS.partition("[kinds.Till]")[0] + '[kinds]\nTill = "till_actors:Till"\n'
+    path.write_text(short.format(url="tls://localhost:1"))
+    assert read_zone_file(path).kinds_run(tmp_path) == {"Till": Kind(kinds["Till"].actor)}
     path.write_text(change(KINDS).format(url="tls://localhost:1"))
     with pytest.raises(Refusal, match=refusal):
         read_zone_file(path).kinds_run(tmp_path)
@@ -223,6 +226,7 @@ VALUES = {
     "dead_after": "0.1",
     "beat": "0.0",
     "lease": "0.5",
+    "window": "65535",
     "registry": '"yes"',
     "labels": '[""]',
     "groups": "[5]",

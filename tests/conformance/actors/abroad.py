@@ -203,7 +203,7 @@ def under_way(nodes: Sequence[Node]) -> str:
     meetings: dict[str, Any] = {node.full_name: node.distribution.rendezvous for node in nodes}
     found = [f"a handshake of {name}" for name, meeting in meetings.items() if meeting.handshakes]
     for name, meeting in meetings.items():
-        connection = next((mesh for way in meeting._ways if (mesh := connection_of(way.carrier))), None)
+        connection = next((mesh for way in meeting.ways if (mesh := connection_of(way.carrier))), None)
         if connection is not None and (connection._answers or connection.unsent or is_asking(connection)):
             found.append(f"what {name} and the server of the mesh say to each other")
         for peer in meeting.peers.values():

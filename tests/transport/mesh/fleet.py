@@ -1,7 +1,8 @@
 """Many nodes on hosts of their own for the long tests, and a model that judges what they write down.
 
-Every node runs keyed actors and a child with a global name, is in a published group, and sends numbers to a
-node that it draws anew now and then. All write down what they do, by the one clock of the machine.
+Every node runs keyed actors and a child with a global name, is in a published group, and, if it is told to,
+sends numbers to a node that it draws anew now and then. All write down what they do, by the one clock of the
+machine.
 """
 
 import json
@@ -9,9 +10,9 @@ import os
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ __all__ = ["LEASE", "Fleet", "Holder", "answered", "judge", "running"]
 LEASE = 15.0
 """The shortest with three servers."""
 
+AT_A_TIME = 4
+"""Nodes that are started at a time."""
+
 MEMBER = """
 import json, os, random, sys, time
 import trio
@@ -42,6 +46,7 @@ SERVERS, WHO, DIRECTORY = sys.argv[1], *sys.argv[2].split("|")
 POLICY = Policy.same_mesh(exports="*", ends="*", groups="*", kinds="*")
 LOG = open(f"{DIRECTORY}/{WHO}.log", "a", buffering=1)
 START = f"{WHO}/{os.getpid()}"
+PAUSE = float(os.environ["ENFILADE_TEST_PAUSE"])
 
 
 def tell(event, **fields):
@@ -102,7 +107,7 @@ async def talk(me):
             inbox.send((session, number))  # one at a time: what follows an end goes over another node link
             number += 1
             try:
-                await me.receive(Down, timeout=0.002)
+                await me.receive(Down, timeout=PAUSE)
                 downs += 1
             except ReceiveTimeout:
                 pass
@@ -125,7 +130,8 @@ async def main():
         node.scope("fleet").join("all", inbox)
         bank = Child(Holder, "bank", name=Global("bank", taken="wait"))
         await node.spawn(Supervisor, [bank], intensity=1000)
-        await node.spawn(talk)
+        if PAUSE:
+            await node.spawn(talk)
         print("open", flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
 
@@ -151,6 +157,7 @@ class Fleet:
         site: of servers and certificates.
         hosts: where the nodes run.
         keepers: of the servers.
+        pause: seconds between two messages of a node; 0 if nodes have nothing to say to one another.
         programs: the nodes that run, by name.
     """
 
@@ -158,19 +165,21 @@ class Fleet:
     site: Site
     hosts: Hosts
     keepers: list[Keeper]
+    pause: float
     programs: dict[str, Program] = attrs.field(factory=dict)
 
     async def start(self, names: Iterable[str]) -> None:
-        """Start nodes, each on the host that its name ends in, and wait until they are open."""
-        names = list(names)
+        """Start nodes, some at a time, each on the host that its name ends in, and wait for each."""
         urls = ",".join(self.site.urls)
-        for name in names:
-            host = self.hosts.command(int(name.rpartition("host")[2]))
-            self.programs[name] = Program(urls, f"{name}|{self.directory}", None, MEMBER, host)
-        for name in names:
-            with trio.fail_after(600):
-                line = await trio.to_thread.run_sync(self.programs[name].process.stdout.readline)  # type: ignore[union-attr]
-            assert line == b"open\n", (name, line)
+        settings = {"ENFILADE_TEST_PAUSE": f"{self.pause}"}
+        for batch in batched(names, AT_A_TIME):
+            for name in batch:
+                host = self.hosts.command(int(name.rpartition("host")[2]))
+                self.programs[name] = Program(urls, f"{name}|{self.directory}", settings, MEMBER, host)
+            for name in batch:
+                with trio.fail_after(600):
+                    line = await trio.to_thread.run_sync(self.programs[name].process.stdout.readline)  # type: ignore[union-attr]
+                assert line == b"open\n", (name, line)
 
     def kill(self, name: str) -> None:
         """Kill a node."""
@@ -190,6 +199,13 @@ class Fleet:
             found += [int(line.split()[1]) for line in lines if line.startswith("Pss:")]
         return sorted(found)
 
+    def processor(self) -> float:
+        """Seconds of the processor that the nodes which run have taken so far."""
+        fields = [
+            Path(f"/proc/{each.process.pid}/stat").read_text().split() for each in self.programs.values()
+        ]
+        return sum(int(each[13]) + int(each[14]) for each in fields) / os.sysconf("SC_CLK_TCK")
+
     def descriptors(self) -> dict[int, int]:
         """The number of descriptors of each node, by process."""
         pids = [program.process.pid for program in self.programs.values()]
@@ -202,18 +218,34 @@ class Fleet:
 
 
 @asynccontextmanager
-async def running(directory: Path, hosts: Hosts, names: Iterable[str]) -> AsyncIterator[Fleet]:
-    """Run three servers for the length of a block; nodes end with it."""
+async def running(
+    directory: Path, hosts: Hosts, names: Sequence[str], messages: float = 0.0
+) -> AsyncIterator[Fleet]:
+    """Run three servers for the length of a block; nodes end with it.
+
+    Args:
+        directory: for all files.
+        hosts: where the nodes run.
+        names: of all nodes.
+        messages: that all nodes together send to one another in a second.
+    """
     site = Site(directory, 3, hosts.address, lease=LEASE)
     site.admit("driver@hub", *names)
     keepers = [site.keeper(number) for number in range(3)]
-    fleet = Fleet(directory, site, hosts, keepers)
+    fleet = Fleet(directory, site, hosts, keepers, len(names) / messages if messages else 0.0)
     async with kept(*keepers):
         try:
             yield fleet
         finally:
             for program in fleet.programs.values():
                 program.end()
+
+
+def batched(names: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Cut names into lists of a size, the last one as it comes."""
+    rest = iter(names)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 async def answered(node: Node, keys: Iterable[str], seconds: float, at_a_time: int = 100) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,18 @@ class Notes:
 
     def __init__(self) -> None:
         self.ready = 0
+        self.made = 0
+        self.missed: list[list[str]] = []
         self.lost: list[str] = []
         self.resumed = 0
         self.changed = trio.Event()
+
+    def connection_made(self) -> None:
+        self.made += 1
+
+    def servers_missed(self, tried: Sequence[str]) -> None:
+        self.missed.append(list(tried))
+        self._note()
 
     def connection_ready(self) -> None:
         self.ready += 1

@@ -27,7 +27,7 @@ from enfilade.actors import (
 from enfilade.actors.cli.mesh import kinds_of
 from enfilade.transport import Policy
 from enfilade.transport.mesh import Mesh
-from enfilade.transport.mesh.shards import highest
+from enfilade.transport.mesh.shards import weight
 from tests.transport.mesh.members import PATIENCE, Program, start, until
 from tests.transport.mesh.servers import needs_server
 
@@ -285,7 +285,7 @@ async def test_who_has_lost_the_mesh_watches_on_who_runs_its_kinds() -> None:
         carriers = [node.mesh._membership.carrier for node in (a, b)]
         await until(lambda: carriers[0]._presence.watched == {"b@west": b.incarnation})
         carriers[0].connection_lost(carriers[0].connection.server, "for the test")
-        await until(lambda: carriers[0]._presence._is_lost)
+        await until(lambda: carriers[0]._presence.is_lost)
         assert len(a.mesh.nodes()) == 2, "what it knew of others it knows on"
         carriers[0].connection_resumed(carriers[0].connection.server, 0.5)
         carriers[1].connection.publish = lambda *_, **__: True  # b is heard no more
@@ -318,7 +318,7 @@ async def test_mesh_96_a_single_actor_runs_without_being_asked() -> None:
     async with running(single, "a@east") as (a,):
         await until(lambda: STARTED == [("a@east", "")])
         async with opened(single, "b@west") as b:
-            owner = {"a@east": a, "b@west": b}[highest(["a@east", "b@west"], "Clock", 0) or ""]
+            owner = max(a, b, key=lambda node: weight(node.full_name, "Clock", 0))
             await until(lambda: shards(owner, "Clock") == 1)
             places = {await node.mesh.single("Clock").within(PATIENCE).call(Clock.where) for node in (a, b)}
             assert places == {owner.full_name}

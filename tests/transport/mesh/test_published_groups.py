@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from enfilade.actors import Joined, Left, Node, Ref, open_node
-from enfilade.transport import Policy, Rights, Rule
+from enfilade.transport import PayloadError, Policy, Rights, Rule
 from enfilade.transport.mesh import Mesh, published
 from enfilade.transport.mesh.published import PAGE_BYTES, _pages
 from tests.transport.mesh.members import PATIENCE, Account, server, until
@@ -145,6 +145,50 @@ async def test_mesh_102_what_is_not_published_or_not_shared(server: NatsServer) 
             await a.connect("b@west")
             await until(lambda: len(a.scope("plain").members("sport")) == 2)
             assert homes(c) == ["b@west"], "a is not shared with c"
+
+
+async def test_a_message_to_a_group_reaches_its_members(server: NatsServer) -> None:
+    """MESH-53: once for each join, in one message; a ref in it can be used; nobody needs a node link."""
+    everything, closed = Policy.same_mesh(exports="*", groups="*"), Policy.same_mesh(groups="other")
+    async with (
+        opened(server.url, "a@east", everything) as a,
+        opened(server.url, "b@west", everything) as b,
+        opened(server.url, "c@north", closed) as c,
+        a.mailbox() as me,
+    ):
+        with trio.fail_after(PATIENCE):
+            members = []
+            for node in (a, b, c):
+                ref: Ref[Account] = await node.spawn(Account)
+                node.scope("news").join("sport", ref)
+                members.append(ref)
+            await until(lambda: homes(a) == ["a@east", "b@west", "c@north"])
+            b.scope("news").join("sport", members[1])
+            connection = a.mesh._membership.carrier.connection
+            before = connection.messages_out
+            a.scope("news").publish("sport", {"from": me.ref, "score": (1, 0)})
+            a.scope("news").publish("weather", "nobody is in it")
+            assert connection.messages_out - before <= 3, "one each, and a heart-beat perhaps"
+            assert await members[0].call(Account.history) == [{"from": me.ref, "score": (1, 0)}]
+            while len(await members[1].call(Account.history)) < 2:  # noqa: ASYNC110 - a server is between
+                await trio.sleep(0.01)
+            assert a.peers == ()
+            for said in await members[1].call(Account.history):
+                said["from"].send(said["score"])
+                assert await me.receive() == (1, 0)
+            assert await members[2].call(Account.history) == [], "its policy does not share the scope"
+            for message in (object(), "x" * PAGE_BYTES, bytes(200_000)):
+                with pytest.raises(PayloadError):
+                    a.scope("news").publish("sport", message)
+            assert len(await members[0].call(Account.history)) == 1, "nobody gets what cannot travel"
+            # Where no mesh publishes the scope, each member is sent it.
+            for node, ref in zip((a, b), members, strict=False):
+                node.scope("plain").join("sport", ref)
+            await until(lambda: len(a.scope("plain").members("sport")) == 2)
+            a.scope("plain").publish("sport", "everywhere")
+            assert (await members[0].call(Account.history))[1:] == ["everywhere"]
+            while (await members[1].call(Account.history))[2:] != ["everywhere"]:  # noqa: ASYNC110
+                await trio.sleep(0.01)
 
 
 def test_long_tables_are_cut_into_pages() -> None:

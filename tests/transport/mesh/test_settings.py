@@ -40,6 +40,21 @@ def test_servers_are_a_sequence_or_a_text() -> None:
     assert Mesh(servers="embedded").addresses == ()
 
 
+def test_an_embedded_mesh_has_its_name_in_its_address() -> None:
+    mesh = Mesh(servers="embedded:tests")
+    assert (mesh.is_embedded, mesh.name, mesh) == (True, "tests", Mesh(servers="embedded", name="tests"))
+    assert Mesh(servers="embedded:tests", name="tests") == mesh
+
+
+@pytest.mark.parametrize(
+    ("nodes", "window"), [(1, 1 << 20), (32, 1 << 20), (64, 1 << 19), (512, 1 << 16), (10_000, 1 << 16)]
+)
+def test_windows_of_many_nodes_are_small(nodes: int, window: int) -> None:
+    """All that may be under way to a node is bounded, as far as 64 KiB a node allow it."""
+    assert Mesh(servers="embedded").window_among(nodes) == window
+    assert Mesh(servers="embedded", window=1 << 16).window_among(nodes) == 1 << 16
+
+
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
@@ -47,8 +62,12 @@ def test_servers_are_a_sequence_or_a_text() -> None:
         ({"servers": "embedded", "name": ""}, "name must have 1 to 32 characters"),
         ({"servers": "embedded", "beat": 1.0}, "a quarter of dead_after at most, got 1.0 and 3.0"),
         ({"servers": "embedded", "beat": 0.0}, "beat must be more than 0"),
+        ({"servers": "embedded:a", "name": "b"}, "one name, got 'b' and 'a'"),
+        ({"servers": f"embedded:{'a' * 33}"}, "name must have 1 to 32 characters"),
+        ({"servers": "embedded:a, embedded:b"}, "expected the address of a server"),
+        ({"servers": "embedded", "window": 65535}, "window must be 65536 bytes or more, got 65535"),
     ],
-    ids=["servers", "name", "long", "zero"],
+    ids=["servers", "name", "long", "zero", "names", "long name", "meshes", "window"],
 )
 def test_settings_are_checked(fields: dict[str, object], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
