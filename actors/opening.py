@@ -52,7 +52,7 @@ async def open_node(
     program has no handler for, do the same with `SystemExit`, of status 143 and 129.
 
     With `ENFILADE_OBSERVE=1` in the environment, a node that would listen nowhere listens for observers of
-    the same user, and announces itself: see `observing.visibility`.
+    the same user, and announces itself: see `observing.discovery.visibility`.
 
     Args:
         name: the node's name, unique in its zone.

@@ -12,9 +12,14 @@ PORTS: Final = range(20_000, 32_000)
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens at."""
+    """Return a port of the loopback that nobody listens at, for connections or for datagrams."""
     for _ in range(100):
-        port = random.SystemRandom().choice(PORTS)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        address = ("127.0.0.1", random.SystemRandom().choice(PORTS))
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(address),
+            socket.socket(type=socket.SOCK_DGRAM) as datagrams,
+        ):
+            datagrams.bind(address)
+            return address[1]
     raise OSError(f"none of 100 ports from {PORTS.start} to {PORTS.stop} is free")

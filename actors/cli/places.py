@@ -1,7 +1,7 @@
 """The node that the user means: by its door, a zone file, its name, its process id, or by nothing at all.
 
 Without a door, the nodes of this user that run are looked at: each leaves a file with the path of its door
-(`observing.running_nodes`).
+(`observing.discovery.running_nodes`).
 """
 
 from __future__ import annotations

@@ -165,15 +165,15 @@ class Observation(Protocol):
 
     @property
     def counts(self) -> Any:
-        """The counts of messages: `observing.counting.Counts`."""
+        """The counts of messages: `observing.measurements.counting.Counts`."""
 
     @property
     def watching(self) -> Any:
-        """The things that all watches of the node share: `observing.watching.Watching`."""
+        """The things that all watches of the node share: `observing.watches.shared.Watching`."""
 
     @property
     def log_lines(self) -> Any:
-        """The last lines of the log: `observing.log_lines.LogLines`."""
+        """The last lines of the log: `observing.events.log_lines.LogLines`."""
 
     @property
     def started(self) -> float:
@@ -196,7 +196,7 @@ class Observation(Protocol):
         """Watch a view of the node from within its program, for the length of a block.
 
         Args:
-            view: what to show, such as `observing.views.TableView`; everything may be seen.
+            view: what to show, such as `observing.protocol.views.TableView`; everything may be seen.
             interval: seconds between two updates: 0.1 to 60.
             budget: the share of its time that the node may spend on it: at most 0.5.
 

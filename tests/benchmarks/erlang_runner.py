@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import attrs
 
 from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.runner import complete, missing
+from tests.ports import free_port
 
 SOURCES = Path(__file__).with_name("erlang")
 
@@ -43,12 +43,12 @@ class ErlangRunner:
 
     def _machine(self, scratch: Path, *, named: bool) -> list[str]:
         schedulers = ["+S", f"{self.cpus}:{self.cpus}", "+P", "1000000"]
-        name = ["-sname", f"bench{_free_port()}"] if named else []
+        name = ["-sname", f"bench{free_port()}"] if named else []
         return ["erl", *schedulers, "-noshell", *name, "-pa", str(_compiled(scratch))]
 
     def environment(self) -> dict[str, str]:
         # A port mapper of our own: it belongs to the cell's process tree and ends with it.
-        return {"ERL_EPMD_PORT": str(_free_port()), "ERL_CRASH_DUMP_SECONDS": "0"}
+        return {"ERL_EPMD_PORT": str(free_port()), "ERL_CRASH_DUMP_SECONDS": "0"}
 
 
 @functools.cache
@@ -64,9 +64,3 @@ def _compiled(scratch: Path) -> Path:
         beams.mkdir()
         complete(["erlc", "-o", str(beams), *(str(path) for path in sorted(SOURCES.glob("*.erl")))])
     return beams
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

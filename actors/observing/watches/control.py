@@ -79,7 +79,7 @@ class Control(Listing):
         await self._act("terminate_child", supervisor, lambda process: self._terminate(process, child_id))
 
     async def upgrade(self, name: str, module: str, timeout: float) -> str | None:
-        """Move the guest of that name to another module; see `enfilade.actors.guests.upgrade_guest`.
+        """Move the guest of that name to another module; see `enfilade.actors.guests.upgrade.upgrade_guest`.
 
         Args:
             name: the guest's registered name.

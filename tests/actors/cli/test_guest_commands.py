@@ -29,8 +29,9 @@ from enfilade.hostcalls.codec.rkyv import U32
 from enfilade.hostcalls.resources.logs import LogRecord
 from enfilade.hostcalls.sdk.wat import Assembler
 from tests.actors.cli.command import enfilade
-from tests.hostcalls.net.web_guests import CONNECTOR, free_port, listener
+from tests.hostcalls.net.web_guests import CONNECTOR, listener
 from tests.hostcalls.test_logs import encode
+from tests.ports import free_port
 
 MODULE = """
 (module (memory (export "memory") 17)

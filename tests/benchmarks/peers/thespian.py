@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from thespian.actors import Actor, ActorAddress, ActorExitRequest, ActorSystem  
 
 from tests.benchmarks.kernel import kernel
 from tests.benchmarks.work import payments
+from tests.ports import free_port
 
 _PATIENCE = datetime.timedelta(seconds=60)
 
@@ -24,10 +24,7 @@ def system(variant: str) -> Iterator[Any]:
     if variant == "simple":
         opened = ActorSystem("simpleSystemBase")
     else:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        opened = ActorSystem("multiprocTCPBase", capabilities={"Admin Port": port})
+        opened = ActorSystem("multiprocTCPBase", capabilities={"Admin Port": free_port()})
     try:
         yield opened
     finally:

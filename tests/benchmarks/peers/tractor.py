@@ -7,7 +7,6 @@ Run it with an interpreter of its own, as `make bench` does: `--interpreter trac
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import tractor  # type: ignore[import-not-found, unused-ignore]
 import trio
 
 from tests.benchmarks.kernel import kernel
+from tests.ports import free_port
 
 
 def run(main: Any) -> float:
@@ -25,9 +25,7 @@ def run(main: Any) -> float:
 
 def open_nursery() -> Any:
     """tractor's nursery, with a registrar at a free port instead of the one port of all programs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return tractor.open_nursery(arbiter_addr=probe.getsockname())
+    return tractor.open_nursery(arbiter_addr=("127.0.0.1", free_port()))
 
 
 @tractor.context

@@ -1,6 +1,7 @@
 """Group S: across nodes. Two nodes of one program, on the memory carrier, in virtual time.
 
-The same rules between processes of the operating system, through doors, are in tests/transport/test_zones.py.
+The same rules between processes of the operating system, through doors, are in
+tests/transport/test_two_zones.py.
 """
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack

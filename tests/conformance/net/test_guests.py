@@ -16,7 +16,8 @@ from enfilade.hostcalls.sdk.wat import Assembler
 from tests.hostcalls.guests import ACTOR
 from tests.hostcalls.harness import open_harness
 from tests.hostcalls.net.offices import get, receive_until
-from tests.hostcalls.net.web_guests import CAPABILITIES, CONNECTOR, free_port, reach, web_server
+from tests.hostcalls.net.web_guests import CAPABILITIES, CONNECTOR, reach, web_server
+from tests.ports import free_port
 
 
 async def test_net_185_a_child_has_its_parents_policy(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import trio
 
 from enfilade.hostcalls import abi
@@ -11,13 +9,6 @@ from enfilade.hostcalls.abi import NetProtocol
 from enfilade.hostcalls.sdk.wat import RESULT, Assembler
 
 CAPABILITIES = ("NetHttpBind", "NetHttpAccept", "NetHttpRead", "NetHttpWrite", "ChannelLifecycle")
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def reach(port: int) -> trio.SocketStream:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -13,18 +12,12 @@ import trio
 from enfilade.hostcalls.abi import NetProtocol
 from enfilade.hostcalls.resources.futures import Future
 from tests.hostcalls.net.offices import HTTP, Clerk, Office
+from tests.ports import free_port
 
 
 def needs(program: str) -> pytest.MarkDecorator:
     """Skip where a program is missing."""
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs {program}")
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def run(

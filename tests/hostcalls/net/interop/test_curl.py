@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from enfilade.actors import Guest, open_node
-from tests.hostcalls.net.web_guests import CAPABILITIES, free_port, web_server
+from tests.hostcalls.net.web_guests import CAPABILITIES, web_server
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 

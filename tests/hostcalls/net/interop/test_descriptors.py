@@ -19,8 +19,8 @@ from enfilade.hostcalls.abi.catalogue import CATALOGUE
 from enfilade.hostcalls.net.settings import NetworkSettings
 from tests.descriptors import open_descriptors
 from tests.hostcalls.guests import PUPPET, Puppet
-from tests.hostcalls.net.interop.programs import free_port
 from tests.hostcalls.net.offices import HTTP, HTTPS, QUIC, answer, get
+from tests.ports import free_port
 
 GUEST = Guest(PUPPET, capabilities=list(Capability), entrypoint="start", label="puppet")
 BIND = {HTTP: c.NET_HTTP_BIND, HTTPS: c.NET_HTTP_BIND, QUIC: c.NET_QUIC_BIND}

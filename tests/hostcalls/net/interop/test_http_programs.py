@@ -17,8 +17,9 @@ from hypercorn.trio import serve as hypercorn
 from enfilade.hostcalls import abi
 from enfilade.hostcalls.abi import NetProtocol
 from enfilade.hostcalls.abi import catalogue as c
-from tests.hostcalls.net.interop.programs import curl, free_port, needs, run, serving
+from tests.hostcalls.net.interop.programs import curl, needs, run, serving
 from tests.hostcalls.net.offices import HTTP, HTTPS, Clerk, Office, done, failure, receive_all
+from tests.ports import free_port
 
 HI = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 

@@ -12,7 +12,8 @@ import trio
 from enfilade.actors import Guest, open_node
 from enfilade.actors.guests import guests_of, open_guests
 from enfilade.hostcalls import NetworkSettings
-from tests.hostcalls.net.web_guests import CAPABILITIES, free_port, reach, web_server
+from tests.hostcalls.net.web_guests import CAPABILITIES, reach, web_server
+from tests.ports import free_port
 
 CONNECTIONS, REQUESTS = 1000, 10_000
 

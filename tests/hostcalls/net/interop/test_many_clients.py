@@ -14,9 +14,10 @@ from enfilade.actors import Guest, open_node
 from enfilade.actors.guests import open_guests
 from enfilade.hostcalls.abi import NetProtocol
 from enfilade.hostcalls.net.settings import NetworkSettings
-from tests.hostcalls.net.interop.programs import free_port, needs, run
+from tests.hostcalls.net.interop.programs import needs, run
 from tests.hostcalls.net.offices import HTTP, HTTPS
 from tests.hostcalls.net.web_guests import CAPABILITIES, reach, web_server
+from tests.ports import free_port
 
 
 def resident() -> int:

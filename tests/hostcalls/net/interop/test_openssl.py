@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.net.sockets import SystemSockets
 from tests.hostcalls.net.certificates import CLIENT, SERVER, Made, make
 from tests.hostcalls.net.offices import HTTPS, Clerk, Office, answer, done, failure
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
@@ -47,13 +47,6 @@ def files(tmp_path: Path) -> Path:
         (tmp_path / name).write_bytes(each.chain + each.key_text())
     (tmp_path / "ca").write_bytes(CA.root)
     return tmp_path
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def s_client(port: int, files: Path, *options: str) -> str:
