@@ -34,6 +34,7 @@ TOP_LEVEL = {
 }
 
 LONGEST_FILE = 600
+MOST_BY_POSITION = 8
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -351,6 +352,19 @@ def test_packages_of_an_extra_stay_in_their_folder(package: str) -> None:
         if is_within(found.imported, package)
     }
     assert importers == {OUTSIDERS[package]}
+
+
+def test_many_arguments_are_named() -> None:
+    """A call with many arguments says which is which; functions of C take them by position."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node.func)}"
+        for package in PACKAGES
+        for path in ROOT.joinpath(package).rglob("*.py")
+        for node in nodes_of(path)
+        if isinstance(node, ast.Call) and len(node.args) > MOST_BY_POSITION
+        if not ast.unparse(node.func).startswith("lib.")
+    ]
+    assert not found, "\n".join(found)
 
 
 def test_nothing_left_for_later() -> None:

@@ -201,10 +201,11 @@ class Observation:
 
     # What happens.
 
-    def emit(self, kind: type[Event], *fields: Any) -> Event:
+    def emit(self, kind: type[Event], *fields: Any, **named: Any) -> Event:
         """Make an event, and give it to those who want it. Not a checkpoint."""
         self.number += 1
-        event = kind(self.number, self.now(), self._node.full_name, *map(light, fields))
+        lit = {name: light(value) for name, value in named.items()}
+        event = kind(self.number, self.now(), self._node.full_name, *map(light, fields), **lit)
         self._tell(event)
         return event
 
@@ -288,18 +289,18 @@ class Observation:
         identity = identity_of(process)
         report = self.emit(
             ProcessCrashed,
-            identity.ref,
-            identity.actor,
-            identity.name,
-            identity.label,
-            identity.supervisor,
-            identity.child_id,
-            why(reason),
-            failure_of(reason, error),
-            message_shown(process, error),
-            len(process.queue),
-            identity.restarts,
-            state_shown(process),
+            ref=identity.ref,
+            actor=identity.actor,
+            name=identity.name,
+            label=identity.label,
+            supervisor=identity.supervisor,
+            child_id=identity.child_id,
+            reason=why(reason),
+            exception=failure_of(reason, error),
+            message=message_shown(process, error),
+            queued=len(process.queue),
+            restarts=identity.restarts,
+            state=state_shown(process),
         )
         assert isinstance(report, ProcessCrashed)
         self._crashes.append(report)

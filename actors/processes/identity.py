@@ -67,14 +67,14 @@ def identity_of(process: Process) -> Identity:
     supervisor = supervisor_of(process)
     child_id, restarts = (None, 0) if supervisor is None else supervisor.body.place_of(process.ref)
     return Identity(
-        process.ref,
-        process.name,
-        process.label,
-        actor_name(process),
-        process.parent,
-        None if supervisor is None else supervisor.ref,
-        child_id,
-        restarts,
+        ref=process.ref,
+        name=process.name,
+        label=process.label,
+        actor=actor_name(process),
+        parent=process.parent,
+        supervisor=None if supervisor is None else supervisor.ref,
+        child_id=child_id,
+        restarts=restarts,
     )
 
 

@@ -271,4 +271,13 @@ class Incarnations:
         delay: float | None = None,
     ) -> ChildEvent:
         count = child.restarts if restarts is None else restarts
-        return ChildEvent(kind, self._body.process.ref, child.id, ref, reason, state, count, delay)
+        return ChildEvent(
+            kind=kind,
+            supervisor=self._body.process.ref,
+            child_id=child.id,
+            ref=ref,
+            reason=reason,
+            state=state,
+            restarts=count,
+            delay=delay,
+        )

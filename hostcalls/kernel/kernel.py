@@ -172,15 +172,15 @@ class Kernel:
         entry = registry.reserve(Kind.PROCESS)
         place = launch.place or Place(Budget(launch.limits, self.clock))
         caller = Caller(
-            entry,
-            registry,
-            launch.grants,
-            launch.limits,
-            host,
-            launch.label,
-            launch.parent,
-            launch.authority,
-            launch.network,
+            process=entry,
+            registry=registry,
+            grants=launch.grants,
+            limits=launch.limits,
+            host=host,
+            label=launch.label,
+            parent=launch.parent,
+            authority=launch.authority,
+            network=launch.network,
             place=place,
         )
         try:

@@ -129,19 +129,19 @@ class Announcer:
             own, load = self.directory.own, self._meter.load
             self._publish(
                 _Announcement(
-                    own.incarnation,
-                    None,
-                    own.host,
-                    own.process,
-                    list(own.entries),
-                    list(own.kinds),
-                    own.is_draining,
-                    list(own.labels),
-                    load.lateness,
-                    load.processes,
-                    self.versions(),
-                    own.door,
-                    own.machine,
+                    incarnation=own.incarnation,
+                    leaves=None,
+                    host=own.host,
+                    process=own.process,
+                    entries=list(own.entries),
+                    kinds=list(own.kinds),
+                    is_draining=own.is_draining,
+                    labels=list(own.labels),
+                    lateness=load.lateness,
+                    processes=load.processes,
+                    versions=self.versions(),
+                    door=own.door,
+                    machine=own.machine,
                 )
             )
             self._due = trio.Event()
@@ -211,16 +211,16 @@ class Announcer:
             self._tell(self.directory.left(name, said.incarnation, said.leaves))
             return
         node = MeshNode(
-            name,
-            said.incarnation,
-            said.host,
-            said.process,
-            tuple(said.entries),
-            tuple(said.kinds),
-            said.is_draining,
-            tuple(said.labels),
-            said.door,
-            said.machine,
+            name=name,
+            incarnation=said.incarnation,
+            host=said.host,
+            process=said.process,
+            entries=tuple(said.entries),
+            kinds=tuple(said.kinds),
+            is_draining=said.is_draining,
+            labels=tuple(said.labels),
+            door=said.door,
+            machine=said.machine,
             load=Load(said.lateness, said.processes),
         )
         events = self.directory.announced(node, trio.current_time())

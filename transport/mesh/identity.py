@@ -103,13 +103,13 @@ def read_identity(directory: str | os.PathLike[str]) -> Identity:
         if not isinstance(expires, datetime) or expires.tzinfo is None:
             raise TypeError("expires must be a time with its zone")
         return Identity(
-            where,
-            str(fields["node"]),
-            str(fields["mesh"]),
-            tuple(map(str, fields.get("servers", ()))),
-            expires,
-            tuple(map(str, fields.get("also", ()))),
-            tuple(map(str, fields.get("hosts", ()))),
+            directory=where,
+            node=str(fields["node"]),
+            mesh=str(fields["mesh"]),
+            servers=tuple(map(str, fields.get("servers", ()))),
+            expires=expires,
+            also=tuple(map(str, fields.get("also", ()))),
+            hosts=tuple(map(str, fields.get("hosts", ()))),
         )
     except (KeyError, TypeError) as error:
         raise MeshError(f"expected node, mesh, servers and expires in {path}: {error}") from error

@@ -63,14 +63,14 @@ def _neighbour(link: Mapping[str, Any]) -> Neighbour:
         credit = f"{words.size(under_way)} of {words.size(link['window'])} under way"
         credit += f", {words.size(queued)} queued"
     return Neighbour(
-        words.one_line(link["name"]),
-        words.one_line(state),
-        state == "up",
-        "" if get("round_trip") is None else words.age(get("round_trip")),
-        rates,
-        used,
-        credit,
-        words.one_line(get("reason") or "") if state != "up" else "",
+        name=words.one_line(link["name"]),
+        state=words.one_line(state),
+        is_up=state == "up",
+        round_trip="" if get("round_trip") is None else words.age(get("round_trip")),
+        rates=rates,
+        used=used,
+        credit=credit,
+        reason=words.one_line(get("reason") or "") if state != "up" else "",
     )
 
 

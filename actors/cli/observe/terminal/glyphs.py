@@ -45,9 +45,37 @@ class Glyphs:
 
 
 UNICODE: Final = Glyphs(
-    " ▁▂▃▄▅▆▇█", "▲", "▼", "▾", "▸", "●", "○", "·", "…", "•", "\N{MULTIPLICATION SIGN}", "─", "┌┐└┘", "│"
+    levels=" ▁▂▃▄▅▆▇█",
+    up="▲",
+    down="▼",
+    opened="▾",
+    closed="▸",
+    alive="●",
+    gone="○",
+    on_its_way="·",
+    cut="…",
+    mark="•",
+    cross="\N{MULTIPLICATION SIGN}",
+    rule="─",
+    corners="┌┐└┘",
+    side="│",
 )
-ASCII: Final = Glyphs(" .:-=+*#%", "^", "v", "-", "+", "*", "o", ".", "~", "o", "x", "-", "++++", "|")
+ASCII: Final = Glyphs(
+    levels=" .:-=+*#%",
+    up="^",
+    down="v",
+    opened="-",
+    closed="+",
+    alive="*",
+    gone="o",
+    on_its_way=".",
+    cut="~",
+    mark="o",
+    cross="x",
+    rule="-",
+    corners="++++",
+    side="|",
+)
 
 
 def bars(values: Sequence[float | None], height: int, glyphs: Glyphs, most: float | None = None) -> list[str]:
