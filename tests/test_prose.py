@@ -15,6 +15,9 @@ HELD = ("actors", "hostcalls", "transport")
 OPENING = re.compile(r"(What|Whether|Who|Whom|Whose|How|Whoever|Whatever)\b")
 """Words that no docstring opens with: it opens with an imperative verb or a noun phrase."""
 
+HELP_OPENING = re.compile(rf"{OPENING.pattern}|(?:Where|Which|So)\b")
+"""The same of help texts, which are noun phrases or imperatives, too."""
+
 WORDS = re.compile(
     r"\b((?<!there )(?:is|are) no (?!longer|more)|(?:is|are) none\b|there (?:is|are) not\b"
     r"|(?:whoever|whatever|somebody|anybody|nobody|borne|told|unlike)\b|in vain\b|for want of\b|by and by\b)",
@@ -75,6 +78,21 @@ def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
                 yield part.lineno, part.value
 
 
+def helps(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the texts of command-line help: what is given as `help=`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "help":
+            for part in ast.walk(node.value):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.lineno, part.value
+
+
+def poor_helps(source: str) -> list[str]:
+    """List the help texts of a file that open with a forbidden word, or contain one."""
+    found = helps(ast.parse(source))
+    return [f"{line}: {text}" for line, text in found if HELP_OPENING.match(text) or WORDS.search(text)]
+
+
 def poor_messages(source: str) -> list[str]:
     """List the error and log messages of a file that contain a forbidden word."""
     found = {(line, text) for line, text in messages(ast.parse(source)) if WORDS.search(text)}
@@ -82,10 +100,10 @@ def poor_messages(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("place", HELD)
-@pytest.mark.parametrize("offenders", [poor_openings, poor_messages])
+@pytest.mark.parametrize("offenders", [poor_openings, poor_messages, poor_helps])
 def test_prose(place: str, offenders: Callable[[str], list[str]]) -> None:
     """Public docstrings do not open with What, Whether, Who or How; error and log messages say "is not a",
-    name the thing that they are about, and use today's words.
+    name the thing that they are about, and use today's words; help texts do all of that.
     """
     found = [
         f"{path.relative_to(ROOT)}:{offender}"
@@ -122,6 +140,13 @@ def test_poor_openings_are_found() -> None:
 )
 def test_poor_messages_are_found(source: str) -> None:
     assert poor_messages(source)
+
+
+def test_poor_helps_are_found() -> None:
+    source = (
+        """Option(help='What to show.')\nOption(help='1 if it is no terminal')\nOption(help='The port.')"""
+    )
+    assert [line.partition(":")[0] for line in poor_helps(source)] == ["1", "2"]
 
 
 @pytest.mark.parametrize(

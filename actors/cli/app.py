@@ -88,15 +88,15 @@ def zone_run(
     file: Annotated[Path, typer.Argument(help="The zone file (TOML).", exists=True, dir_okay=False)],
     until_eof: Annotated[
         bool,
-        typer.Option(help="Also stop when standard input ends, as when the parent has died."),
+        typer.Option(help="Also stop when standard input ends, as it does when the parent dies."),
     ] = False,
     log_format: Annotated[
         Literal["text", "json"] | None,
-        typer.Option(help="Lines of text, or a JSON object on each; by default as FILE says, else text."),
+        typer.Option(help="Log lines of text, or of JSON objects; by default as FILE says, else text."),
     ] = None,
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None,
-        typer.Option(help="What is logged, and above; by default as FILE says, else WARNING."),
+        typer.Option(help="The lowest level to log; by default as FILE says, else WARNING."),
     ] = None,
 ) -> None:
     """Start the node that FILE describes; run it until `zone stop`, SIGINT, SIGTERM or SIGHUP."""
@@ -123,7 +123,7 @@ Secret = Annotated[Path | None, typer.Option(help="A file with the node's secret
 def zone_ps(
     door: Door, secret: Secret = None, identity: IdentityOption = None, mesh: MeshOption = None
 ) -> None:
-    """List the processes of the node at DOOR: what each is and runs, whose child it is, what it has to do."""
+    """List the processes of the node at DOOR: each one's name, code, supervisor, and queue."""
     from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import list_processes
 
@@ -214,7 +214,7 @@ Given = Annotated[
     Path | None,
     typer.Argument(
         metavar="[DOOR]",
-        help="The node: its door, zone file, name or process id; without, the one that runs.",
+        help="The node: its door, zone file, name or process id; by default, the one that runs.",
     ),
 ]
 
@@ -229,13 +229,13 @@ def top(
     every: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between two pictures.")] = 1.0,
     times: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop after so many pictures; 1 where the output is no terminal."),
+        typer.Option(min=1, help="Stop after this many pictures; 1 if the output is not a terminal."),
     ] = None,
-    match: Annotated[str, typer.Option(help="Which processes, such as 'queued > 10'.")] = "",
+    match: Annotated[str, typer.Option(help="Show only matching processes, such as 'queued > 10'.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print each picture as a JSON document.")] = False,
     secret: Secret = None,
 ) -> None:
-    """Show the processes of a node that have most to do, until interrupted."""
+    """Show the busiest processes of a node, until interrupted."""
     from enfilade.actors.cli.top import show_top
 
     if times is None and not sys.stdout.isatty():
@@ -250,19 +250,21 @@ def observe(
         list[Path] | None,
         typer.Argument(
             metavar="[DOOR]...",
-            help="The nodes, as of `top`, or dump files; without, the one that runs.",
+            help="The nodes, named as for `top`, or dump files; by default, the one that runs.",
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Observe the nodes, too, that these are connected to.")
+        bool, typer.Option("--follow", help="Observe the nodes that these are connected to as well.")
     ] = False,
     web: Annotated[bool, typer.Option("--web", help="Serve a page for a browser of this machine.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the page; 0: a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of the page; 0 picks a free one.")
+    ] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
     allow: Annotated[
-        str, typer.Option(metavar="RIGHTS", help="What the page may do more: inspect,trace,control.")
+        str, typer.Option(metavar="RIGHTS", help="Further rights of the page, from inspect,trace,control.")
     ] = "",
-    read_only: Annotated[bool, typer.Option("--read-only", help="Leave actions out.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Offer no actions.")] = False,
     ascii_: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
     secret: Secret = None,
 ) -> None:
@@ -288,16 +290,19 @@ def dump(
     door: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DOOR]", help="The node, as of `top`, or a saved dump; without, the one that runs."
+            metavar="[DOOR]",
+            help="The node, named as for `top`, or a saved dump; by default, the one that runs.",
         ),
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Write the dump to a file, as lines of JSON.")] = None,
     all_: Annotated[
-        bool, typer.Option("--all", help="Show idle processes of a very large node, too.")
+        bool, typer.Option("--all", help="Show the idle processes of a very large node as well.")
     ] = False,
     stacks: Annotated[
         Literal["all", "stuck", "none"],
-        typer.Option(help="Which stacks to print: all; those of tasks that wait for no message; none."),
+        typer.Option(
+            help="The stacks to print: all; only those of tasks that do not wait for a message; none."
+        ),
     ] = "all",
     secret: Secret = None,
 ) -> None:
@@ -313,11 +318,15 @@ def dump(
 def metrics(
     doors: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DOOR]...", help="The nodes, as of `top`; without, the one that runs."),
+        typer.Argument(
+            metavar="[DOOR]...", help="The nodes, named as for `top`; by default, the one that runs."
+        ),
     ] = None,
     listen: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Serve them at this port of this machine alone; 0: a free one."),
+        typer.Option(
+            min=0, max=65535, help="Serve them at this port of the loopback interface; 0 picks a free one."
+        ),
     ] = None,
     secret: Secret = None,
 ) -> None:
@@ -333,7 +342,7 @@ def metrics(
 def simulate(
     test: Annotated[str, typer.Argument(help="A test of a world, as FILE.py::NAME or package.module::NAME.")],
     seed: Annotated[int, typer.Option(help="The seed, or the first of several.")] = 0,
-    count: Annotated[int, typer.Option(min=1, help="How many seeds to run, until one fails.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="The number of seeds to run, until one fails.")] = 1,
     until: Annotated[
         float | None, typer.Option(min=0.0, help="Stop at this virtual time, and show where the hosts are.")
     ] = None,
@@ -376,12 +385,12 @@ def trace_node(
         list[str],
         typer.Argument(help="Serials, names, patterns of names, or actor:CLASS."),
     ],
-    sends: Annotated[bool, typer.Option("--sends", help="Show what they send, too.")] = False,
-    match: Annotated[str, typer.Option(help="Which entries, such as 'method = post'.")] = "",
-    count: Annotated[int, typer.Option(min=1, help="End after so many messages.")] = 100,
-    for_: Annotated[float, typer.Option("--for", min=0.01, help="End after so many seconds.")] = 10.0,
-    rate: Annotated[float, typer.Option(min=1.0, help="End above so many entries a second.")] = 1_000.0,
-    contents: Annotated[bool, typer.Option("--contents", help="Show what messages contain.")] = False,
+    sends: Annotated[bool, typer.Option("--sends", help="Also show what they send.")] = False,
+    match: Annotated[str, typer.Option(help="Show only matching entries, such as 'method = post'.")] = "",
+    count: Annotated[int, typer.Option(min=1, help="End after this many messages.")] = 100,
+    for_: Annotated[float, typer.Option("--for", min=0.01, help="End after this many seconds.")] = 10.0,
+    rate: Annotated[float, typer.Option(min=1.0, help="End when there are more entries a second.")] = 1_000.0,
+    contents: Annotated[bool, typer.Option("--contents", help="Show the contents of messages.")] = False,
     save: Annotated[Path | None, typer.Option(help="Write a recording to a file.")] = None,
     secret: Secret = None,
 ) -> None:
@@ -400,7 +409,7 @@ Recorded = Annotated[Path, typer.Argument(help="The recording.", exists=True, di
 @trace.command("play")
 def trace_play(
     file: Recorded,
-    speed: Annotated[float | None, typer.Option(min=0.001, help="So much faster than it was.")] = None,
+    speed: Annotated[float | None, typer.Option(min=0.001, help="Play it this many times as fast.")] = None,
 ) -> None:
     """Show a recording."""
     from enfilade.actors.cli.trace import play_recording
@@ -423,7 +432,7 @@ def chart(
         Literal["mermaid", "svg"], typer.Option("--format", help="Text for Mermaid, or a picture.")
     ] = "mermaid",
     only: Annotated[list[str] | None, typer.Option(help="A participant; may be repeated.")] = None,
-    max_: Annotated[int, typer.Option("--max", min=1, help="So many events at most.")] = 200,
+    max_: Annotated[int, typer.Option("--max", min=1, help="The maximum number of events.")] = 200,
 ) -> None:
     """Print a recording of a trace as a message sequence chart."""
     from enfilade.actors.cli.trace import draw_chart
@@ -480,7 +489,7 @@ def guest_run(
         list[str] | None,
         typer.Option(
             metavar="RULE",
-            help="Where each guest may listen, such as 127.0.0.1:8000-8099, or none; may be repeated.",
+            help="Addresses where guests may listen, such as 127.0.0.1:8000-8099, or none; may be repeated.",
             show_default="127.0.0.1:1024-65535",
         ),
     ] = None,
@@ -488,7 +497,7 @@ def guest_run(
         list[str] | None,
         typer.Option(
             metavar="RULE",
-            help="Where each guest may connect to, such as api.example.com:443, or none; may be repeated.",
+            help="Addresses guests may connect to, such as api.example.com:443, or none; may be repeated.",
             show_default="this machine",
         ),
     ] = None,

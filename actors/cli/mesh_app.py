@@ -8,21 +8,23 @@ import typer
 __all__ = ["mesh"]
 
 mesh = typer.Typer(
-    help="Run nodes on several machines: servers, certificates, what is there.", no_args_is_help=True
+    help="Run nodes on several machines: servers, certificates, and their state.", no_args_is_help=True
 )
 authority = typer.Typer(help="Keep the certificate authority of a mesh.", no_args_is_help=True)
 mesh.add_typer(authority, name="ca")
 
 Authority = Annotated[Path, typer.Argument(help="The directory of the authority.")]
 NodeName = Annotated[str, typer.Argument(help="A node with its zone, such as bank@east.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where the bundle goes; its owner's alone.")]
-Days = Annotated[float, typer.Option(min=0.001, help="Days until the certificate ends.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="The file for the bundle; only its owner can read it.")
+]
+Days = Annotated[float, typer.Option(min=0.001, help="Days until the certificate expires.")]
 Also = Annotated[
     list[str] | None, typer.Option(help="A further name that the node may use; may be repeated.")
 ]
 Operator = Annotated[bool, typer.Option("--operator", help="Let it administer the servers.")]
 RegistryRight = Annotated[
-    Literal["none", "read", "write"], typer.Option(help="What it may do with global names and leases.")
+    Literal["none", "read", "write"], typer.Option(help="Its rights to global names and leases.")
 ]
 IdentityOption = Annotated[
     Path | None, typer.Option(help="The identity directory to speak with; its mesh.toml names the servers.")
@@ -72,7 +74,9 @@ def ca_issue(
 @authority.command("sign")
 def ca_sign(
     directory: Authority,
-    request: Annotated[Path, typer.Argument(help="What `mesh request` wrote.", exists=True, dir_okay=False)],
+    request: Annotated[
+        Path, typer.Argument(help="The file that `mesh request` wrote.", exists=True, dir_okay=False)
+    ],
     node: NodeName,
     output: Output,
     also: Also = None,
@@ -89,7 +93,7 @@ def ca_sign(
 
 @authority.command("renew")
 def ca_renew(directory: Authority, node: NodeName, output: Output, days: Days = 90) -> None:
-    """Issue a further certificate to NODE, which has one; both are good until they end."""
+    """Issue another certificate to NODE; the one it has stays valid until it expires."""
     from enfilade.actors.cli.mesh_authority import renew
 
     renew(directory, node, output, days)
@@ -97,7 +101,7 @@ def ca_renew(directory: Authority, node: NodeName, output: Output, days: Days = 
 
 @authority.command("revoke")
 def ca_revoke(directory: Authority, node: NodeName) -> None:
-    """Take NODE off the list: servers that have the new list cut it off, and let it in no more."""
+    """Take NODE off the list: servers with the new list disconnect it and refuse it."""
     from enfilade.actors.cli.mesh_authority import revoke
 
     revoke(directory, node)
@@ -125,7 +129,7 @@ def request(
 
 @mesh.command()
 def join(
-    bundle: Annotated[Path, typer.Argument(help="What `mesh ca issue`, `sign` or `renew` wrote.")],
+    bundle: Annotated[Path, typer.Argument(help="The file that `mesh ca issue`, `sign` or `renew` wrote.")],
     directory: Annotated[Path, typer.Argument(help="The identity directory to make, or to renew.")],
 ) -> None:
     """Install BUNDLE as an identity in DIRECTORY, connect once, and print the lines for a zone file."""
@@ -200,7 +204,7 @@ def permissions(
     operator: Operator = False,
     registry: RegistryRight = "write",
 ) -> None:
-    """Print what the administrator of foreign servers must allow NODE, and nothing else."""
+    """Print the permissions that NODE needs on servers that somebody else runs."""
     from enfilade.actors.cli.mesh_authority import Grant, show_permissions
 
     show_permissions(node, name, Grant(also=also or (), is_operator=operator, registry=registry))
