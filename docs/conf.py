@@ -1,15 +1,20 @@
 """Sphinx configuration: MyST pages, a reference made from docstrings, the furo theme."""
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "Enfilade"
 author = "The Enfilade authors"
 copyright = "2026, The Enfilade authors"  # noqa: A001 (the name is Sphinx's)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions += ["local_links"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "Enfilade"
