@@ -194,8 +194,8 @@ def test_pages_name_what_is_there() -> None:
         "see actors/processes/nothing.py",
         "see `nothing.py`",
         "the last of `observing.views.TableView`",
-        "`enfilade.actors.nothing`",
-        "enfilade.actors.processes.process.Nothing does it",
+        "`enfilade.actors.not_there`",
+        "enfilade.actors.processes.process.NotThere does it",
     ],
 )
 def test_broken_references_are_found(text: str) -> None:
