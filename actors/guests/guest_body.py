@@ -73,7 +73,17 @@ class GuestBody(DispatchedBody):
         args: the arguments that were given with it.
     """
 
-    __slots__ = ("actors", "args", "children", "description", "execution", "module", "parent", "runtime")
+    __slots__ = (
+        "actors",
+        "args",
+        "children",
+        "description",
+        "execution",
+        "module",
+        "parent",
+        "runtime",
+        "service",
+    )
 
     kind: ClassVar[str] = "guest"
 
@@ -101,6 +111,7 @@ class GuestBody(DispatchedBody):
         self.actors = NodeHost(
             process, runtime.kernel.clock, self.spawn, self.has_descendant, receives=prepared.receives
         )
+        self.service = self.actors.service
         try:
             self.execution = runtime.kernel.begin(prepared, self.actors, self.wake)
         except GuestStartError as error:
@@ -119,9 +130,12 @@ class GuestBody(DispatchedBody):
         if process.attention and not self.attend():
             return False
         execution, inbox, queue = self.execution, self.actors.inbox, process.queue
-        if queue:
-            inbox.look()
-        more = execution.turn()
+        if queue and self.service.look():
+            more = False
+        else:
+            if queue:
+                inbox.look()
+            more = execution.turn()
         upgrade = self.actors.upgrade
         if (upgrade is not None and upgrade.step()) or execution is not self.execution:
             return True

@@ -8,11 +8,12 @@ they are met.
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar, cast
 
-from enfilade.actors.guests.guest_reasons import abi_reason, reason_of_guest, why
+from enfilade.actors.guests.guest_calls import METHODS, CallOfGuest, CallToGuest, check_place, content_of
+from enfilade.actors.guests.guest_reasons import abi_reason, reason_of_guest
+from enfilade.actors.guests.guest_service import Service
 from enfilade.actors.guests.guest_trace import GuestTrace
 from enfilade.actors.guests.handover import Handover
 from enfilade.actors.messages import signals
@@ -39,9 +40,8 @@ from enfilade.actors.messages.traced import Traced, bare
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited, Monitor
-from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
-from enfilade.actors.processes.timers import Timer
 from enfilade.hostcalls.abi.actor_types import ActorReason
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (
@@ -53,11 +53,12 @@ from enfilade.hostcalls.abi.errors import (
     PermissionDenied,
     SubsystemError,
 )
+from enfilade.hostcalls.abi.received import Wish
 from enfilade.hostcalls.contracts.budget import reached
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming
-from enfilade.hostcalls.contracts.host import Request as GuestRequest
 from enfilade.hostcalls.contracts.inbox import Inbox
 from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.quick import Again, Done, Later
 from enfilade.hostcalls.kernel.execution import Execution
 from enfilade.hostcalls.resources.clock import Clock
 from enfilade.hostcalls.resources.futures import Future
@@ -65,6 +66,7 @@ from enfilade.hostcalls.resources.message import Message, message_of
 
 __all__ = ["NodeHost"]
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 LARGEST_TEXT = 1_000  # characters of an error or a reason that a guest is told
@@ -91,6 +93,7 @@ class NodeHost:
         receives: whether the guest takes messages.
         upgrade: how another module is to take the guest's place; None when none is.
         trace: the trace that the message at hand belongs to.
+        service: its exchanges with those who want something of it.
         told: whether the guest has received an upgrade, and has not exported its state since.
         undo: what takes back, in reverse order, what a module on trial has done to the process, under what
             it has done that to; None when none is on trial.
@@ -107,6 +110,7 @@ class NodeHost:
         "inbox",
         "reason",
         "receives",
+        "service",
         "told",
         "trace",
         "undo",
@@ -137,6 +141,7 @@ class NodeHost:
         self._later_links: dict[Ref[Any], None] = {}  # of a module on trial
         self.inbox = Inbox(process.queue, clock, self)
         self.trace = GuestTrace()
+        self.service = Service(self, process)
 
     @property
     def traceparent(self) -> str:
@@ -186,10 +191,32 @@ class NodeHost:
     def import_state(self) -> bytes | None:
         return None if self.upgrade is None else self.upgrade.import_state()
 
-    def take_bytes(self, limit: int) -> bytes | None:
-        if self.upgrade is not None or not self.receives or self._process.attention or self.trace.is_there:
+    def receive_quickly(
+        self, wish: Wish, future: int, caller: C, convert: Callable[[C, Any, Any], Any]
+    ) -> bytes | Future[Any] | Done | Again | None:
+        process = self._process
+        if self.upgrade is not None or not self.receives or process.attention or self.trace.is_there:
             return None
-        return self.inbox.take_bytes(limit)
+        if not process.queue:
+            return self.inbox.wait(wish, caller, convert) if wish.is_patient else None
+        if not wish.takes_bytes:
+            return None
+        if len(process.queue) > 1:
+            fed = self.service.feed(wish, future)
+            if fed is not None:
+                return fed
+        return self.inbox.take_bytes(wish.limit)
+
+    def converse(
+        self,
+        to: Ref[Any],
+        future: int,
+        arguments: bytes,
+        data: tuple[int, int],
+        timeout: float | None,
+        limit: int,
+    ) -> Done | Later | None:
+        return self.service.converse(to, future, arguments, data, timeout, limit)
 
     def admit(self, message: Any) -> Any:
         if type(message) is Traced:
@@ -199,7 +226,7 @@ class NodeHost:
             return Traced(admitted, message.trace)
         if self.receives:
             kind = type(message)
-            if kind is bytes or (kind is Request and _content(message) is not None):
+            if kind is bytes or (kind is Request and content_of(message) is not None):
                 return message
         process = self._process
         if type(message) is Tick:
@@ -214,7 +241,7 @@ class NodeHost:
         if is_a(message, Down):
             return message
         is_request = is_a(message, signals.Call, signals.Cast)
-        content = _content(message) if is_request else message_of(message)
+        content = content_of(message) if is_request else message_of(message)
         if content is not None and self.receives:
             return message if is_a(message, signals.Call) else content
         if is_request:
@@ -235,9 +262,9 @@ class NodeHost:
         if type(message) is bytes:
             return message
         if is_a(message, signals.Call):
-            content = _content(message)
+            content = content_of(message)
             assert content is not None
-            return _CallToGuest(self, message, content)
+            return CallToGuest(self, message, content)
         match message:
             case Exited(ref, reason):
                 return Ended(None, ref, abi_reason(reason), message)
@@ -250,7 +277,7 @@ class NodeHost:
         process = self._process
         self.trace.taken(process, message)
         message = bare(message)
-        if type(incoming) is _CallToGuest:
+        if type(incoming) is CallToGuest:
             process.extras().deferred[message] = False
         elif isinstance(incoming, Ended) and incoming.monitor is not None:
             self._monitors.pop(incoming.monitor, None)
@@ -274,7 +301,7 @@ class NodeHost:
 
     def put_back(self, incoming: Incoming, serial: float) -> None:
         message: Any = incoming
-        if isinstance(incoming, _CallToGuest):
+        if isinstance(incoming, CallToGuest):
             message = incoming.call
             self._process.settle_deferred(message)
             if isinstance(incoming.message, Message):  # with other holds of its resources, perhaps
@@ -304,7 +331,7 @@ class NodeHost:
         return self._process.ref
 
     def send(self, to: Ref[Any], message: Message) -> None:
-        _check_place(to, message, "send")
+        check_place(to, message, "send")
         self._check_backlog(to, message)
         try:
             with self.trace:
@@ -315,10 +342,9 @@ class NodeHost:
     def call(
         self, to: Ref[Any], message: bytes | Message, timeout: float | None
     ) -> Future[bytes] | Future[Message]:
-        process = self._process
-        if to == process.ref:
+        if to == self._process.ref:
             raise InvalidArgument
-        _check_place(to, message, "call")
+        check_place(to, message, "call")
         self._check_backlog(to, message)
         if is_a(message, Message) and not message.resources:
             message = message.data
@@ -327,31 +353,11 @@ class NodeHost:
             check_method(to, method)
         except UnknownMethod as error:
             raise SubsystemError(f"call failed: {safe_str(error)}") from None
-        request: Request[Any] = Request(process.node, to, method, (message,), {}, process)
-        timer: Timer | None = None
-        future: Future[Any] = Future(request.cancel)
-
-        def answered(_: Request[Any]) -> None:
-            if timer is not None:
-                timer.cancel()
-            answer = None if request.error is not None else message_of(request.value)
-            if answer is not None:
-                future.resolve(answer)
-            else:
-                detail = "the reply is not bytes" if request.error is None else why(request.error)
-                future.fail(SubsystemError(f"call failed: {detail}"))
-
-        def late() -> None:
-            if not request.settled:
-                request.cancel()
-                future.fail(SubsystemError("call failed: timeout"))
-
-        request.observer = answered
+        call = CallOfGuest(self._process, to, method, message)
         with self.trace:
-            to.deliver(request)
-        if timeout is not None and not request.settled:
-            timer = process.node.timers.call_after(timeout, late)
-        return future
+            to.deliver(call.request)
+        call.limit_to(timeout)
+        return call
 
     def _check_backlog(self, to: Ref[Any], message: bytes | Message) -> None:
         """Raise unless an unbounded mailbox of this node has room for another message of guests."""
@@ -543,40 +549,4 @@ class NodeHost:
         )
 
 
-METHODS = {
-    name: inspect.Signature([inspect.Parameter(parameter, inspect.Parameter.POSITIONAL_ONLY)])
-    for name, parameter in {"request": "data", "exchange": "message", "work": "job"}.items()
-}
-"""The methods of `Guest` that every guest has that receives messages."""
-
 _NOT_BYTES = Custom("guests receive only bytes and enfilade.hostcalls.Message")
-
-
-def _check_place(to: Ref[Any], message: bytes | Message, operation: str) -> None:
-    """Raise unless the message can go where `to` is."""
-    if is_a(message, Message) and message.resources and not isinstance(to, LocalRef):
-        raise SubsystemError(f"{operation} failed: resources stay on their node")
-
-
-class _CallToGuest(GuestRequest):
-    """A call, as the guest knows it."""
-
-    __slots__ = ("_host", "call")
-
-    def __init__(self, host: NodeHost, call: signals.Call, message: bytes | Message) -> None:
-        self.message = message
-        self._host = host
-        self.call = call
-
-    def reply(self, answer: bytes | Message) -> None:
-        self._host.reply(self.call, answer)
-
-    def abandon(self) -> None:
-        self._host.abandon(self.call)
-
-
-def _content(request: signals.Call | signals.Cast) -> bytes | Message | None:
-    """Return the message in a call or cast of one of `METHODS`; None if there is none."""
-    if request.method not in METHODS or len(request.args) != 1 or request.kwargs:
-        return None
-    return message_of(request.args[0])

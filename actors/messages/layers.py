@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["Layer", "put_on", "take_off"]
+__all__ = ["Layer", "are_on", "put_on", "take_off"]
 
 Layer = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Makes the function that stands over the one that it is given."""
@@ -37,6 +37,11 @@ def take_off(owner: type, name: str, layer: Layer) -> None:
     if layer in layers:
         layers.remove(layer)
         _renew(place)
+
+
+def are_on() -> bool:
+    """Tell whether anybody wants to see what passes through any function. Not a checkpoint."""
+    return bool(_LAYERS)
 
 
 def _renew(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The codec of what `enfilade::actor::receive` gives.
+"""The codec of what `enfilade::actor::receive` gives, and of other bytes that guests are given.
 
 Most of what guests receive is plain data, or a request with plain data. These are written in one go, byte for
 byte as `enfilade.hostcalls.codec.rkyv` writes them.
@@ -10,6 +10,8 @@ import functools
 import struct
 from typing import Any
 
+import attrs
+
 from enfilade.hostcalls.abi.actor_types import ActorReceive, ActorReceived, PlainMessage, RequestMessage
 from enfilade.hostcalls.codec.rkyv import Codec, DecodeError, codec, layout
 
@@ -17,6 +19,8 @@ from enfilade.hostcalls.codec.rkyv import Codec, DecodeError, codec, layout
 # the field that tells it, and size; the same for the resources, of which there are none.
 _PLAIN = struct.Struct("<B7xB7xQiIiI")
 _REQUEST = struct.Struct("<B7xB3xIiIiI8x")
+# The data's place, relative to the field that tells it, and size; the same for the resources.
+_BODY = struct.Struct("<iIiI")
 _ZEROS = bytes(8)
 
 
@@ -44,26 +48,54 @@ def request_bytes(request: int, data: bytes) -> bytes:
     )
 
 
-def takes_bytes(wanted: ActorReceive) -> bool:
-    """Return whether this receive takes messages without a tag and resources."""
-    return (not wanted.kinds or bool(wanted.kinds & 1)) and not wanted.tag
+def body_bytes(data: bytes) -> bytes:
+    """Encode an `ActorBody` of `data`, without resources."""
+    end = len(data)
+    root = end + -end % 4
+    return data + _ZEROS[: root - end] + _BODY.pack(-root, end, -8, 0)
+
+
+@attrs.frozen(eq=False)
+class Wish:
+    """What a receive asks for, as its encoded arguments say.
+
+    Attributes:
+        arguments: these.
+        wanted: what they say.
+        takes_bytes: whether it takes messages without a tag and resources.
+        takes_requests: whether it takes requests.
+        is_patient: whether it waits for ever.
+        limit: bytes of data that the guest has room for.
+    """
+
+    arguments: bytes
+    wanted: ActorReceive
+    takes_bytes: bool
+    takes_requests: bool
+    is_patient: bool
+    limit: int
 
 
 @functools.lru_cache(maxsize=1024)
-def bytes_limit(arguments: bytes) -> int:
-    """Return how long a message without a tag and resources may be for this receive, which is encoded.
-
-    It is -1 for one that takes none, and for one that does not decode.
-    """
+def wish_of(arguments: bytes) -> Wish | None:
+    """Read the arguments of a receive. None if they do not decode, or are longer than they need to be."""
+    if len(arguments) != _RECEIVE.size:
+        return None
     try:
-        wanted: ActorReceive = _RECEIVE.decode(arguments) if len(arguments) == _RECEIVE.size else _NOTHING
+        wanted: ActorReceive = _RECEIVE.decode(arguments)
     except DecodeError:
-        return -1
-    return wanted.data_limit if takes_bytes(wanted) else -1
+        return None
+    return Wish(
+        arguments=arguments,
+        wanted=wanted,
+        takes_bytes=(not wanted.kinds or bool(wanted.kinds & 1)) and not wanted.tag,
+        takes_requests=not wanted.kinds or bool(wanted.kinds & 2),
+        is_patient=wanted.timeout_ms is None,
+        limit=wanted.data_limit,
+    )
 
 
 _RECEIVE: Codec[ActorReceive] = codec(ActorReceive)
-_NOTHING = ActorReceive(timeout_ms=None, kinds=16, tag=None, data_limit=0)
 
 
 class ReceivedCodec(Codec[Any]):

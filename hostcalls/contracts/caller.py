@@ -139,6 +139,12 @@ class Caller:
             if self.registry.owned(self.process.id) + resources > limit:
                 raise LimitReached("resources", limit)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `check_room` finds room for one resource, and has nothing to do for it."""
+        limit = self.limits.resources
+        return not self.ended and len(self.slots) < limit and self.registry.owned(self.process.id) < limit
+
     def check_owner(self, resource: Resource, operation: str) -> None:
         """Raise `PermissionDenied` unless the guest owns the resource: it made it, or was sent it.
 

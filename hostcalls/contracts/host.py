@@ -12,10 +12,13 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from enfilade.hostcalls.abi.actor_types import ActorReason
+from enfilade.hostcalls.abi.received import Wish
 from enfilade.hostcalls.contracts.launch import Launch
+from enfilade.hostcalls.contracts.quick import Again, Done, Later
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Message
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 
@@ -115,10 +118,37 @@ class ActorHost(Protocol):
         """
         ...
 
-    def take_bytes(self, limit: int) -> bytes | None:
-        """Take the oldest message if it is mere bytes, no more than `limit`, and nobody looks on; else None.
+    def receive_quickly(
+        self, wish: Wish, future: int, caller: C, convert: Callable[[C, Any, Any], Any]
+    ) -> bytes | Future[Any] | Done | Again | None:
+        """Answer the receive `future` without decoding, if nobody looks on.
 
-        None has changed nothing: `receive` then says what is to be said.
+        Returns the content of the oldest message, if that is mere bytes; or the future of a message, if none
+        is there, converted by `convert(caller, wanted, message)`; or what an exchange has come to. None has
+        changed nothing: `receive` then says what is to be said.
+        """
+        ...
+
+    def converse(
+        self,
+        to: Any,
+        future: int,
+        arguments: bytes,
+        data: tuple[int, int],
+        timeout: float | None,
+        limit: int,
+    ) -> Done | Later | None:
+        """Have the call `future` answered by a guest that waits for it, if nobody looks on.
+
+        Args:
+            to: the actor that is called.
+            future: the guest's future.
+            arguments: those of the call, which decode.
+            data: where in them the content is, and how many bytes it has.
+            timeout: seconds until the call fails.
+            limit: bytes that its answer may have.
+
+        Returns None if nothing has changed. The outcome of what it returns is as that of `call`.
         """
         ...
 

@@ -10,15 +10,37 @@ from __future__ import annotations
 from bisect import bisect
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
+from enfilade.hostcalls.abi.actor_types import ActorReceive
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument
-from enfilade.hostcalls.contracts.host import Incoming
+from enfilade.hostcalls.abi.received import Wish
+from enfilade.hostcalls.contracts.host import Ended, Incoming, Request, Upgrade
 from enfilade.hostcalls.resources.clock import Clock, Timer
 from enfilade.hostcalls.resources.futures import Future
+from enfilade.hostcalls.resources.message import Message
 
+C = TypeVar("C")
 T = TypeVar("T")
+
+_PLAIN, _REQUEST, _EXITED, _DOWN, _UPGRADE = 1, 2, 4, 8, 16
+
+
+def selects(wanted: ActorReceive, incoming: Incoming) -> bool:
+    """Tell whether this receive wants a message."""
+    kinds = wanted.kinds or _PLAIN | _REQUEST | _EXITED | _DOWN
+    if type(incoming) is bytes:
+        return bool(kinds & _PLAIN) and not wanted.tag
+    if isinstance(incoming, Request):
+        return bool(kinds & _REQUEST)
+    if isinstance(incoming, Message):
+        return bool(kinds & _PLAIN) and wanted.tag in (None, incoming.tag)
+    if isinstance(incoming, Upgrade):
+        return bool(kinds & _UPGRADE)
+    assert isinstance(incoming, Ended)
+    return bool(kinds & (_EXITED if incoming.monitor is None else _DOWN))
 
 
 class Sorter(Protocol):
@@ -38,9 +60,17 @@ class Sorter(Protocol):
 
 
 class WaitingReceive(Future[Any]):
-    """A receive for which there was no message: the future of one."""
+    """A receive for which there was no message: the future of one.
 
-    __slots__ = ("_forget", "convert", "select", "timer")
+    Attributes:
+        select: tells whether it wants a message.
+        convert: makes of a message what the guest is given.
+        timer: the end of its time; None.
+        wish: what it asks for, if it is one that an exchange can answer; None.
+        key: the guest's future; set by whoever answers that.
+    """
+
+    __slots__ = ("_forget", "convert", "key", "select", "timer", "wish")
 
     def __init__(
         self,
@@ -52,6 +82,8 @@ class WaitingReceive(Future[Any]):
         self.select = select
         self.convert = convert
         self.timer: Timer | None = None
+        self.wish: Wish | None = None
+        self.key = -1
         self._forget = forget
 
     def cancel(self) -> None:
@@ -68,7 +100,7 @@ class WaitingReceive(Future[Any]):
 class Inbox:
     """The receiving side of one guest."""
 
-    __slots__ = ("_clock", "_queue", "_returned", "_seen", "_sorter", "_waiting")
+    __slots__ = ("_clock", "_queue", "_returned", "_seen", "_sorter", "_spare", "_waiting")
 
     def __init__(self, queue: deque[Any], clock: Clock, sorter: Sorter) -> None:
         self._queue = queue
@@ -77,6 +109,7 @@ class Inbox:
         self._seen = 0  # messages at the head of the queue that were looked at
         self._returned: list[float] = []  # the serials of those at its head that were put back
         self._waiting: WaitingReceive | None = None
+        self._spare: WaitingReceive | None = None  # one that was answered in an exchange
 
     def look(self) -> bool:
         """Look at what has come in; whether the guest got the message that it waits for."""
@@ -112,6 +145,37 @@ class Inbox:
         del queue[0]
         self.is_gone(0)
         return message
+
+    def wait(self, wish: Wish, caller: C, convert: Callable[[C, Any, Any], Any]) -> WaitingReceive | None:
+        """Wait as `receive` does for ever; None where something is there, or somebody waits.
+
+        `convert` is called with the caller, what it asks for, and the message.
+        """
+        if self._queue or self._waiting is not None:
+            return None
+        waiting, self._spare = self._spare, None
+        if waiting is None or waiting.wish is not wish:
+            wanted = wish.wanted
+            waiting = WaitingReceive(partial(selects, wanted), partial(convert, caller, wanted), self._forget)
+            waiting.wish = wish
+        self._waiting = waiting
+        return waiting
+
+    @property
+    def in_exchange(self) -> WaitingReceive | None:
+        """The receive that waits, if an exchange can answer it, and there is nothing that it did not want."""
+        waiting = self._waiting
+        return waiting if waiting is not None and waiting.wish is not None and not self._seen else None
+
+    def answered(self, waiting: WaitingReceive) -> None:
+        """The receive that waits was answered in an exchange, and is over."""
+        self._waiting = None
+        self._spare = waiting
+
+    def are_gone(self, count: int) -> None:
+        """So many messages were taken out of the queue, from the first on."""
+        self._seen = max(0, self._seen - count)
+        del self._returned[:count]
 
     def return_message(self, message: Any, serial: float) -> None:
         """Put back a message that the guest was given and has not looked at: see `ActorHost.put_back`."""

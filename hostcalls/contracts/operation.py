@@ -14,12 +14,22 @@ from enfilade.hostcalls.contracts.contract import Contract, FunctionContract
 if TYPE_CHECKING:
     from enfilade.hostcalls.contracts.caller import Caller
     from enfilade.hostcalls.contracts.offer import Offer
+    from enfilade.hostcalls.contracts.quick import Again, Done, Later
+    from enfilade.hostcalls.resources.futures import Future
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-Quick: TypeAlias = Callable[["Caller", bytes], "bytes | Offer[bytes] | None"]
+Quick: TypeAlias = Callable[
+    ["Caller", bytes, int], "bytes | Offer[bytes] | Future[Any] | Done | Again | Later | None"
+]
+"""A short cut, given the caller, the encoded input, and the future that is to have the answer.
+
+It returns the encoded output, or an offer of that, or a future of the output; or says what has become of the
+guest's future when it has answered it itself. None has changed nothing: the contract then serves what the
+short cut leaves, errors and input that does not decode among it.
+"""
 
 TakeBack: TypeAlias = Callable[["Caller", int, bytes], object]
 
@@ -31,10 +41,7 @@ class Operation(Generic[In, Out]):
     Attributes:
         hostcall: the catalogue entry.
         contract: what serves it.
-        quick: a short cut for the calls that can be answered at once: given the caller and the encoded input,
-            it returns the encoded output, or an offer of that, or None and has then changed nothing. The
-            contract serves whatever the short cut leaves, errors and input that does not decode among it.
-            None for none.
+        quick: a short cut for the calls that need not be decoded (`Quick`); None for none.
         take_back: called with the caller, a number that grows with each call of the guest's, and the encoded
             output, when the guest has dropped the future of an output that was no `Offer` without having
             polled it. It costs nothing while guests poll what they ask for, unlike an offer, but has to

@@ -200,7 +200,7 @@ def _child(
 
 
 def _read_quickly(*, strong: bool) -> Quick:
-    def quick(caller: Caller, arguments: bytes) -> Offer[bytes] | None:
+    def quick(caller: Caller, arguments: bytes, _: int) -> Offer[bytes] | None:
         root = len(arguments) - _READ.size
         if root < 0 or root & 3:
             return None
@@ -221,7 +221,7 @@ def _read_quickly(*, strong: bool) -> Quick:
 
 
 def _write_quickly(*, strong: bool) -> Quick:
-    def quick(caller: Caller, arguments: bytes) -> bytes | None:
+    def quick(caller: Caller, arguments: bytes, _: int) -> bytes | None:
         root = len(arguments) - _WRITE.size
         if root < 0 or root & 3:
             return None

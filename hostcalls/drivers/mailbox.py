@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from enfilade.hostcalls.abi import catalogue
@@ -29,12 +30,14 @@ from enfilade.hostcalls.abi.actor_types import (
     UpgradeMessage,
 )
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, LimitReached, SubsystemError
-from enfilade.hostcalls.abi.received import Encoded, bytes_limit, plain_bytes, request_bytes, takes_bytes
+from enfilade.hostcalls.abi.received import Encoded, body_bytes, plain_bytes, request_bytes, wish_of
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming, Request, Upgrade
+from enfilade.hostcalls.contracts.inbox import selects
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation, operation
+from enfilade.hostcalls.contracts.quick import Again, Done, Later
 from enfilade.hostcalls.drivers.process import ProcessDriver
 from enfilade.hostcalls.resources.channel import FrameTooLong
 from enfilade.hostcalls.resources.futures import Future
@@ -42,8 +45,6 @@ from enfilade.hostcalls.resources.message import Held, Message
 from enfilade.hostcalls.resources.registry import Kind
 
 T = TypeVar("T")
-
-_PLAIN, _REQUEST, _EXITED, _DOWN, _UPGRADE = 1, 2, 4, 8, 16
 
 _RESOURCE_BYTES = 1024
 """What a resource counts for in the length of a message."""
@@ -60,7 +61,7 @@ class MailboxDriver:
         yield operation(catalogue.ACTOR_SELF, self.self)
         yield operation(catalogue.ACTOR_SEND, self.send)
         yield operation(catalogue.ACTOR_RECEIVE, self.receive, _receive_quickly, _take_back)
-        yield operation(catalogue.ACTOR_CALL, self.call)
+        yield operation(catalogue.ACTOR_CALL, self.call, _call_quickly)
         yield operation(catalogue.ACTOR_REPLY, self.reply, _reply_quickly)
         yield operation(catalogue.ACTOR_RELEASE, self.release)
         yield operation(catalogue.ACTOR_SPAWN, self.spawn)
@@ -88,42 +89,15 @@ class MailboxDriver:
 
     def receive(self, caller: Caller, wanted: ActorReceive) -> Any:
         """The next message that is wanted."""
-        kinds = wanted.kinds or _PLAIN | _REQUEST | _EXITED | _DOWN
-
-        def select(incoming: Incoming) -> bool:
-            if type(incoming) is bytes:
-                return takes_bytes(wanted)
-            if isinstance(incoming, Request):
-                return bool(kinds & _REQUEST)
-            if isinstance(incoming, Message):
-                return bool(kinds & _PLAIN) and wanted.tag in (None, incoming.tag)
-            if isinstance(incoming, Upgrade):
-                return bool(kinds & _UPGRADE)
-            assert isinstance(incoming, Ended)
-            return bool(kinds & (_EXITED if incoming.monitor is None else _DOWN))
-
-        def convert(incoming: Incoming | None) -> ActorReceived | Encoded | Offer[ActorReceived]:
-            if incoming is None:
-                return ActorReceived(None)
-            return _received(caller, incoming, wanted.data_limit)
-
         timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
+        select, convert = partial(selects, wanted), partial(_converted, caller, wanted)
         received: Any = _actors(caller).receive(select, timeout, convert)
         return Future.of(received) if type(received) is Offer else received
 
-    def call(self, caller: Caller, wanted: ActorCall) -> Future[ActorBody]:
+    def call(self, caller: Caller, wanted: ActorCall) -> Future[Any]:
         """Send a request and wait for its answer."""
         to = _actor(caller, wanted.to)
         timeout = None if wanted.timeout_ms is None else wanted.timeout_ms / 1000
-
-        def convert(answer: bytes | Message) -> ActorBody:
-            if type(answer) is bytes:
-                if len(answer) > wanted.data_limit:
-                    raise FrameTooLong
-                return ActorBody(answer)
-            assert isinstance(answer, Message)
-            _check(caller, answer, wanted.data_limit)
-            return ActorBody(answer.data, _give(caller, answer.resources))
 
         message = _message(caller, wanted.data, wanted.resources)
         caller.budget.messages.left -= 1
@@ -132,7 +106,7 @@ class MailboxDriver:
             answer = _hand_over(caller, message, lambda: _actors(caller).call(to, message, timeout))
         else:
             answer = _actors(caller).call(to, message, timeout)
-        return answer.then(convert)
+        return answer.then(partial(_body, caller, wanted.data_limit))
 
     def reply(self, caller: Caller, wanted: ActorReply) -> None:
         """Answer a request."""
@@ -280,6 +254,24 @@ def _check(caller: Caller, message: Message, data_limit: int, slots: int = 0) ->
         caller.check_room(len(message.resources) + slots)
 
 
+def _converted(
+    caller: Caller, wanted: ActorReceive, incoming: Incoming | None
+) -> ActorReceived | Encoded | Offer[ActorReceived]:
+    """What the guest is given for a message; nothing when its time is over."""
+    return ActorReceived(None) if incoming is None else _received(caller, incoming, wanted.data_limit)
+
+
+def _body(caller: Caller, data_limit: int, answer: bytes | Message) -> ActorBody | Encoded:
+    """What the guest is given for the answer to its call."""
+    if type(answer) is bytes:
+        if len(answer) > data_limit:
+            raise FrameTooLong
+        return Encoded(body_bytes(answer))
+    assert isinstance(answer, Message)
+    _check(caller, answer, data_limit)
+    return ActorBody(answer.data, _give(caller, answer.resources))
+
+
 def _received(
     caller: Caller, incoming: Incoming, data_limit: int
 ) -> ActorReceived | Encoded | Offer[ActorReceived]:
@@ -341,29 +333,64 @@ def _take_back(caller: Caller, serial: int, encoded: bytes) -> None:
 _read_received = catalogue.ACTOR_RECEIVE.output.decode
 # The request; the data's place, relative to the field that tells it, and size; the same for the resources.
 _REPLY = struct.Struct("<IiIiI")
+# The actor; the tag of the option and the time limit; as above; the limit of the answer.
+_CALL = struct.Struct("<I4xB7xQiIiII4x")
 
 
-def _receive_quickly(caller: Caller, arguments: bytes) -> bytes | None:
-    limit = bytes_limit(arguments)
+def _receive_quickly(
+    caller: Caller, arguments: bytes, future: int
+) -> bytes | Future[Any] | Done | Again | None:
+    wish = wish_of(arguments)
     actors = caller.host.actors
-    if limit < 0 or actors is None:
+    if wish is None or actors is None:
         return None
-    data = actors.take_bytes(limit)
-    return None if data is None else plain_bytes(data)
+    received = actors.receive_quickly(wish, future, caller, _converted)
+    return received if type(received) is not bytes else plain_bytes(received)
 
 
-def _reply_quickly(caller: Caller, arguments: bytes) -> bytes | None:
+def _span(root: int, field: int, offset: int, size: int, elements: int, count: int) -> int:
+    """Where the data begins, which the vector at `field` in the root tells.
+
+    It is -1 for a message with resources, which the next vector tells, and for what does not decode.
+    """
+    start = root + field + offset
+    end = start + size
+    resources = root + field + 8 + elements
+    return -1 if start < 0 or end > root or count or not end <= resources <= root or elements & 3 else start
+
+
+def _reply_quickly(caller: Caller, arguments: bytes, _: int) -> bytes | None:
     root = len(arguments) - _REPLY.size
     if root < 0 or root & 3:
         return None
     slot, offset, size, elements, count = _REPLY.unpack_from(arguments, root)
-    start = root + 4 + offset
-    end = start + size
-    if start < 0 or end > root or count or not end <= root + 12 + elements <= root or elements & 3:
+    start = _span(root, 4, offset, size, elements, count)
+    if start < 0:
         return None
     request: Request | None = caller.slots.peek(slot, Kind.REQUEST)
     if request is None or size > caller.limits.message_bytes:
         return None
-    request.reply(arguments[start:end])
+    request.reply(arguments[start : start + size])
     caller.slots.free(slot)
     return b""
+
+
+def _call_quickly(caller: Caller, arguments: bytes, future: int) -> Done | Later | None:
+    root = len(arguments) - _CALL.size
+    actors = caller.host.actors
+    if root < 0 or root & 7 or actors is None:
+        return None
+    slot, is_limited, milliseconds, offset, size, elements, count, limit = _CALL.unpack_from(arguments, root)
+    start = _span(root, 24, offset, size, elements, count)
+    if start < 0 or is_limited > 1 or size > caller.limits.message_bytes:
+        return None
+    if is_limited and not milliseconds:  # its time is over before anybody can answer
+        return None
+    to = caller.slots.peek(slot, Kind.ACTOR)
+    if to is None:
+        return None
+    timeout = milliseconds / 1000 if is_limited else None
+    outcome = actors.converse(to, future, arguments, (start, size), timeout, limit)
+    if type(outcome) is Later:
+        return Later(outcome.future, outcome.size, outcome.outcome.then(partial(_body, caller, limit)))
+    return outcome

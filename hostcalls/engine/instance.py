@@ -60,6 +60,7 @@ _RUNNABLE = lib.RUNNABLE
 _STAGED = lib.STAGED
 _SIZE_SHIFT = lib.SIZE_SHIFT
 _NO_KEY = lib.NO_KEY
+_BUSY = _STEP_MASK | _RUNNABLE | _HAS_SUBMISSIONS  # unless it is parked, and does nothing before it is woken
 
 # A look-up in `lib` costs as much as a short hostcall.
 _guest_start = lib.guest_start
@@ -115,6 +116,8 @@ class Instance:
         wake: called in the loop's thread whenever the guest becomes runnable other than by `start` or
             `resume`: a future it waits for was completed, or its run on a worker has come to a stop. It may
             be called more often than needed, and never after `close`.
+        is_alone: while the server of `run` serves an operation, whether the guest has begun no other that
+            was not served.
     """
 
     __slots__ = (
@@ -127,6 +130,7 @@ class Instance:
         "_started",
         "_unserved",
         "_word",
+        "is_alone",
         "linked",
         "wake",
     )
@@ -153,6 +157,7 @@ class Instance:
         self._word = int(Step.PARKED)
         self._unserved = b""  # submissions that `run` has taken and had no time for
         self._started = False
+        self.is_alone = False
 
     # --- memory -------------------------------------------------------------------------------------------
 
@@ -266,13 +271,14 @@ class Instance:
                     staged = stage[: word >> _SIZE_SHIFT]
                     key, index, length = _unpack_header(staged)
                     if len(staged) <= length + 23:  # one, with a header of 16 bytes and 7 of padding at most
+                        self.is_alone = True
                         reply = serve(key, index, staged[16 : 16 + length])
                         if self._guest is None:
                             return Pause.ENDED
                         asked = True
                         if reply is not None:
                             future, answer = key, reply
-                        elif not self._word & _RUNNABLE and word & _STEP_MASK == Step.PARKED:
+                        elif not self._word & _BUSY:
                             return Pause.WAITING
                         if clock() <= deadline:
                             continue
@@ -288,6 +294,7 @@ class Instance:
                     return Pause.COMPUTING
             asked = bool(records)
             position, size = 0, len(records)
+            self.is_alone = False
             while position < size:
                 key, index, length = _unpack_header(records, position)
                 position += 16
@@ -346,6 +353,11 @@ class Instance:
     def offloaded(self) -> bool:
         """True while the guest belongs to the worker threads."""
         return self._resting is None and self._guest is not None
+
+    @property
+    def rests(self) -> bool:
+        """True while the guest waits in `yield_now`, and has asked for nothing that was not served."""
+        return self._resting is not None and not self._word & _BUSY and not self._unserved
 
     @property
     def step(self) -> Step:
@@ -525,6 +537,15 @@ class Instance:
         self._word = word | (self._word & _RUNNABLE)
         self._resting = self._guest
         self.wake()
+
+    @property
+    def at_rest(self) -> Any:
+        """The guest, for the shim. Raises as `_refuse`."""
+        return self._rested()
+
+    def came_to_rest(self, word: int) -> None:
+        """Note what the shim says of the guest after it has run it; `word` is as from `guest_resume`."""
+        self._word = word
 
     def _rested(self) -> Any:
         if self._resting is None:

@@ -20,11 +20,13 @@ import trio
 
 from enfilade.hostcalls.abi import BufferResult, ScalarResult, callplan
 from enfilade.hostcalls.abi.errors import HostcallError, KernelError, LimitReached
+from enfilade.hostcalls.abi.received import Encoded, Wish
 from enfilade.hostcalls.codec.rkyv import CodecError
 from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.inbox import WaitingReceive
 from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.operation import Operation
-from enfilade.hostcalls.contracts.table import Entry
+from enfilade.hostcalls.contracts.quick import Again, Later
 from enfilade.hostcalls.engine import (
     DROPPED,
     RETURNED,
@@ -36,6 +38,9 @@ from enfilade.hostcalls.engine import (
     Trap,
     TrapKind,
 )
+from enfilade.hostcalls.engine.exchange import NO_FUTURE, Conversation, Exchange
+from enfilade.hostcalls.kernel.cancelling import AT_ONCE, cancel_many
+from enfilade.hostcalls.kernel.counted import Counted
 from enfilade.hostcalls.kernel.prepared import Prepared
 from enfilade.hostcalls.kernel.refusals import Refusals, denied
 from enfilade.hostcalls.resources.clock import Clock, Timer
@@ -55,9 +60,6 @@ _FIRST_MEMORY = 256 * _PAGE
 _PATIENCE = 2
 """Turns that end with the guest computing, after which it is handed to a worker. One that comes back from
 there goes there again at the end of its time slice, unless it waits or asks for much before."""
-
-_CANCELLED_AT_ONCE = 256
-"""Operations of a guest that has ended that are cancelled before other processes get their turn."""
 
 _TURN_SECONDS = 0.0005
 """Seconds of serving a guest after which other processes get their turn."""
@@ -81,34 +83,6 @@ Outcome = Returned | Trap | Stopped
 """How a guest ended."""
 
 
-class _Counted(tuple[Entry, ...]):
-    """The entries of a dispatch table that counts how often each is asked for.
-
-    Attributes:
-        entries: those that do not count.
-    """
-
-    def __new__(cls, entries: Sequence[Entry]) -> _Counted:
-        return super().__new__(cls, entries)
-
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self.entries = entries if isinstance(entries, tuple) else tuple(entries)
-        self._counts = [0] * len(self.entries)
-
-    def __getitem__(self, index: Any) -> Any:
-        entry = super().__getitem__(index)
-        self._counts[index] += 1
-        return entry
-
-    def by_name(self) -> dict[str, int]:
-        """The counts of those that were asked for."""
-        return {
-            entry[3].hostcall.name: count
-            for entry, count in zip(self.entries, self._counts, strict=True)
-            if count
-        }
-
-
 class Execution:
     """One guest. Made by `Kernel.begin`.
 
@@ -119,6 +93,7 @@ class Execution:
         clock: wakes a guest that had to rest.
         at_end: called once, when the guest has ended.
         may_offload: whether there are workers that a guest which computes can be handed to.
+        exchange: gives guests messages without a way back to here; None where each is to come this way.
 
     Attributes:
         caller: the guest as drivers know it; `caller.id` is its process id.
@@ -142,6 +117,7 @@ class Execution:
         "_pending_bytes",
         "_rest",
         "caller",
+        "exchange",
         "instance",
         "is_on_trial",
         "launch",
@@ -160,8 +136,10 @@ class Execution:
         at_end: Callable[[Caller], None],
         *,
         may_offload: bool,
+        exchange: Exchange | None = None,
     ) -> None:
         self.launch = prepared.launch
+        self.exchange = exchange
         self.caller = caller
         self.instance = instance
         self.outcome: Outcome | None = None
@@ -199,11 +177,11 @@ class Execution:
 
     def count(self) -> None:
         """Count hostcalls from now on, from 0, until `count_no_more`."""
-        self._entries = _Counted(self._entries)
+        self._entries = Counted(self._entries)
 
     def count_no_more(self) -> None:
         """Have hostcalls cost nothing more than they do again."""
-        if isinstance(self._entries, _Counted):
+        if isinstance(self._entries, Counted):
             self._entries = self._entries.entries
 
     @property
@@ -211,7 +189,7 @@ class Execution:
         """The number of times that each hostcall was made since `count`, by name; empty while nothing is
         counted.
         """
-        return self._entries.by_name() if isinstance(self._entries, _Counted) else {}
+        return self._entries.by_name() if isinstance(self._entries, Counted) else {}
 
     def turn(self) -> bool:
         """Let the guest run, and serve what it asks for, until it waits, ends, or its turn is over.
@@ -282,15 +260,14 @@ class Execution:
         self._calls.left -= 1
         if quick is not None:
             try:
-                answer = quick(self.caller, arguments)
+                answer = quick(self.caller, arguments, future)
             except Exception:
                 self._failed(future, operation)
                 return None
             if answer is not None:
                 if isinstance(answer, bytes):
                     return answer
-                self._offers[future] = answer
-                self.instance.offer(future, answer.value)
+                self._follow(future, index, arguments, operation, answer)
                 return None
         try:
             value = decode(arguments)
@@ -309,6 +286,108 @@ class Execution:
         else:
             self._begin(future, operation, outcome, len(arguments))
         return None
+
+    def _follow(
+        self, future: int, index: int, arguments: bytes, operation: Operation[Any, Any], answer: Any
+    ) -> None:
+        """Do what is left to do after a short cut that had no output at once."""
+        if isinstance(answer, Future):
+            self._begin(future, operation, answer, len(arguments))
+        elif type(answer) is Offer:
+            self._offers[future] = answer
+            self.instance.offer(future, answer.value)
+        elif type(answer) is Later:
+            self._begin(answer.future, operation, answer.outcome, answer.size)
+        elif type(answer) is Again and self.outcome is None:
+            self.instance.is_alone = False
+            self._calls.left += 1  # it was counted in the exchange
+            reply = self.serve(answer.future, index, arguments)
+            if reply is not None:
+                self.instance.complete(answer.future, reply)
+
+    # Exchanges: messages that the guest is given, and answers that it gives, without a way back to here.
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the guest can take part in an exchange: it could go on, and nobody counts what it does."""
+        return (
+            self.exchange is not None
+            and self.outcome is None
+            and self._rest is None
+            and self.instance.rests
+            and type(self._entries) is tuple
+            and self._calls.left >= 0
+            and self.caller.budget.messages.left >= 0
+        )
+
+    def feed(self, receive: int, wish: Wish, messages: Sequence[bytes]) -> tuple[int, int]:
+        """Give the guest messages (`Exchange.feed`).
+
+        Returns how many it was given, and the future of the receive that waits now.
+        """
+        exchange = self.exchange
+        assert exchange is not None
+        self.slices += 1
+        given = exchange.feed(self.instance, receive, wish.arguments, messages)
+        self._calls.left -= exchange.hostcalls
+        return given, exchange.receive
+
+    def ask(self, waiting: WaitingReceive, request: int, data: bytes) -> tuple[bool, bytes | None]:
+        """Give the guest a request, for the receive that waits (`Exchange.ask`)."""
+        exchange, wish = self.exchange, waiting.wish
+        assert exchange is not None
+        assert wish is not None
+        self.slices += 1
+        limit = self.caller.limits.message_bytes
+        outcome = exchange.ask(self.instance, waiting.key, wish.arguments, request, data, limit)
+        self._calls.left -= exchange.hostcalls
+        return outcome
+
+    def converse(
+        self,
+        call: int,
+        arguments: bytes,
+        data: tuple[int, int],
+        other: Execution,
+        waiting: WaitingReceive,
+        request: int,
+        limit: int,
+    ) -> Conversation | None:
+        """Have the receive of another guest that waits answer a call of this one (`Exchange.converse`)."""
+        exchange, wish = self.exchange, waiting.wish
+        assert exchange is not None
+        assert wish is not None
+        limit = min(limit, other.caller.limits.message_bytes)
+        conversation = exchange.converse(
+            self.instance,
+            call,
+            arguments,
+            data,
+            other.instance,
+            waiting.key,
+            wish.arguments,
+            request,
+            limit,
+        )
+        if conversation is not None:
+            other.slices += 1
+            calls = conversation.calls + (conversation.unanswered is not None)
+            self._calls.left -= calls - 1  # the first was counted when it was served
+            self.caller.budget.messages.left -= calls
+            other._calls.left -= exchange.hostcalls
+        return conversation
+
+    def wait_on(self, waiting: WaitingReceive) -> bool:
+        """After an exchange: note the receive that waits now; false if there is none."""
+        exchange = self.exchange
+        assert exchange is not None
+        found = self._pending.pop(waiting.key)
+        if exchange.receive == NO_FUTURE:
+            self._pending_bytes -= found[1]
+            return False
+        self._pending[exchange.receive] = found
+        waiting.key = exchange.receive
+        return True
 
     def _note_end(self, future: int, end: int, answer: bytes) -> None:
         """Cancel what is under way for a future that was dropped, and take back what it has not looked at."""
@@ -354,6 +433,10 @@ class Execution:
             self.caller.host.start_soon(lambda: self._await(future, operation, outcome, scope))
         elif outcome.done:
             self._settle(future, operation, outcome)
+        elif type(outcome) is WaitingReceive:
+            outcome.key = future
+            outcome.when_done(lambda done: self._settle(outcome.key, operation, done))
+            self._add_pending(future, outcome, size, operation)
         else:
             outcome.when_done(lambda done: self._settle(future, operation, done))
             self._add_pending(future, outcome, size, operation)
@@ -438,7 +521,8 @@ class Execution:
             return
         offer = value if type(value) is Offer else None
         try:
-            payload = operation.hostcall.output.encode(value if offer is None else offer.value)
+            value = value if offer is None else offer.value
+            payload = value if type(value) is Encoded else operation.hostcall.output.encode(value)
         except CodecError:
             self._failed(future, operation)
             if offer is not None:
@@ -491,9 +575,9 @@ class Execution:
         if self._pending:
             pending, self._pending = self._pending, {}
             left = [operation for operation, _, _ in pending.values()]
-            for operation in left[:_CANCELLED_AT_ONCE]:
+            for operation in left[:AT_ONCE]:
                 operation.cancel()
-            del left[:_CANCELLED_AT_ONCE]
+            del left[:AT_ONCE]
         if self._rest is not None:
             self._rest.cancel()
         self.instance.close()
@@ -502,17 +586,4 @@ class Execution:
         if not self.is_on_trial:
             self._at_end(self.caller)
         if left:
-            self.caller.host.start_soon(lambda: _cancel(left))
-
-
-async def _cancel(left: list[Future[Any] | trio.CancelScope]) -> None:
-    """Cancel many operations, and let others run in between; once cancelled, all that are left."""
-    try:
-        while left:
-            await trio.lowlevel.checkpoint()
-            now, left = left[:_CANCELLED_AT_ONCE], left[_CANCELLED_AT_ONCE:]
-            for operation in now:
-                operation.cancel()
-    finally:
-        for operation in left:
-            operation.cancel()
+            self.caller.host.start_soon(lambda: cancel_many(left))

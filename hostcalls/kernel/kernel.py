@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import trio
@@ -11,7 +11,7 @@ import trio
 from enfilade.hostcalls import engine
 from enfilade.hostcalls.abi import BufferParam, ScalarParam, callplan
 from enfilade.hostcalls.abi.capability import Capability
-from enfilade.hostcalls.abi.catalogue import ACTOR_RECEIVE, CATALOGUE
+from enfilade.hostcalls.abi.catalogue import ACTOR_CALL, ACTOR_RECEIVE, ACTOR_REPLY, CATALOGUE
 from enfilade.hostcalls.abi.errors import HostcallError, StartError
 from enfilade.hostcalls.abi.hostcall import Hostcall
 from enfilade.hostcalls.abi.nearest import hint
@@ -42,6 +42,7 @@ from enfilade.hostcalls.engine import (
     Purse,
     call_of,
 )
+from enfilade.hostcalls.engine.exchange import Exchange
 from enfilade.hostcalls.kernel.compiler import Compiler
 from enfilade.hostcalls.kernel.execution import Execution
 from enfilade.hostcalls.kernel.imports import explain
@@ -120,6 +121,9 @@ class Kernel:
         self._operations = [operation for operation in own if operation.hostcall.name not in replaced] + added
         self.catalogue = _extended(added)
         self._known = frozenset(hostcall.capability for hostcall in self.catalogue)
+        # Under a simulation each hostcall takes its turn.
+        deterministic = engine is not None and engine.config.deterministic
+        self._exchange = None if deterministic else _exchange(self.catalogue, replaced)
         self._tables: OrderedDict[frozenset[Capability], tuple[DispatchTable, tuple[Import, ...]]] = (
             OrderedDict()
         )
@@ -211,6 +215,7 @@ class Kernel:
             self.clock,
             self.family.ended,
             may_offload=self.engine.config.workers > 0,
+            exchange=self._exchange,
         )
 
     def _instantiate(self, prepared: Prepared, caller: Caller, wake: Callable[[], None]) -> Instance:
@@ -291,6 +296,17 @@ class Kernel:
         else:
             self._tables.move_to_end(grants)
         return found
+
+
+_EXCHANGED = (ACTOR_RECEIVE, ACTOR_REPLY, ACTOR_CALL)
+
+
+def _exchange(catalogue: Sequence[Hostcall[Any, Any]], replaced: Collection[str]) -> Exchange | None:
+    """What makes exchanges; None where one of their hostcalls is served by the application."""
+    if any(hostcall.name in replaced for hostcall in _EXCHANGED):
+        return None
+    names = [hostcall.name for hostcall in catalogue]
+    return Exchange(*(names.index(hostcall.name) for hostcall in _EXCHANGED))
 
 
 _STARTING = frozenset({Capability.PROCESS_LIFECYCLE, Capability.ACTOR_SPAWN})

@@ -85,6 +85,17 @@ class Slots:
         self._table[slot] = resource
         return slot
 
+    @property
+    def coming(self) -> int:
+        """The number that `insert` gives out next, where there is room."""
+        return self._free[-1] if self._free else self._next
+
+    def pass_by(self) -> None:
+        """Have the number that comes next been given out and freed again."""
+        if not self._free:
+            self._free.append(self._next)
+            self._next += 1
+
     def share(self, slot: int) -> int:
         """Count one more use of a slot, which takes one more `free` or `take`; return the slot."""
         self._uses[slot] = self._uses.get(slot, 0) + 1

@@ -57,7 +57,7 @@ class Side:
         operation = table[INDEX[hostcall.name]]
         if self.short:
             assert operation.quick is not None
-            answer = operation.quick(self.caller, arguments)
+            answer = operation.quick(self.caller, arguments, 0)
             if answer is not None:
                 return taken(answer)
         try:
@@ -164,8 +164,8 @@ def test_they_serve_what_can_be_answered_at_once() -> None:
     write, read = (table[INDEX[call.name]].quick for call in (c.CHANNEL_STRONG_WRITE, c.CHANNEL_STRONG_READ))
     assert write is not None
     assert read is not None
-    written = write(side.caller, c.CHANNEL_STRONG_WRITE.input.encode(IoWrite(3, b"frame")))
+    written = write(side.caller, c.CHANNEL_STRONG_WRITE.input.encode(IoWrite(3, b"frame")), 0)
     assert written == c.CHANNEL_STRONG_WRITE.output.encode(5)
-    answer = read(side.caller, c.CHANNEL_STRONG_READ.input.encode(IoRead(1, 99)))
+    answer = read(side.caller, c.CHANNEL_STRONG_READ.input.encode(IoRead(1, 99)), 0)
     assert c.CHANNEL_STRONG_READ.output.decode(taken(answer)).payload == b"frame"
-    assert read(side.caller, c.CHANNEL_STRONG_READ.input.encode(IoRead(1, 99))) is None
+    assert read(side.caller, c.CHANNEL_STRONG_READ.input.encode(IoRead(1, 99)), 0) is None

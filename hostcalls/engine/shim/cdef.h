@@ -154,6 +154,50 @@ uint64_t guest_resume(guest *g);
  * and takes its submissions to the engine's stage, if they fit there. The word then says STAGED, and the size is
  * that of what lies on the stage. */
 uint64_t guest_advance(guest *g, uint64_t future, const uint8_t *payload, size_t size);
+/* A guest that serves: it waits for a message with a receive, whose arguments are the `wish`, and is given messages or
+ * requests as long as it does nothing else than answer them and wait with the same wish again. What else it does
+ * lies among its submissions when one of the functions below returns, and nothing of it is done. No worker has it. */
+typedef struct {
+    uint32_t receive_index; /* of the hostcalls */
+    uint32_t reply_index;
+    uint32_t call_index;
+    uint32_t answer_limit;  /* bytes that an answer may have; a longer one is left among the submissions */
+    uint64_t receive;       /* the future of the receive that waits, before and after; NO_KEY if none does */
+    const uint8_t *wish;
+    size_t wish_size;
+    uint64_t deadline;      /* on the monotonic clock, in nanoseconds: nothing is begun after it */
+    uint64_t hostcalls;     /* of the server that were answered here */
+    uint64_t word;          /* of the server, as from guest_advance() without anything staged */
+    bool delivered;         /* the server has been given the last message, or request, that it was to get */
+    bool answered;          /* and has answered it */
+    const uint8_t *answer;  /* what with, until anything more is done with the server */
+    size_t answer_size;
+} serving;
+
+/* Gives the server one message after another, without tags and resources: the data of all, and their `sizes`. Returns
+ * how many it was given. */
+uint32_t guest_feed(guest *server, serving *s, const uint8_t *data, const uint32_t *sizes, uint32_t count);
+
+/* Gives the server a request, under the number `request`, without resources. */
+void guest_ask(guest *server, serving *s, uint32_t request, const uint8_t *data, size_t size);
+
+/* A guest that calls a server: what the future of its call and its arguments are, at first and at the end, if the call
+ * was not answered. Of the arguments, those from `data` on are the data, so many bytes, and of further calls they are
+ * all that may differ from the first one. */
+typedef struct {
+    uint64_t call;
+    const uint8_t *arguments;
+    size_t size;
+    size_t data;
+    size_t data_size;
+    uint64_t calls;         /* that were answered */
+    uint64_t word;          /* of the caller */
+} calling;
+
+/* Gives the server the caller's call, and the caller the answer, and so on for as long as the caller then waits for
+ * another call of the same server. */
+void guest_converse(guest *caller, calling *c, guest *server, serving *s, uint32_t request);
+
 bool guest_offload(guest *g);
 bool guest_interrupt(guest *g);
 bool guest_release(guest *g);

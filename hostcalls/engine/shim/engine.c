@@ -125,6 +125,7 @@ void engine_close(engine *e) {
     workers_stop(&e->workers);
     stop_ticker(e);
     wasm_engine_delete(e->wasm);
+    buffer_free(&e->encoding);
     free(e);
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "buffer.h"
 #include "shim.h"
 #include "ticker.h"
 #include "wasmtime.h"
@@ -20,6 +21,7 @@ struct engine {
     workers workers;
     _Atomic uint64_t first_clock; /* when a guest first asked for the time; 0 before */
     uint8_t stage[STAGE_SIZE]; /* what the caller's last guest_advance() has taken */
+    buffer encoding;           /* of the message that is about to be given to a guest (serving.c) */
 };
 
 #endif

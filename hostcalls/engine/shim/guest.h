@@ -103,6 +103,23 @@ bool guest_submit(guest *g, uint64_t key, uint32_t index, const uint8_t *argumen
  * is no memory. */
 bool guest_return(guest *g, uint32_t id);
 
+/* A record of `submitted`; its arguments are there until something more is submitted, or taken. */
+typedef struct {
+    uint64_t key;
+    uint32_t index;
+    uint32_t size;
+    const uint8_t *arguments;
+} record;
+
+/* The oldest record; false if there is none. */
+bool guest_first_record(const guest *g, record *found);
+
+/* Removes the oldest record, if there is one. */
+void guest_drop_record(guest *g);
+
+/* Gives the future of `key` its outcome, for a guest that no worker has; it ends if it may not have so much waiting. */
+void guest_store(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size);
+
 /* Notes that the guest has made the denied hostcall `index`. */
 void guest_report_refusal(guest *g, uint32_t index);
 

@@ -67,6 +67,28 @@ void guest_report_refusal(guest *g, uint32_t index) {
     }
 }
 
+bool guest_first_record(const guest *g, record *found) {
+    if (g->submitted.size == 0) {
+        return false;
+    }
+    const uint8_t *at = g->submitted.data;
+    memcpy(&found->key, at, 8);
+    memcpy(&found->index, at + 8, 4);
+    memcpy(&found->size, at + 12, 4);
+    found->arguments = at + 16;
+    return true;
+}
+
+void guest_drop_record(guest *g) {
+    record first;
+    if (guest_first_record(g, &first)) {
+        size_t size = 16 + (((size_t)first.size + 7) & ~(size_t)7);
+        g->submitted.size -= size;
+        memmove(g->submitted.data, g->submitted.data + size, g->submitted.size);
+        g->submitted_count--;
+    }
+}
+
 static void swap(buffer *filled, buffer *taken) {
     buffer_clear(taken);
     buffer empty = *taken;
@@ -90,7 +112,7 @@ size_t guest_refusals(guest *g, const uint32_t **indices) {
 
 /* --- what the host answers --- */
 
-static void store_outcome(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size) {
+void guest_store(guest *g, uint64_t key, future_state state, const uint8_t *payload, size_t size) {
     if (atomic_load_explicit(&g->order, memory_order_relaxed) != FAULT_NONE) {
         return; /* the guest ends before it could look */
     }
@@ -141,7 +163,7 @@ void guest_take_mail(guest *g) {
         mail_header header;
         memcpy(&header, g->mail.data + at, sizeof header);
         at += sizeof header;
-        store_outcome(g, header.key, (future_state)header.state, g->mail.data + at, header.size);
+        guest_store(g, header.key, (future_state)header.state, g->mail.data + at, header.size);
         at += header.size;
     }
     buffer_clear(&g->mail);
@@ -159,7 +181,7 @@ static bool resolve(guest *g, uint64_t key, future_state state, const uint8_t *p
         leave_mail(g, key, state, payload, size);
         return false;
     }
-    store_outcome(g, key, state, payload, size);
+    guest_store(g, key, state, payload, size);
     return guest_can_go_on(g);
 }
 
@@ -177,7 +199,7 @@ static uint64_t stage(guest *g) {
 
 uint64_t guest_advance(guest *g, uint64_t future, const uint8_t *payload, size_t size) {
     if (future != NO_KEY) {
-        store_outcome(g, future, FUTURE_READY, payload, size);
+        guest_store(g, future, FUTURE_READY, payload, size);
     }
     if (g->submitted.size == 0 && guest_can_go_on(g)) {
         guest_run(g);

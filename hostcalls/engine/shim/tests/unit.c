@@ -1,5 +1,5 @@
-/* Unit tests of the parts of the shim that need no Wasmtime: futures, mailbox, error payloads, buffers,
- * purses. Run under the sanitizers by `make test`. Each part is compared with the plainest possible model of it, over
+/* Unit tests of the parts of the shim that need no Wasmtime: futures, mailbox, messages, error payloads,
+ * buffers, purses. Run under the sanitizers by `make test`. Each part is compared with the plainest possible model of it, over
  * many random steps. */
 #include <assert.h>
 #include <stdio.h>
@@ -10,6 +10,7 @@
 #include "../failure.h"
 #include "../futures.h"
 #include "../mailbox.h"
+#include "../messages.h"
 #include "../purse.h"
 
 static uint32_t seed = 1;
@@ -332,7 +333,64 @@ static void an_allowance_may_have_no_end(void) {
     assert(!allowance_exceeded(&a, 0, UINT64_MAX));
 }
 
+/* --- messages --- */
+
+static void messages_are_written_as_the_codec_writes_them(void) {
+    static const uint8_t plain[] = "abc\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                                   "\xe0\xff\xff\xff\3\0\0\0\xdc\xff\xff\xff\0\0\0";
+    static const uint8_t request[] = "abc\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\7\0\0\0"
+                                     "\xe8\xff\xff\xff\3\0\0\0\xe4\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0";
+    static const uint8_t body[] = "abc\0\xfc\xff\xff\xff\3\0\0\0\xf8\xff\xff\xff\0\0\0";
+    uint8_t out[64];
+    const uint8_t *abc = (const uint8_t *)"abc";
+    assert(message_write_plain(out, abc, 3) == sizeof plain && memcmp(out, plain, sizeof plain) == 0);
+    assert(message_write_request(out, 7, abc, 3) == sizeof request && memcmp(out, request, sizeof request) == 0);
+    assert(message_write_body(out, abc, 3) == sizeof body && memcmp(out, body, sizeof body) == 0);
+}
+
+static void messages_stay_within_their_frame(void) {
+    for (uint32_t size = 0; size < 100; size++) {
+        uint8_t *data = malloc(size + 1), *out = malloc(size + MESSAGE_FRAME); /* exact, for the sanitizer */
+        memset(data, 0xaa, size + 1);
+        assert(message_write_plain(out, data, size) <= size + MESSAGE_FRAME);
+        assert(message_write_request(out, 1, data, size) <= size + MESSAGE_FRAME);
+        memset(out, 0xbb, size);
+        size_t whole = message_write_body(out, out, size); /* in its own place */
+        assert(whole <= size + MESSAGE_FRAME && (size == 0 || (out[0] == 0xbb && out[size - 1] == 0xbb)));
+        free(data);
+        free(out);
+    }
+}
+
+static void replies_are_read_within_their_arguments(void) {
+    uint32_t read = 0;
+    for (int step = 0; step < 200000; step++) {
+        uint32_t size = draw(20), padded = (size + 3) & ~3u;
+        uint32_t root[5] = {9, 0u - padded - 4, size, 0u - 12, 0};
+        size_t whole = padded + sizeof root;
+        uint8_t *arguments = calloc(1, whole);
+        memcpy(arguments + padded, root, sizeof root);
+        uint32_t damages = draw(4);
+        for (uint32_t i = 0; i < damages; i++) {
+            arguments[padded + draw(20)] = (uint8_t)draw(256);
+        }
+        message_reply reply = {0};
+        size_t told = draw(8) == 0 ? draw((uint32_t)whole + 1) : whole;
+        if (message_read_reply(arguments + (whole - told), told, &reply)) {
+            const uint8_t *end = reply.data + reply.size;
+            assert(reply.data >= arguments + (whole - told) && end <= arguments + whole - 20);
+            read++;
+        }
+        assert(damages > 0 || told < whole || (reply.request == 9 && reply.size == size));
+        free(arguments);
+    }
+    assert(read > 20000);
+}
+
 int main(void) {
+    messages_are_written_as_the_codec_writes_them();
+    messages_stay_within_their_frame();
+    replies_are_read_within_their_arguments();
     an_allowance_that_is_not_renewed_is_spent_once();
     an_allowance_is_renewed_up_to_the_whole_of_it();
     an_allowance_may_have_no_end();
