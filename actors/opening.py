@@ -106,10 +106,12 @@ async def open_node(
         listen, policy = door_for_observers(f"{name}@{zone}"), policy_for_observers(policy)
     has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier, mesh, kinds))
     node = Node(name, zone, config)
-    node.equip(observation=Observation(node))
+    observation = Observation(node)
+    node.equip(observation=observation)
     is_alone = not has_peers and not workers
     async with shutdown.running(node, is_watched=is_alone) as stopper:
         if is_alone:
+            observation.opened()
             yield node
             return
         # A node without peers does without transport.
@@ -147,4 +149,5 @@ async def open_node(
                 stack.push_async_callback(node.mesh.hand_over)
             if employer is not None:
                 await employer.start()
+            observation.opened()
             yield node

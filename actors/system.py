@@ -23,19 +23,20 @@ import attrs
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import CallingSelf, NoProcess, Restarting, RuntimeFault
 from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NORMAL, Reason, asked_by
 from enfilade.actors.messages.ref import NameRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
-from enfilade.actors.messages.signals import Call, Cast, described
+from enfilade.actors.messages.signals import described
 from enfilade.actors.processes.actor import Actor, attributes_of, formatted_status, slots_of
 from enfilade.actors.processes.body import Observer
+from enfilade.actors.processes.handler_statistics import Counter, MethodStatistics, Statistics
 from enfilade.actors.processes.handlers import run_sync
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 
 __all__ = [
+    "MethodStatistics",
     "NoState",
     "Statistics",
     "Status",
@@ -45,6 +46,7 @@ __all__ = [
     "get_status",
     "install",
     "install_soon",
+    "known_statistics",
     "replace_state",
     "resume",
     "statistics",
@@ -102,27 +104,6 @@ class Status:
     seconds: float = attrs.field(default=0.0, eq=False)
 
     __repr__ = safe_record
-
-
-@attrs.frozen
-class Statistics:
-    """The statistics of a process since they were switched on.
-
-    Attributes:
-        seconds: elapsed time.
-        messages: messages taken out of the mailbox.
-        calls: calls among them.
-        casts: casts among them.
-        replies: calls that their handlers answered at once.
-        busy: seconds spent in handlers.
-    """
-
-    seconds: float
-    messages: int
-    calls: int
-    casts: int
-    replies: int
-    busy: float
 
 
 class _SystemMessage:
@@ -496,32 +477,14 @@ async def trace(ref: Ref[Any], on: bool = True, *, keep: int = 10) -> list[str]:
     return await _ask(ref, act)
 
 
-class _Counter:
-    """Counts messages and the time they take."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self.since = clock()
-        self.messages = self.calls = self.casts = self.replies = 0
-        self.busy = 0.0
-        self.begun: float | None = None
-
-    def received(self, process: Process, message: Any) -> None:
-        self.messages += 1
-        self.calls += is_a(message, Call)
-        self.casts += is_a(message, Cast)
-        self.begun = self._clock()
-
-    def handled(self, process: Process, message: Any) -> None:
-        self.replies += is_a(message, Call) and message.settled
-        if self.begun is not None:
-            self.busy += self._clock() - self.begun
-            self.begun = None
-
-    def read(self) -> Statistics:
-        return Statistics(
-            self._clock() - self.since, self.messages, self.calls, self.casts, self.replies, self.busy
-        )
+def known_statistics(process: Process) -> Statistics | None:
+    """Return the statistics of a process, without waiting; None when they are off. Not a checkpoint."""
+    extras = process.extras_or_none
+    for entry in () if extras is None else extras.observers:
+        observer = entry.observer if isinstance(entry, _Guarded) else entry
+        if type(observer) is Counter:
+            return observer.read()
+    return None
 
 
 async def statistics(ref: Ref[Any], on: bool | None = None) -> Statistics | None:
@@ -538,9 +501,9 @@ async def statistics(ref: Ref[Any], on: bool | None = None) -> Statistics | None
     """
 
     def act(process: Process) -> Statistics | None:
-        counters = _uninstall(process, lambda observer: type(observer) is _Counter)
+        counters = _uninstall(process, lambda observer: type(observer) is Counter)
         if on or (on is None and counters):
-            _install(process, _Counter(process.node.runtime.monotonic) if on else counters[0])
+            _install(process, Counter(process.node.runtime.monotonic) if on else counters[0])
         return counters[0].read() if counters else None
 
     return await _ask(ref, act)

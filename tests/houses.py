@@ -119,7 +119,7 @@ OBSERVING = House(
         "telemetry": ("measurements", "tables"),
         "dumps": ("events", "measurements", "protocol", "tables"),
         "watches": ("dumps", "events", "measurements", "protocol", "tables", "telemetry"),
-        "observation": ("events", "measurements", "watches"),
+        "observation": ("events", "measurements", "tables", "watches"),
         "discovery": ("dumps",),
     },
     outside=PACKAGES,

@@ -5,6 +5,7 @@ machine where a compiled part is missing.
 """
 
 import importlib.metadata
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -222,7 +223,12 @@ Given = Annotated[
 @app.command()
 def top(
     door: Given = None,
-    sort: Annotated[str, typer.Option(help="The column by which processes are sorted.")] = "busy",
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="serial, queued, rate, busy, memory, restarts, age, or another column: the largest first."
+        ),
+    ] = "busy",
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, max=500, help="The number of processes.")
     ] = 20,
@@ -391,6 +397,9 @@ def trace_node(
     for_: Annotated[float, typer.Option("--for", min=0.01, help="End after this many seconds.")] = 10.0,
     rate: Annotated[float, typer.Option(min=1.0, help="End when there are more entries a second.")] = 1_000.0,
     contents: Annotated[bool, typer.Option("--contents", help="Show the contents of messages.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Trace those, too, that a traced process sends to.")
+    ] = False,
     save: Annotated[Path | None, typer.Option(help="Write a recording to a file.")] = None,
     secret: Secret = None,
 ) -> None:
@@ -399,22 +408,27 @@ def trace_node(
     from enfilade.actors.observing.protocol.views import TraceView
 
     named = tuple(int(each) if each.isdecimal() else each for each in processes)
-    view = TraceView(named, sends, match, count, for_, rate, contents)
+    view = TraceView(named, sends, match, count, for_, rate, contents, follow)
     raise typer.Exit(run(door, secret, view, save=save))
 
 
 Recorded = Annotated[Path, typer.Argument(help="The recording.", exists=True, dir_okay=False)]
+AllRecorded = Annotated[
+    list[Path],
+    typer.Argument(help="The recordings, each of another node.", exists=True, dir_okay=False),
+]
 
 
 @trace.command("play")
 def trace_play(
-    file: Recorded,
+    files: AllRecorded,
     speed: Annotated[float | None, typer.Option(min=0.001, help="Play it this many times as fast.")] = None,
+    step: Annotated[bool, typer.Option("--step", help="Wait for the return key after each entry.")] = False,
 ) -> None:
-    """Show a recording."""
+    """Show recordings, in one order."""
     from enfilade.actors.cli.trace import play_recording
 
-    raise typer.Exit(play_recording(file, speed=speed))
+    raise typer.Exit(play_recording(files, speed=speed, steps=step))
 
 
 @trace.command("redact")
@@ -427,17 +441,24 @@ def trace_redact(file: Recorded) -> None:
 
 @app.command()
 def chart(
-    file: Recorded,
+    files: AllRecorded,
     format_: Annotated[
         Literal["mermaid", "svg"], typer.Option("--format", help="Text for Mermaid, or a picture.")
     ] = "mermaid",
     only: Annotated[list[str] | None, typer.Option(help="A participant; may be repeated.")] = None,
+    from_: Annotated[
+        float, typer.Option("--from", min=0.0, help="Seconds after the first entry that it begins at.")
+    ] = 0.0,
+    to: Annotated[
+        float, typer.Option("--to", min=0.0, help="Seconds after the first entry that it ends at.")
+    ] = math.inf,
     max_: Annotated[int, typer.Option("--max", min=1, help="The maximum number of events.")] = 200,
 ) -> None:
-    """Print a recording of a trace as a message sequence chart."""
+    """Print recordings of traces as one message sequence chart."""
     from enfilade.actors.cli.trace import draw_chart
 
-    raise typer.Exit(draw_chart(file, form=format_, only=tuple(only or ()), most=max_))
+    names = tuple(only or ())
+    raise typer.Exit(draw_chart(files, form=format_, only=names, most=max_, start=from_, end=to))
 
 
 Patterns = list[str] | None

@@ -4,12 +4,15 @@ Participants come in the order in which they appear: named processes by their na
 of a name are one participant, others by class and serial. The same recording gives the same bytes.
 """
 
-from collections.abc import Iterator
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 from xml.sax.saxutils import escape
 
 import attrs
 
+from enfilade.actors.cli.merging import Key, Merged, Step, key_of, merged
 from enfilade.actors.cli.recordings import Recording
 
 __all__ = ["Arrow", "Chart", "Note", "chart_of", "mermaid_of", "svg_of"]
@@ -43,79 +46,149 @@ class Chart:
     """A chart.
 
     Attributes:
-        node: the node of the recording.
-        participants: in the order of appearance.
+        nodes: the nodes of the recordings.
+        participants: in the order of appearance, those of one node beside each other; and the node of each,
+            or None.
         events: from the top down.
     """
 
-    node: str
-    participants: list[str]
+    nodes: list[str]
+    participants: dict[str, str | None]
     events: list[Arrow | Note]
 
 
-def chart_of(recording: Recording, *, only: tuple[str, ...] = (), most: int = 200) -> Chart:
-    """The chart of a recording.
+def chart_of(
+    recordings: Recording | Sequence[Recording],
+    *,
+    only: tuple[str, ...] = (),
+    most: int = 200,
+    start: float = 0.0,
+    end: float = math.inf,
+) -> Chart:
+    """The chart of recordings, in one order.
 
     Args:
-        recording: the recording.
+        recordings: a recording, or several, each of another node.
         only: the names of participants; none for all.
         most: how many events are shown; the rest is a remark.
+        start, end: the seconds, from the first entry on, between which events are shown.
     """
-    names: dict[int, str] = {}
-    participants: dict[str, None] = {}
+    whole = merged([recordings] if isinstance(recordings, Recording) else recordings)
+    reader = _Reader(whole)
+    appeared: dict[str, str | None] = {}
     events: list[Arrow | Note] = []
     left_out = 0
-    for event in _events(recording, names):
+    for at, event in reader.events():
         ends = (event.source, event.target) if isinstance(event, Arrow) else (event.on,)
-        if only and not any(end in only for end in ends):
+        if not start <= at <= end or (only and not any(each in only for each in ends)):
             continue
         if len(events) >= most:
             left_out += 1
             continue
-        participants.update(dict.fromkeys(end for end in ends if end is not None))
+        appeared.update({each: reader.home_of(each) for each in ends if each is not None})
         events.append(event)
+    if whole.by_clock:
+        nodes = ", ".join([whole.nodes[0], *whole.by_clock])
+        events.insert(0, Note(None, f"≈ the order between {nodes} is that of their clocks"))
     if left_out:
         events.append(Note(None, f"{left_out} more are left out"))
-    if recording.is_cut:
+    if whole.is_cut:
         events.append(Note(None, "the recording was cut here"))
-    return Chart(recording.header["node"], list(participants), events)
+    homes = [*whole.nodes, *dict.fromkeys(home for home in appeared.values() if home not in whole.nodes)]
+    ordered = {each: home for node in homes for each, home in appeared.items() if home == node}
+    return Chart(whole.nodes, ordered, events)
 
 
-def _events(recording: Recording, names: dict[int, str]) -> Iterator[Arrow | Note]:
-    for record in recording.records:
-        kind = record["record"]
-        if kind == "process":
-            names[record["serial"]] = record["name"] or f"{record['actor'] or 'process'}#{record['serial']}"
-        elif kind == "gap":
-            yield Note(None, f"{record['count']} entries are missing")
-        elif kind == "entry":
-            yield from _event(record, names)
+class _Reader:
+    """Makes the events of recordings that were merged."""
+
+    def __init__(self, whole: Merged) -> None:
+        self._steps = whole.steps
+        self._names: dict[Key, str] = {}
+        self._homes: dict[str, str] = {}
+        for step in whole.steps:
+            if step.record["record"] == "process":
+                self._name(step)
+        self._senders = self._matched()
+
+    def _name(self, step: Step) -> None:
+        record = step.record
+        name = record["name"] or f"{record['actor'] or 'process'}#{record['serial']}"
+        if self._homes.setdefault(name, step.node) != step.node:
+            name = f"{name} of {step.node}"
+            self._homes[name] = step.node
+        self._names[step.node, record["serial"]] = name
+
+    def _matched(self) -> dict[int, str]:
+        """The sender of each message that a process got, where both ends were recorded: by its step."""
+        under_way: dict[tuple[Any, ...], deque[tuple[int, str]]] = {}
+        senders: dict[int, str] = {}
+        for number, step in enumerate(self._steps):
+            entry = step.record
+            if entry.get("what") == "sent" and key_of(step.node, entry.get("receiver")) in self._names:
+                receiver = key_of(step.node, entry["receiver"])
+                queue = under_way.setdefault((receiver, *_kind(entry)), deque())
+                queue.append((number, self._who(step.node, entry["process"])))
+            elif entry.get("what") == "got":
+                here = key_of(step.node, entry["process"])
+                waiting = under_way.get((here, *_kind(entry)))
+                if waiting:
+                    sent, who = waiting.popleft()
+                    senders[number] = senders[sent] = who
+        return senders
+
+    def home_of(self, participant: str) -> str | None:
+        """The node of a participant; None for one that stands for others."""
+        return self._homes.get(participant)
+
+    def events(self) -> Iterator[tuple[float, Arrow | Note]]:
+        """The events, and when each was."""
+        for number, step in enumerate(self._steps):
+            record = step.record
+            if record["record"] == "gap":
+                yield step.at, Note(None, f"{record['count']} entries are missing")
+            elif record["record"] == "entry":
+                event = self._event(number, step.node, record)
+                if event is not None:
+                    yield step.at, event
+
+    def _event(self, number: int, node: str, entry: dict[str, Any]) -> Arrow | Note | None:
+        here = self._who(node, entry["process"])
+        sender = self._who(node, entry.get("sender"))
+        text = entry.get("method") or entry.get("type") or entry.get("kind") or ""
+        outcome = entry.get("outcome")
+        match entry["what"]:
+            case "got":
+                style: Style = "call" if entry.get("kind") == "call" else "message"
+                return Arrow(self._senders.get(number, sender), here, text, style)
+            case "done" if entry.get("kind") == "call" and outcome != "deferred":
+                return Arrow(here, sender, text if outcome == "replied" else f"{text}: {outcome}", "reply")
+            case "sent" if number not in self._senders:
+                return Arrow(here, self._who(node, entry.get("receiver")), text, "message")
+            case "crashed":
+                return Arrow(here, here, f"crashed: {outcome}", "crash")
+            case "ended":
+                return Note(here, f"ended: {outcome}")
+            case "started":
+                return Note(here, f"started again, as {entry['process']}")
+        return None
+
+    def _who(self, node: str, given: Any) -> str:
+        """The participant that a process is."""
+        if given is None:
+            return OUTSIDE
+        key = key_of(node, given)
+        if key is None:
+            return str(given)
+        name = self._names.get(key)
+        if name is None:
+            name = f"#{given}" if isinstance(given, int) else str(given)
+            self._homes.setdefault(name, key[0])
+        return name
 
 
-def _event(entry: dict[str, Any], names: dict[int, str]) -> Iterator[Arrow | Note]:
-    here = names[entry["process"]]
-    sender = _name(entry.get("sender"), names)
-    text = entry.get("method") or entry.get("type") or entry.get("kind") or ""
-    match entry["what"]:
-        case "got":
-            yield Arrow(sender, here, text, "call" if entry.get("kind") == "call" else "message")
-        case "done" if entry.get("kind") == "call" and entry.get("outcome") != "deferred":
-            outcome = entry.get("outcome")
-            yield Arrow(here, sender, text if outcome == "replied" else f"{text}: {outcome}", "reply")
-        case "sent":
-            yield Arrow(here, _name(entry.get("receiver"), names), text, "message")
-        case "crashed":
-            yield Arrow(here, here, f"crashed: {entry.get('outcome')}", "crash")
-        case "ended":
-            yield Note(here, f"ended: {entry.get('outcome')}")
-        case "started":
-            yield Note(here, f"started again, as {entry['process']}")
-
-
-def _name(given: Any, names: dict[int, str]) -> str:
-    if given is None:
-        return OUTSIDE
-    return names.get(given, f"#{given}") if isinstance(given, int) else str(given)
+def _kind(entry: dict[str, Any]) -> tuple[Any, Any]:
+    return entry.get("kind"), entry.get("method") or entry.get("type")
 
 
 # Mermaid.
@@ -126,11 +199,14 @@ ARROWS: Final[dict[str, str]] = {"call": "->>", "reply": "-->>", "message": "-)"
 def mermaid_of(chart: Chart) -> str:
     """The chart as text for Mermaid."""
     ids = {name: f"p{number}" for number, name in enumerate(chart.participants)}
-    lines = ["sequenceDiagram", f"    box {_mermaid_text(chart.node)}"]
-    lines += [f"    participant {ids[name]} as {_mermaid_text(name)}" for name in ids if name != OUTSIDE]
-    lines.append("    end")
-    if OUTSIDE in ids:
-        lines.append(f"    participant {ids[OUTSIDE]} as {OUTSIDE}")
+    lines = ["sequenceDiagram"]
+    for home, names in _boxes(chart):
+        indent = "    "
+        if home is not None:
+            lines.append(f"    box {_mermaid_text(home)}")
+        lines += [f"{indent}participant {ids[name]} as {_mermaid_text(name)}" for name in names]
+        if home is not None:
+            lines.append("    end")
     for event in chart.events:
         if isinstance(event, Arrow):
             arrow = f"{ids[event.source]}{ARROWS[event.style]}{ids[event.target]}"
@@ -141,13 +217,21 @@ def mermaid_of(chart: Chart) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _boxes(chart: Chart) -> list[tuple[str | None, list[str]]]:
+    """The participants of each node, in order."""
+    boxes: dict[str | None, list[str]] = {}
+    for name, home in chart.participants.items():
+        boxes.setdefault(home, []).append(name)
+    return list(boxes.items())
+
+
 def _whole(ids: list[str]) -> str:
     return ids[0] if len(ids) == 1 else f"{ids[0]},{ids[-1]}"
 
 
 def _mermaid_text(text: str) -> str:
     """A text in which nothing means anything to Mermaid."""
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    shown = _plain(text)
     for char in "#;:<>&\"'%":
         shown = shown.replace(char, f"\0{ord(char)}\1")
     return shown.replace("\0", "#").replace("\1", ";") or " "
@@ -171,6 +255,7 @@ CSS: Final = (
     ".crash{stroke:#b00020}rect{fill:#f2f2f2;stroke:#777}.life{stroke:#aaa}"
     "@media(prefers-color-scheme:dark){text{fill:#eee}line,path{stroke:#ccc}.crash{stroke:#ff6b81}"
     "rect{fill:#333;stroke:#999}.life{stroke:#666}svg{background:#1b1b1b}}"
+    "rect.node{fill:none;stroke-dasharray:2 3}"
 )
 
 
@@ -182,11 +267,16 @@ def svg_of(chart: Chart) -> str:
     count = sum(isinstance(event, Arrow) for event in chart.events)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width} {height}">',
-        f"<title>{escape(f'Messages on {chart.node}')}</title>",
-        f"<desc>{count} messages among {escape(', '.join(places) or 'nobody')}</desc>",
+        f"<title>{escape('Messages on ' + ', '.join(map(_plain, chart.nodes)))}</title>",
+        f"<desc>{count} messages among {escape(', '.join(map(_plain, places)) or 'nobody')}</desc>",
         f"<style>{CSS}</style>",
         f"<defs>{HEAD}</defs>",
     ]
+    boxes = [(home, names) for home, names in _boxes(chart) if home is not None]
+    for home, names in boxes if len(boxes) > 1 else ():
+        x, across = places[names[0]] - WIDTH // 2 + 3, len(names) * WIDTH - 6
+        lines.append(f'<rect class="node" x="{x}" y="3" width="{across}" height="{height - 6}" rx="6"/>')
+        lines.append(f'<text x="{x + 8}" y="{height - 9}">{escape(_short(home, 20 * len(names)))}</text>')
     for name, x in places.items():
         lines.append(f'<line class="life" x1="{x}" y1="{TOP - 22}" x2="{x}" y2="{height}"/>')
         lines.append(f'<rect x="{x - 70}" y="12" width="140" height="26" rx="4"/>')
@@ -215,7 +305,7 @@ def _arrow(arrow: Arrow, places: dict[str, int], y: int) -> list[str]:
 
 def _note(note: Note, places: dict[str, int], width: int, y: int) -> list[str]:
     x = width // 2 if note.on is None else places[note.on]
-    text = _short(note.text, 40)
+    text = _short(note.text, 100 if note.on is None else 40)
     half = 10 + 4 * len(text)
     return [
         f'<rect x="{x - half}" y="{y - 14}" width="{2 * half}" height="22"/>',
@@ -223,6 +313,10 @@ def _note(note: Note, places: dict[str, int], width: int, y: int) -> list[str]:
     ]
 
 
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def _short(text: str, most: int) -> str:
-    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    shown = _plain(text)
     return shown if len(shown) <= most else shown[: most - 1] + "…"

@@ -6,6 +6,7 @@ goes.
 """
 
 import gzip
+import math
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,6 +60,7 @@ class Writer:
         self._contents = contents
         self.texts: dict[int, str] = {}
         self._began: float | None = None
+        self._ahead = math.inf
         self.records: list[dict[str, Any]] = [
             {"record": "header", "format": FORMAT, "node": node, "spec": spec, "started_at": time.time()}
         ]
@@ -84,6 +86,12 @@ class Writer:
             kept.pop(CONTENTS, None)
         kept["ns"] = round((entry["time"] - self._began) * 1e9)
         self.records.append({"record": "entry", **kept})
+
+    def heard(self, at: float) -> None:
+        """Note that the node's clock has just shown `at`: by that, recordings of several nodes are merged."""
+        self._ahead = min(self._ahead, time.time() - at)
+        began = at if self._began is None else self._began
+        self.records[0]["started_at"] = began + self._ahead
 
     def end(self, why: str) -> None:
         """Say why it has ended."""

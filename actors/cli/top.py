@@ -31,6 +31,7 @@ COLUMNS = (
     "busy",
     "memory",
     "restarts",
+    "started_at",
     "method",
 )
 WAIT = 30.0
@@ -38,7 +39,7 @@ WAIT = 30.0
 COUNTED = 1.0
 """Seconds after which there are rates, so that a picture says something."""
 
-SHOWN = {"busy": words.share, "memory": words.size}
+SHOWN = {"busy": words.share, "memory": words.size, "started_at": words.age}
 """What makes the text of those columns that are no plain numbers."""
 
 
@@ -58,7 +59,7 @@ def show_top(
     Args:
         given: as of `places.place_of`.
         secret: the file of the secret that it asks for; None.
-        sort: a column of the table of processes; the largest come first.
+        sort: "age", or a column of the table of processes; the largest come first.
         count: how many processes.
         every: seconds between two pictures.
         times: how many pictures; None for any number. The first comes when there are rates.
@@ -71,7 +72,14 @@ def show_top(
     Raises:
         Refusal: the node cannot be reached, does not let us, or something goes beyond its limits.
     """
-    view = TableView(columns=COLUMNS, sort=sort, count=count, match=match)
+    is_by_age = sort == "age"
+    view = TableView(
+        columns=COLUMNS,
+        sort="started_at" if is_by_age else sort,
+        descending=not is_by_age,
+        count=count,
+        match=match,
+    )
 
     async def visit(node: Node, peer: str) -> None:
         client = Client(node, peer)
@@ -124,11 +132,15 @@ def _print(node: dict[str, Any], table: State, *, as_json: bool) -> None:
     typer.echo(f"{moment} {one_line(node['full_name'])}: {shown}")
     if not seen["sampling"]:
         typer.echo("it cannot tell how busy each process is: its sampler is not compiled")
-    rows = [tuple(name.upper() for name in COLUMNS)]
-    rows += [tuple(_cell(name, row.get(name)) for name in COLUMNS) for row in table.rows]
+    now = node["started_at"] + node["uptime"]
+    rows = [tuple("AGE" if name == "started_at" else name.upper() for name in COLUMNS)]
+    for row in table.rows:
+        started = row.get("started_at")
+        fields = {**row, "started_at": None if started is None else max(0.0, now - started)}
+        rows.append(tuple(_cell(name, fields.get(name)) for name in COLUMNS))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(map(str.ljust, row, widths)).rstrip())
+    for cells in rows:
+        typer.echo("  ".join(map(str.ljust, cells, widths)).rstrip())
     typer.echo("")
 
 

@@ -1,6 +1,9 @@
 """`enfilade trace`: the messages of some processes of a node; `enfilade chart`: the same as a picture."""
 
+import math
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import attrs
 import typer
 
 from enfilade.actors.cli.charts import chart_of, mermaid_of, svg_of
+from enfilade.actors.cli.merging import merged
 from enfilade.actors.cli.operator import one_line, visit_node
 from enfilade.actors.cli.places import place_of
 from enfilade.actors.cli.recordings import Recording, Writer, entry_shown, read_recording, write_records
@@ -74,6 +78,7 @@ async def _follow(client: Client, view: TraceView, writer: Writer) -> None:
                 writer.add(entry)
                 for record in writer.records[before:]:
                     _print(record, writer.texts)
+            writer.heard(state.update.at)
             why = state.fields["ended"]
             if why is not None:
                 writer.end(why)
@@ -81,49 +86,69 @@ async def _follow(client: Client, view: TraceView, writer: Writer) -> None:
                 return
 
 
-def play_recording(file: Path, *, speed: float | None = None) -> int:
-    """Print the entries of a recording.
+def play_recording(files: Sequence[Path], *, speed: float | None = None, steps: bool = False) -> int:
+    """Print the entries of recordings, in one order.
 
     Args:
-        file: the recording.
+        files: the recordings, each of another node.
         speed: how much faster than it happened; None for at once.
+        steps: whether each entry waits for the return key.
 
     Returns:
         0.
 
     Raises:
-        Refusal: it is not a recording.
+        Refusal: one is not a recording.
     """
-    recording = read_recording(file)
-    texts: dict[int, str] = {}
+    recordings = [read_recording(file) for file in files]
+    whole = merged(recordings)
+    texts: dict[str, dict[int, str]] = {node: {} for node in whole.nodes}
 
-    typer.echo(f"recording of node {one_line(recording.header['node'])}")
-    passed = 0
-    for record in recording.records:
-        if speed is not None and record["record"] == "entry":
-            time.sleep(max(0, record["ns"] - passed) * 1e-9 / speed)
-            passed = record["ns"]
-        _print(record, texts)
-    _print_end(recording)
+    for node in whole.nodes:
+        typer.echo(f"recording of node {one_line(node)}")
+    if whole.by_clock:
+        typer.echo("≈ the order between the nodes is that of their clocks")
+    passed = 0.0
+    for step in whole.steps:
+        is_entry = step.record["record"] == "entry"
+        if speed is not None and is_entry:
+            time.sleep(max(0.0, step.at - passed) / speed)
+            passed = step.at
+        shown = {**step.record, "ns": round(step.at * 1e9)} if is_entry else step.record
+        _print(shown, texts[step.node])
+        if steps and is_entry and not sys.stdin.readline():
+            return 0
+    for recording in recordings:
+        _print_end(recording)
     return 0
 
 
-def draw_chart(file: Path, *, form: str = "mermaid", only: tuple[str, ...] = (), most: int = 200) -> int:
-    """Print a recording as a message sequence chart.
+def draw_chart(
+    files: Sequence[Path],
+    *,
+    form: str = "mermaid",
+    only: tuple[str, ...] = (),
+    most: int = 200,
+    start: float = 0.0,
+    end: float = math.inf,
+) -> int:
+    """Print recordings as a message sequence chart.
 
     Args:
-        file: the recording.
+        files: the recordings, each of another node.
         form: "mermaid" or "svg".
         only: the participants that are shown, and those they talk to; none for all.
         most: how many events.
+        start, end: the seconds, from the first entry on, between which events are shown.
 
     Returns:
         0.
 
     Raises:
-        Refusal: it is not a recording.
+        Refusal: one is not a recording.
     """
-    chart = chart_of(read_recording(file), only=only, most=most)
+    recordings = [read_recording(file) for file in files]
+    chart = chart_of(recordings, only=only, most=most, start=start, end=end)
     typer.echo(mermaid_of(chart) if form == "mermaid" else svg_of(chart), nl=False)
     return 0
 

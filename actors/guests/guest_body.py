@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 import trio
@@ -33,6 +33,7 @@ from enfilade.hostcalls.engine import EngineError, StartTrapped, Trap
 from enfilade.hostcalls.kernel.execution import Returned
 from enfilade.hostcalls.kernel.prepared import Prepared
 from enfilade.hostcalls.kernel.runtime import Runtime, Source
+from enfilade.hostcalls.resources.logs import LogRecord
 
 __all__ = ["GuestBody", "LoadingBody", "refusal"]
 
@@ -169,6 +170,11 @@ class GuestBody(DispatchedBody):
             "children": len(self.children),
         }
 
+    def log_tail(self) -> list[dict[str, Any]] | None:
+        """See `Body.log_tail`."""
+        log = self.execution.caller.log
+        return [] if log is None else [_line_of(record) for record in log.tail]
+
     def count_hostcalls(self, on: bool) -> None:
         """See `Body.count_hostcalls`."""
         if on:
@@ -239,6 +245,19 @@ class GuestBody(DispatchedBody):
             children, self.children = self.children, {}
             for child in reversed(children):
                 child.deliver(signals.Exit(self.process.ref, SHUTDOWN, linked=False))
+
+
+def _line_of(record: LogRecord) -> dict[str, Any]:
+    return {
+        "level": LEVELS[record.level],
+        "target": record.target,
+        "message": record.message,
+        "at_ms": record.timestamp_ms,
+    }
+
+
+LEVELS: Final = ("TRACE", "DEBUG", "INFO", "WARNING", "ERROR")
+"""The names of the levels of guests' records."""
 
 
 @attrs.frozen(eq=False)

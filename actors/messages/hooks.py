@@ -114,9 +114,11 @@ class Listener:
         """The supervisor has learned that its child ended."""
 
     def child_start_failed(
-        self, supervisor: Process, child_id: Hashable, reason: Reason, next_in: float | None
+        self, supervisor: Process, child_id: Hashable, reason: Reason, attempt: int, next_in: float | None
     ) -> None:
-        """A child could not be started; the next attempt follows in `next_in` seconds, or none does."""
+        """A child could not be started, at that attempt since it ran last; the next one follows in `next_in`
+        seconds, or none does.
+        """
 
     def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
         """A child is no longer listed: a temporary one that ended, or one that was deleted."""
@@ -137,8 +139,10 @@ class Listener:
     def node_refused(self, reason: str) -> None:
         """A node that wanted to connect was refused."""
 
-    def node_stopping(self) -> None:
-        """The shutdown of the node begins: the root is about to be asked to shut down."""
+    def node_stopping(self, fatal: BaseException | None) -> None:
+        """The shutdown of the node begins, because of an error or of none: the root is about to be asked to
+        shut down.
+        """
 
     def grace_over(self, left: int) -> None:
         """The grace of the shutdown is over: the `left` processes that have not ended are about to be
@@ -183,7 +187,7 @@ class Hooks:
     child_started: tuple[Callable[[Process, Hashable, Ref[Any], int], None], ...]
     child_restarted: tuple[Callable[[Process, Hashable, Ref[Any], Ref[Any], Reason, int], None], ...]
     child_terminated: tuple[Callable[[Process, Hashable, Ref[Any], Reason, bool], None], ...]
-    child_start_failed: tuple[Callable[[Process, Hashable, Reason, float | None], None], ...]
+    child_start_failed: tuple[Callable[[Process, Hashable, Reason, int, float | None], None], ...]
     child_removed: tuple[Callable[[Process, Hashable], None], ...]
     grace_over: tuple[Callable[[int], None], ...]
     loop_caught: tuple[Callable[[str], None], ...]
@@ -192,7 +196,7 @@ class Hooks:
     node_up: tuple[Callable[[str], None], ...]
     node_down: tuple[Callable[[str, str], None], ...]
     node_refused: tuple[Callable[[str], None], ...]
-    node_stopping: tuple[Callable[[], None], ...]
+    node_stopping: tuple[Callable[[BaseException | None], None], ...]
     node_stopped: tuple[Callable[[], None], ...]
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `observing/events/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
 * `observing/events/log_lines.py`: records of the log
 * `observing/measurements/vitals.py`: files of the system that may not be there
-* `observing/watches/traces.py`: messages, and a class's own view of them
+* `observing/watches/contents.py`: messages, and a class's own view of them
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
 * `patterns/routing_key.py`: keys of jobs, hashed and compared

@@ -263,6 +263,7 @@ class Node(ObservedNode):
         if self.stopped or (self.stopping and parent is None):
             raise NodeStopped(self.full_name)
         process = Process(self, serial or self.new_number(), parent, mailbox)
+        process.born = self.timers.now()
         if arena == "node":
             process.owner = None
         owner = process.owner

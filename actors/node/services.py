@@ -176,6 +176,10 @@ class Observation(Protocol):
         """The last lines of the log: `observing.events.log_lines.LogLines`."""
 
     @property
+    def dead_letters(self) -> Any:
+        """The kinds of dead letters: `observing.dead_letter_kinds.DeadLetterKinds`."""
+
+    @property
     def started(self) -> float:
         """When the node was opened, on the clock of its trio run."""
 

@@ -118,7 +118,7 @@ class Stopper:
         node = self._node
         node.dead_letters.muted = True
         if node.hooks.node_stopping:
-            call(node.hooks.node_stopping)
+            call(node.hooks.node_stopping, node.fatal)
         self._ordered.deadline = trio.current_time() + node.config.grace
         with self._ordered:
             root = process_of(node.root)

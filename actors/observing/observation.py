@@ -18,6 +18,8 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.trace_context import TRACE
+from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.observing.events import records as events
 from enfilade.actors.observing.events.crashes import failure_of, message_shown, state_shown
 from enfilade.actors.observing.events.light_ref import light
@@ -28,6 +30,7 @@ from enfilade.actors.observing.events.reasons import why
 from enfilade.actors.observing.events.records import Event, ProcessCrashed
 from enfilade.actors.observing.events.subscriptions import Events, Handler, MailboxSink, Sink, kinds_of
 from enfilade.actors.observing.measurements.counting import Counts
+from enfilade.actors.observing.tables.dead_letter_kinds import DeadLetterKinds
 from enfilade.actors.patterns.events import HandlerExists
 from enfilade.actors.processes.identity import identity_of
 from enfilade.actors.processes.local_ref import process_of
@@ -58,6 +61,7 @@ class Observation:
         watch_count: how many watches there are.
         counts: counts messages while somebody wants that.
         log_lines: the last lines of the log, while somebody wants them kept.
+        dead_letters: the kinds of dead letters, with their numbers.
         started, started_at: when the node was opened, on the clock of its trio run and as Unix time.
     """
 
@@ -80,7 +84,9 @@ class Observation:
         self.log_lines = LogLines(node.full_name)
         self.started = node.timers.now()
         self.started_at = node.runtime.unix_time()
+        self.dead_letters = DeadLetterKinds()
         node.hooks.add(Rare(self))
+        node.hooks.add(self.dead_letters)
 
     # What is kept.
 
@@ -222,6 +228,10 @@ class Observation:
         self._kept.append(event)
         self._tell(event)
 
+    def shows_contents(self, kind: type[Event]) -> bool:
+        """Tell whether a subscriber of that kind may see the contents of messages. Not a checkpoint."""
+        return any(sink.inspects for sink in self._sinks.get(kind.kind, ()))
+
     def _tell(self, event: Event) -> None:
         for sink in self._sinks.get(event.kind, ()):
             if not sink.take(event):
@@ -277,6 +287,10 @@ class Observation:
         extra = {"node": self._node.full_name, "zone": self._node.zone, "event": events.OperatorActed.kind}
         log(logging.INFO, "operator %s: %s on %s", who, action, whom, extra=extra)
 
+    def opened(self) -> None:
+        """Tell that the node is open: the first event that the timeline keeps. Not a checkpoint."""
+        self.keep(events.NodeOpened, self.now())
+
     def crashed(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         """Make a crash report, unless there have been too many within this second."""
         self.crash_count += 1
@@ -287,6 +301,7 @@ class Observation:
         if self._reported > self._node.config.reports_per_second:
             return
         identity = identity_of(process)
+        trace = context_of_error(error) or TRACE.get()
         report = self.emit(
             ProcessCrashed,
             ref=identity.ref,
@@ -301,6 +316,9 @@ class Observation:
             queued=len(process.queue),
             restarts=identity.restarts,
             state=state_shown(process),
+            uptime=round(self.now() - process.born, 6),
+            handled=self.counts.handled(process.ref),
+            trace_id=None if trace is None else trace.trace_id.hex(),
         )
         assert isinstance(report, ProcessCrashed)
         self._crashes.append(report)

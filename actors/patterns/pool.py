@@ -30,7 +30,7 @@ from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
-from enfilade.actors.messages.signals import NO_KWARGS, Cast, undroppable
+from enfilade.actors.messages.signals import NO_KWARGS, Call, Cast, undroppable
 from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import using
 from enfilade.actors.patterns.pool_answers import JobDiscarded, PoolDraining, PoolStatistics, Routing
@@ -42,7 +42,16 @@ from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.restart_window import RestartWindow
 
-__all__ = ["Discard", "JobDiscarded", "Pool", "PoolDraining", "PoolStatistics", "Routing", "Worker"]
+__all__ = [
+    "Discard",
+    "JobDiscarded",
+    "Pool",
+    "PoolDraining",
+    "PoolStatistics",
+    "Routing",
+    "Worker",
+    "waiting_for_workers",
+]
 
 
 Discard = Literal["oldest", "newest"]
@@ -144,6 +153,12 @@ def _check_worker(worker: Any) -> None:
     is_actor = isinstance(worker, type) and issubclass(worker, Actor)
     if is_actor and getattr(worker, "work", Worker.work) is Worker.work:
         raise TypeError(f"the worker class of a pool must define work(self, job), got {safe_repr(worker)}")
+
+
+def waiting_for_workers(pool: Pool) -> set[Call]:
+    """The calls of `Pool.submit` whose jobs no worker of the pool has begun. Not a checkpoint."""
+    queues = (pool._pool_queue, *(slot.queue for slot in pool._pool_slots))
+    return {job.deferred.request for queue in queues for job in queue if job.deferred is not None}
 
 
 class Pool(Actor):

@@ -8,7 +8,7 @@ defaults.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from inspect import CO_COROUTINE
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeGuard, TypeVar
@@ -89,6 +89,11 @@ class Body:
         return None
 
     @property
+    def awaited_ends(self) -> Collection[Ref[Any]]:
+        """The children that the process is stopping, and whose ends it waits for."""
+        return ()
+
+    @property
     def awaited_start(self) -> Request[Any] | None:
         """The start of another process that this one waits for, besides what its handlers wait for; None."""
         return None
@@ -104,6 +109,12 @@ class Body:
 
     def signs(self) -> dict[str, Any] | None:
         """The fields of a guest that observers are shown beside the record; None for other processes."""
+        return None
+
+    def log_tail(self) -> list[dict[str, Any]] | None:
+        """The last lines of a guest's own log, oldest first: level, target, message, and milliseconds since
+        the Unix epoch, by the guest's clock. None for another process.
+        """
         return None
 
     def count_hostcalls(self, on: bool) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +35,7 @@ from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
 from enfilade.actors.messages.reasons import KILLED, NORMAL, Kill, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.traced import bare
+from enfilade.actors.messages.traced import bare, trace_of, using
 from enfilade.actors.messages.wake import resume
 from enfilade.actors.processes.body import UNSTARTED
 from enfilade.actors.processes.control_lane import Control, StopRequest
@@ -137,6 +137,7 @@ class Record(Handle):
         "attention",
         "awaited",
         "body",
+        "born",
         "callers",
         "control",
         "dispatcher",
@@ -168,6 +169,8 @@ class Record(Handle):
         "wanted",
         "watchers",
     )
+
+    born: float  # on the clock of the node's trio run: set by `Node.new_process`, for both makers
 
     def __init__(self, node: Node, serial: int, parent: Process | None, mailbox: Mailbox) -> None:
         self.node = node
@@ -431,11 +434,13 @@ class Record(Handle):
             self.dispatcher.count(self, 1)  # type: ignore[arg-type]
         extras = self.extras_or_none
         if extras is not None:
-            message = bare(message)
+            shown = bare(message)
             if extras.idle:
-                extras.idle.taken(message)
-            for observer in extras.observers:
-                observer.received(self, message)  # type: ignore[arg-type]
+                extras.idle.taken(shown)
+            if extras.observers:
+                with using(trace_of(message)) if shown is not message else nullcontext():
+                    for observer in extras.observers:
+                        observer.received(self, shown)  # type: ignore[arg-type]
 
     def observed(self, message: Any) -> None:
         """Tell the observers that `message` was handled."""

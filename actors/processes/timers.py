@@ -92,6 +92,11 @@ class Lane:
         if not self._entries and self._sweeper is not None:
             self._timers.keep_spare(self)
 
+    def waited(self, entry: object) -> float | None:
+        """Seconds that `entry` has been in it; None if it is not."""
+        deadline = self._entries.get(entry)  # type: ignore[call-overload]
+        return None if deadline is None else max(0.0, self._timers.now() + self.seconds - deadline)
+
     def dissolve(self) -> None:
         """Leave nothing behind, if nothing is in it."""
         if not self._entries and self._sweeper is not None:
@@ -371,6 +376,14 @@ class Timers:
             check_seconds(seconds, "a time limit")
             lane = self._lanes[seconds] = Lane(self, seconds)
         return lane
+
+    def waited(self, entry: object) -> float | None:
+        """Seconds that `entry` has been in a lane; None if it is in none."""
+        for lane in self._lanes.values():
+            seconds = lane.waited(entry)
+            if seconds is not None:
+                return seconds
+        return None
 
     def discard(self, seconds: float, entry: object) -> None:
         """Take `entry` out of the lane of `seconds`, if it is there."""

@@ -40,12 +40,14 @@ class Between:
         reason: what it ended with, or why the last attempt to start the next one failed.
         name: the name that is kept, which a change of the specification may have replaced since.
         is_announced: whether listeners have been told of the attempt that comes next.
+        failures: how many attempts to start the next one have failed.
     """
 
     ref: AnyRef
     reason: Reason
     name: str | None
     is_announced: bool = False
+    failures: int = 0
 
 
 class Parent(Protocol):
@@ -144,12 +146,14 @@ class Incarnations:
 
     def failed(self, child: ChildRecord[AnyRef], reason: Reason, next_in: float | None) -> None:
         """The attempt has failed; the next one follows in `next_in` seconds, or none does."""
-        if child in self.between:
-            self.between[child].reason = reason
+        between, attempt = self.between.get(child), 1
+        if between is not None:
+            between.reason = reason
+            attempt = between.failures = between.failures + 1
         process = self._body.process
         heard = process.node.hooks.child_start_failed
         if heard:
-            call(heard, process, child.id, reason, next_in)
+            call(heard, process, child.id, reason, attempt, next_in)
 
     def started(self, child: ChildRecord[AnyRef], ref: AnyRef) -> None:
         """The child is up, and the strategy is about to be told."""

@@ -40,6 +40,11 @@ class RestartWindow:
         """The number of restarts that counted at the last one, itself included."""
         return len(self._instants)
 
+    def within(self, now: float) -> int:
+        """The number of restarts within the period that ends `now`."""
+        oldest = now - self.period
+        return sum(1 for instant in self._instants if instant >= oldest)
+
     def take_back(self) -> None:
         """The restart that was counted last was none.
 

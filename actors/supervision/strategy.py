@@ -124,6 +124,11 @@ class Strategy(Generic[R]):
         """The number of restarts within the period that ended with the last one, itself included."""
         return len(self._window)
 
+    @property
+    def recent_restarts(self) -> int:
+        """The number of restarts within the period that ends now."""
+        return self._window.within(self._clock())
+
     def restarts(self, child: ChildRecord[R]) -> bool:
         """Tell whether that child, whose process has ended, is to be started again: by the plan in progress,
         or by the next attempt to restart its group.

@@ -14,20 +14,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.crash import as_told, reason_in, reason_of
-from enfilade.actors.messages.errors import (
-    Ignore,
-    NotConnected,
-    ProcessDied,
-    StartError,
-    StartTimeout,
-)
+from enfilade.actors.messages.errors import Ignore, NotConnected, ProcessDied, StartError, StartTimeout
 from enfilade.actors.messages.kinds import has_hashable_class, is_a
 from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Crashed, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
@@ -130,6 +124,11 @@ class SupervisorBody(DispatchedBody):
         self._performing = False
         self._work: deque[Action[AnyRef]] = deque()
         self.supervises: bool = False
+
+    @property
+    def awaited_ends(self) -> Collection[AnyRef]:
+        """See `Body.awaited_ends`."""
+        return self._stops.by_ref
 
     @property
     def awaited_start(self) -> Request[Any] | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
+from collections import deque
 from collections.abc import Callable
 
 import attrs
@@ -33,6 +34,10 @@ _LAST_BURST = 4096  # and when there is no turn left
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {9: "\t", 10: "\n    "}
 """Control characters act on terminals, and a line break begins what looks like another record."""
+
+_TAIL = 100  # records that are kept of each guest
+_TAIL_TEXT = 200  # characters of each
+_TAIL_FIELDS = 10  # and fields
 
 _LEVELS = (5, logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 
@@ -231,6 +236,13 @@ def _nearest(name: str) -> logging.Logger:
     return logger
 
 
+def _shortened(record: LogRecord) -> LogRecord:
+    """What is kept of a record: its fields are part of the message."""
+    text = " ".join([record.message, *(f"{key}={value}" for key, value in record.fields[:_TAIL_FIELDS])])
+    target, message = record.target[:_LONGEST_PATH], text[:_TAIL_TEXT].translate(_CONTROLS)
+    return LogRecord(record.level, target, message, timestamp_ms=record.timestamp_ms)
+
+
 class Forwarder:
     """Reads a log channel until it ends.
 
@@ -245,6 +257,9 @@ class Forwarder:
         traceparent: tells the trace that what the guest does belongs to.
         rate: how many records are handled a second; what comes faster waits in the channel, and is lost when
             the channel is full. None for any number.
+
+    Attributes:
+        tail: the last records, shortened, oldest first; also those of levels that are not logged.
     """
 
     def __init__(
@@ -263,6 +278,7 @@ class Forwarder:
         self._receive = receive
         self._traceparent = traceparent
         self._largest = max(_LARGEST, channel.capacity)
+        self.tail: deque[LogRecord] = deque(maxlen=_TAIL)
         self._pause: Timer | None = None
         self._forward(_BURST)
 
@@ -302,6 +318,7 @@ class Forwarder:
                 record, traceparent = decode(future.result().payload), self._traceparent()
                 if traceparent:
                     record = attrs.evolve(record, traceparent=traceparent)
+                self.tail.append(_shortened(record))
                 self._receive(record, self.guest)
             except LeftBehind:
                 logger.warning(

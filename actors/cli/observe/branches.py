@@ -77,6 +77,11 @@ def about(branch: Branch) -> str:
         parts.append(f"elsewhere: {words.one_line(branch['elsewhere'])}")
     if branch.get("restart") not in (None, "permanent"):
         parts.append(branch["restart"])
+    if branch.get("strategy") not in (None, "one_for_one"):
+        parts.append(branch["strategy"])
+    if branch.get("in_period"):
+        allowed, period = branch["intensity"], words.age(branch["period"])
+        parts.append(f"{branch['in_period']} of {allowed} restarts within {period}")
     return " ".join(parts)
 
 

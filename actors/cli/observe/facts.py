@@ -16,7 +16,7 @@ Fields = Mapping[str, Any]
 
 REF: Final = re.compile(r"^<([^:<>]+):(\d+)[ >]")
 
-SECONDS: Final = ("seconds", "period", "next_in")
+SECONDS: Final = ("seconds", "period", "next_in", "uptime")
 """The fields of events that are lengths of time."""
 
 
@@ -68,6 +68,8 @@ class _Process:
             yield _fact("restarts", get("restarts") or 0)
         elif get("parent"):
             yield _fact("started by", f"process {get('parent')}", get("parent"))
+        if get("started_at") is not None:
+            yield _fact("started", words.moment(get("started_at") or 0.0))
         yield _fact("memory", f"about {words.size(get('memory'))}")
         if get("busy") is not None:
             handled = words.number(get("handled"))
@@ -81,7 +83,11 @@ class _Process:
         yield from self._refs("monitors", get("monitor_refs"))
         yield from self._refs("is monitored by", get("watcher_refs"))
         yield from self._refs("started for", get("callers"))
+        yield from self._arena()
+        yield from self._timers()
         yield from self._rest()
+        yield from self._methods()
+        yield from self._log()
         yield from self._stack()
         yield from self._state()
 
@@ -92,11 +98,13 @@ class _Process:
         yield Fact(f"mailbox: {queued:,}{room}", mood="title")
         messages = get("messages") or []
         for number, message in enumerate(messages, 1):
-            yield Fact(f"{number:>4}  {words.one_line(message)}")
+            yield Fact(f"{number:>4}  {words.message_shown(message)}")
         if queued > len(messages):
             yield Fact(f"      and {queued - len(messages):,} more", mood="dim")
         if not queued:
             yield Fact("  no message waits", mood="dim")
+        if get("oldest_age") is not None:
+            yield _fact("the oldest", f"has waited for {words.age(get('oldest_age'))}")
         for field in ("deferred", "stashed"):
             if get(field):
                 yield _fact(field, get(field))
@@ -108,12 +116,45 @@ class _Process:
         for ref in refs:
             yield Fact(f"  {words.ref_shown(ref)}", leads_to=self._serial(ref))
 
+    def _arena(self) -> Iterator[Fact]:
+        count, refs = self._fields.get("arena"), self._fields.get("arena_refs") or []
+        if not count:
+            return
+        yield Fact(f"ends no sooner than {count:,} in its arena", mood="title")
+        for ref in refs:
+            yield Fact(f"  {words.ref_shown(ref)}", leads_to=self._serial(ref))
+        if count > len(refs):
+            yield Fact(f"  and {count - len(refs):,} more", mood="dim")
+
+    def _timers(self) -> Iterator[Fact]:
+        timers = self._fields.get("timer_rows") or []
+        if timers:
+            yield Fact(f"timers: {self._fields.get('timers'):,}", mood="title")
+        for timer in timers:
+            yield Fact(f"  {words.timer_shown(timer)}")
+
+    def _methods(self) -> Iterator[Fact]:
+        methods = self._fields.get("by_method") or []
+        if methods:
+            yield Fact("its statistics, by method", mood="title")
+        for each in methods:
+            mean, largest = f"{each['mean'] * 1e3:.3f}", f"{each['largest'] * 1e3:.3f}"
+            text = f"{each['count']:,} times, {mean} ms on average, {largest} ms at most"
+            yield _fact(words.one_line(each["what"]), text)
+
+    def _log(self) -> Iterator[Fact]:
+        lines = self._fields.get("log") or []
+        if lines:
+            yield Fact("the last lines of its log", mood="title")
+        for line in lines:
+            yield Fact(f"  {line['level']:<7} {words.one_line(line['message'])}")
+
     def _rest(self) -> Iterator[Fact]:
         get = self._fields.get
         facts = []
         if get("groups"):
             facts.append(_fact("groups", ", ".join(map(words.one_line, get("groups") or ()))))
-        facts += [_fact(field, get(field)) for field in ("timers", "aliases") if get(field)]
+        facts += [_fact(field, get(field)) for field in ("aliases",) if get(field)]
         if get("trap_exits"):
             facts.append(_fact("exit signals", "are turned into messages"))
         if facts:

@@ -13,13 +13,16 @@ __all__ = [
     "age",
     "described",
     "headline",
+    "message_shown",
     "moment",
     "number",
     "one_line",
     "ref_shown",
     "share",
     "size",
+    "timer_shown",
     "why",
+    "yes_no",
 ]
 
 NOTHING: Final = "-"
@@ -83,6 +86,11 @@ def age(seconds: float | None) -> str:
     return f"{large}{unit[0]}{small:02}{unit[1]}" if small else f"{large}{unit[0]}"
 
 
+def yes_no(value: bool | None) -> str:
+    """A yes or no."""
+    return NOTHING if value is None else "yes" if value else "no"
+
+
 def ref_shown(value: Any) -> str:
     """A ref of an event: `<bank@east:12 ledger>`."""
     text = value.get("text") if isinstance(value, Mapping) else value
@@ -95,6 +103,23 @@ def why(value: Any) -> str:
         return NOTHING if value is None else one_line(value)
     text = value.get("text")
     return one_line(text) if text else f"{one_line(value.get('type', ''))} (text hidden)"
+
+
+def message_shown(message: Mapping[str, Any]) -> str:
+    """A message in a mailbox: `cast pay(…)`, `message Invoice`, and its contents where they may be seen."""
+    what = one_line(message["method"] or message["type"] or "")
+    text = f"{message['kind']} {what}"
+    if message.get("hidden"):
+        return f"{text}({'…' if message['arguments'] else ''})" if message["method"] else text
+    return text if message.get("contents") is None else f"{text}  {one_line(message['contents'])}"
+
+
+def timer_shown(timer: Mapping[str, Any]) -> str:
+    """A timer of a process: `keyed 'flush', in 3s, again and again: Flush`."""
+    key = "" if timer["key"] is None else f" {one_line(timer['key'])!r}"
+    again = ", again and again" if timer["periodic"] else ""
+    message = "" if timer["message"] is None else f": {one_line(timer['message'])}"
+    return f"{timer['kind']}{key}, in {age(timer['due_in'])}{again}{message}"
 
 
 def described(event: Mapping[str, Any]) -> str:
@@ -125,7 +150,8 @@ def described(event: Mapping[str, Any]) -> str:
         "node.up": lambda: f"connected to {one_line(get('peer'))}",
         "node.down": lambda: f"lost {one_line(get('peer'))}: {one_line(get('reason'))}",
         "node.refused": lambda: f"refused a node: {one_line(get('reason'))}",
-        "node.stopping": lambda: "the node stops",
+        "node.opened": lambda: "the node is open",
+        "node.stopping": lambda: f"the node stops: {why(get('reason'))}",
         "node.stopped": lambda: "the node has stopped",
     }
     if kind in texts:

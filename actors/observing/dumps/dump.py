@@ -27,23 +27,24 @@ from enfilade.actors.observing.events.shown import event_shown
 from enfilade.actors.observing.measurements.node_numbers import SUMMED, add_to_sums, node_numbers
 from enfilade.actors.observing.measurements.vitals import resident
 from enfilade.actors.observing.protocol.views import TableView
+from enfilade.actors.observing.tables.diagnosis import diagnosed
 from enfilade.actors.observing.tables.node_tables import table_of
 from enfilade.actors.observing.tables.rows import detail_of, state_of
-from enfilade.actors.observing.tables.waits import WaitSearch, diagnosed
+from enfilade.actors.observing.tables.waits import AT_REST, WaitSearch, wait_shown
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
 __all__ = ["FORMAT", "Stacks", "dump", "dump_in_steps", "read", "text_of", "written"]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 ALL: Final = 20_000
 """Up to how many processes, and rows of a table, all get a line; beyond that only processes that are not idle
 do, and the first rows, unless all are wanted.
 """
 
-TABLES: Final = ("names", "links", "timers", "groups", "pools", "guests", "peers")
+TABLES: Final = ("names", "links", "timers", "groups", "dead_letters", "pools", "guests", "peers")
 """The tables of which a dump has the rows."""
 
 STATISTICS: Final = tuple(field.name for field in attrs.fields(NodeStatistics))
@@ -105,7 +106,7 @@ def dump_in_steps(
     are_all = everything or len(processes) <= ALL
     for process in processes:
         is_shown = process.ended is None and (are_all or state_of(process) != "idle")
-        yield {"record": "process", **detail_of(process, None)} if is_shown else None
+        yield {"record": "process", **detail_of(process, None, has_log=True)} if is_shown else None
     left = math.inf if everything else ALL
     for row in _rows(node):
         left -= row is not None
@@ -175,9 +176,6 @@ Stacks = Literal["all", "stuck", "none"]
 message; or none.
 """
 
-AT_REST: Final = ("idle", "waiting", "ended")
-"""The states of processes that wait for a message, or for nothing."""
-
 
 def text_of(records: Iterable[dict[str, Any]], stacks: Stacks = "all") -> Iterator[str]:
     """A dump as lines for people: the diagnosis first. What comes from a program is one printable line."""
@@ -198,10 +196,7 @@ def text_of(records: Iterable[dict[str, Any]], stacks: Stacks = "all") -> Iterat
             if stacks != "none":
                 yield from _stack_shown(record)
         elif kind == "wait":
-            method = record["method"] or "a call"
-            yield _line(
-                f"  {record['waiting_text']} waits for {method} of {record['holder_text']}, {record['place']}"
-            )
+            yield _line(f"  {wait_shown(record)}")
         elif kind == "process":
             yield from _process_shown(record)
             if stacks == "all" or (stacks == "stuck" and record["state"] not in AT_REST):
@@ -219,6 +214,7 @@ def text_of(records: Iterable[dict[str, Any]], stacks: Stacks = "all") -> Iterat
 
 SHOWN: Final = {
     "timers": "timer {id} of {owner_text}, due in {due_in} s: {kind} {message}",
+    "dead_letters": "dead letters for {addressee}: {count} times {message}, {reason}",
     "guests": "guest {serial} {module}: {state}, {memory} bytes",
     "peers": "node link to {name}: {state}, {queued} bytes queued",
 }

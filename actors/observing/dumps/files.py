@@ -118,8 +118,7 @@ class _Ends(Listener):
             self._kinds.add(kind)
             self._files.write("crash", reason)
 
-    def node_stopping(self) -> None:
-        fatal = self._files.node.fatal
+    def node_stopping(self, fatal: BaseException | None) -> None:
         if fatal is not None and not isinstance(fatal, KeyboardInterrupt | SystemExit):
             self._write("fatal", f"the node has failed: {type(fatal).__name__}: {safe_str(fatal)}")
 

@@ -10,10 +10,10 @@ from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason, Trapped
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.observing.events import records as events
 from enfilade.actors.observing.events.notes import note_of, note_of_reason
-from enfilade.actors.observing.events.reasons import why
+from enfilade.actors.observing.events.reasons import why, why_of_error
 from enfilade.actors.observing.events.records import Event
 from enfilade.actors.processes.identity import identity_of
 
@@ -49,6 +49,9 @@ class Maker(Protocol):
     def crashed(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         """Make a crash report."""
 
+    def shows_contents(self, kind: type[Event]) -> bool:
+        """Tell whether somebody is told of such events who may see the contents of messages."""
+
     def close(self) -> None:
         """Make no more."""
 
@@ -65,6 +68,7 @@ class Rare(_EventListener):
         super().__init__(observation)
         self._ended: dict[Ref[Any], tuple[float, Any, Any]] = {}
         self._now = observation.now
+        self._stopping = why_of_error(None)
 
     def child_started(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
@@ -105,11 +109,11 @@ class Rare(_EventListener):
         self._observation.keep(events.ChildTerminated, now, *place, shown, will_restart)
 
     def child_start_failed(
-        self, supervisor: Process, child_id: Hashable, reason: Reason, next_in: float | None
+        self, supervisor: Process, child_id: Hashable, reason: Reason, attempt: int, next_in: float | None
     ) -> None:
         place = note_of(supervisor.ref), child_id
         shown = note_of_reason(reason)
-        self._observation.keep(events.ChildStartFailed, self._now(), *place, shown, next_in)
+        self._observation.keep(events.ChildStartFailed, self._now(), *place, shown, attempt, next_in)
 
     def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
         self._observation.keep(events.ChildRemoved, self._now(), note_of(supervisor.ref), child_id)
@@ -140,11 +144,12 @@ class Rare(_EventListener):
     def node_refused(self, reason: str) -> None:
         self._observation.keep(events.NodeRefused, self._now(), safe_str(reason))
 
-    def node_stopping(self) -> None:
-        self._observation.emit(events.NodeStopping)
+    def node_stopping(self, fatal: BaseException | None) -> None:
+        self._stopping = why_of_error(fatal)
+        self._observation.emit(events.NodeStopping, self._stopping)
 
     def node_stopped(self) -> None:
-        self._observation.emit(events.NodeStopped)
+        self._observation.emit(events.NodeStopped, self._stopping)
         self._observation.close()
 
 
@@ -159,7 +164,8 @@ class _Lives(_EventListener):
     def process_ended(self, process: Process, reason: Reason) -> None:
         who = identity_of(process)
         fields = (who.ref, who.actor, who.parent, who.name, who.label)
-        self._observation.emit(events.ProcessEnded, *fields, why(reason))
+        seconds = round(self._observation.now() - process.born, 6)
+        self._observation.emit(events.ProcessEnded, *fields, why(reason), seconds)
 
 
 class _Names(_EventListener):
@@ -176,7 +182,9 @@ class _Messages(_EventListener):
     """Hears of dead letters."""
 
     def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
-        self._observation.emit(events.DeadLetterEvent, ref, why(reason), shown_name(type(message)))
+        contents = safe_repr(message) if self._observation.shows_contents(events.DeadLetterEvent) else None
+        fields = ref, why(reason), shown_name(type(message)), contents
+        self._observation.emit(events.DeadLetterEvent, *fields)
 
 
 class _Mailboxes(_EventListener):

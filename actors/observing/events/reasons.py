@@ -19,7 +19,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.observing.events.light_ref import light
 
-__all__ = ["EMPTY", "Why", "why"]
+__all__ = ["EMPTY", "Why", "why", "why_of_error"]
 
 LARGEST_TEXT: Final = 2_000
 """Characters of the text of a reason."""
@@ -50,6 +50,14 @@ EMPTY: Final[dict[type[Reason], tuple[str, str, bool]]] = {
     for reason in (NORMAL, KILL, KILLED, NO_PROCESS, NO_CONNECTION, TIMEOUT)
 }
 """What is said of the reasons that hold nothing."""
+
+
+def why_of_error(error: BaseException | None) -> Why:
+    """The record of what ends a node: an error, or, if None, that its block is left. Never raises."""
+    if error is None:
+        return Why("Shutdown", "the block of the node is left", True)
+    is_normal = type(error) is SystemExit and error.code in (None, 0)
+    return Why(shown_name(type(error)), safe_str(error, LARGEST_TEXT), is_normal)
 
 
 def why(reason: Reason) -> Why:

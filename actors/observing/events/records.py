@@ -43,6 +43,7 @@ __all__ = [
     "NameReleased",
     "NodeLinkDown",
     "NodeLinkUp",
+    "NodeOpened",
     "NodeRefused",
     "NodeStopped",
     "NodeStopping",
@@ -138,13 +139,19 @@ class ChildRestarted(Event):
 
 @attrs.frozen
 class ChildStartFailed(Event):
-    """A child could not be started; the next attempt follows in `next_in` seconds, or, if None, none does."""
+    """A child could not be started.
+
+    Attributes:
+        attempt: which attempt it was since the child ran last: 1 first.
+        next_in: seconds until the next one; None if none follows.
+    """
 
     kind: ClassVar[str] = "child.start_failed"
 
     supervisor: Ref[Any]
     child_id: Hashable
     reason: Why
+    attempt: int
     next_in: float | None
 
 
@@ -191,7 +198,7 @@ class ProcessStarted(Event):
 
 @attrs.frozen
 class ProcessEnded(Event):
-    """A process has ended."""
+    """A process has ended; it was there for `seconds`."""
 
     kind: ClassVar[str] = "process.ended"
 
@@ -201,6 +208,7 @@ class ProcessEnded(Event):
     name: str | None
     label: str | None
     reason: Why
+    seconds: float
 
 
 @attrs.frozen
@@ -250,6 +258,9 @@ class ProcessCrashed(Event):
         queued: how many messages were waiting.
         restarts: how often its supervisor had restarted it before.
         state: what its `format_status` returned, as text; None if it has none of its own.
+        uptime: seconds that it was there.
+        handled: messages that it has handled since counting began; None if messages are not counted.
+        trace_id: the trace that it was working for, as 32 hexadecimal digits; None.
     """
 
     kind: ClassVar[str] = "process.crashed"
@@ -266,6 +277,9 @@ class ProcessCrashed(Event):
     queued: int
     restarts: int
     state: str | None
+    uptime: float
+    handled: int | None
+    trace_id: str | None
 
 
 @attrs.frozen
@@ -338,7 +352,7 @@ class MailboxOverflowed(Event):
         ref: the process.
         policy: the policy of its mailbox.
         capacity: how many messages it holds.
-        count: how many messages found no room since the last such event, the present one included.
+        dropped: how many messages found no room since the last such event, the present one included.
     """
 
     kind: ClassVar[str] = "mailbox.overflowed"
@@ -346,18 +360,24 @@ class MailboxOverflowed(Event):
     ref: Ref[Any]
     policy: str
     capacity: int
-    count: int
+    dropped: int
 
 
 @attrs.frozen
 class DeadLetterEvent(Event):
-    """A message did not reach `ref`; `message` is its type. `Node.dead_letters` has the messages."""
+    """A message did not reach `ref`. `Node.dead_letters` has the messages themselves.
+
+    Attributes:
+        message: its type.
+        contents: the message as text; None while only those listen who may not see it.
+    """
 
     kind: ClassVar[str] = "message.dead"
 
     ref: Ref[Any]
     reason: Why
     message: str
+    contents: str | None
 
 
 @attrs.frozen
@@ -502,17 +522,32 @@ class LoopHeld(Event):
 
 
 @attrs.frozen
+class NodeOpened(Event):
+    """The node is open: its program goes on within the block of `open_node`."""
+
+    kind: ClassVar[str] = "node.opened"
+
+
+@attrs.frozen
 class NodeStopping(Event):
-    """The shutdown of the node begins."""
+    """The shutdown of the node begins.
+
+    Attributes:
+        reason: why: the error that ends the node, or `Shutdown` if its block is left.
+    """
 
     kind: ClassVar[str] = "node.stopping"
+
+    reason: Why
 
 
 @attrs.frozen
 class NodeStopped(Event):
-    """All processes of the node have ended: the last event."""
+    """All processes of the node have ended: the last event. `reason` is that of the shutdown."""
 
     kind: ClassVar[str] = "node.stopped"
+
+    reason: Why
 
 
 @attrs.frozen

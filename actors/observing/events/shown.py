@@ -20,6 +20,7 @@ __all__ = ["event_shown"]
 SECRET: Final = {
     "process.crashed": ("state",),
     "process.refused": ("error",),
+    "message.dead": ("contents",),
     "guest.trapped": ("text",),
     "guest.limited": ("text",),
     "process.unkillable": ("stack",),

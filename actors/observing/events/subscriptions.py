@@ -47,9 +47,11 @@ class Sink(Protocol):
 
     Attributes:
         kinds: the kinds of event that it wants.
+        inspects: whether it may see what messages contain.
     """
 
     kinds: frozenset[str]
+    inspects: bool
 
     def take(self, event: Event) -> bool:
         """Be told of an event; false if it wants no more. Not a checkpoint."""
@@ -71,6 +73,7 @@ class Events(AsyncIterator[Any]):
         if not isinstance(buffer, int) or not 0 < buffer <= LARGEST_BUFFER:
             raise ValueError(f"a buffer must hold 1 to {LARGEST_BUFFER} events, got {safe_repr(buffer)}")
         self.kinds = kinds
+        self.inspects = True
         self.missed = 0
         self._match = match
         self._largest = buffer
@@ -114,6 +117,7 @@ class MailboxSink:
 
     def __init__(self, kinds: frozenset[str], process: Process) -> None:
         self.kinds = kinds
+        self.inspects = True
         self.process = process
 
     def take(self, event: Event) -> bool:
@@ -143,6 +147,7 @@ class Handler:
         config: Any,
     ) -> None:
         self.kinds = kinds
+        self.inspects = True
         self.id = id
         self.error: str | None = None
         self._handler = handler

@@ -30,6 +30,7 @@ PROCESS_COLUMNS: Final = (
     "memory",
     "method",
     "waits_for",
+    "started_at",
     "reason",
 )
 """The fields of a row of the table of processes."""
@@ -41,8 +42,9 @@ COLUMNS_OF: Final[dict[str, tuple[str, ...]]] = {
     "processes": PROCESS_COLUMNS,
     "names": ("name", "serial", "actor"),
     "links": ("id", "a", "b", "a_text", "b_text", "node"),
-    "timers": ("id", "owner", "owner_text", "due_in", "kind", "message"),
+    "timers": ("id", "owner", "owner_text", "due_in", "kind", "key", "periodic", "message"),
     "groups": ("id", "scope", "name", "members", "local_members"),
+    "dead_letters": ("id", "addressee", "reason", "message", "count"),
     "pools": (
         "serial",
         "name",
@@ -104,6 +106,7 @@ COLUMNS_OF: Final[dict[str, tuple[str, ...]]] = {
         "child_id",
         "place",
         "restart",
+        "shutdown",
         "type",
         "state",
         "restarts",

@@ -20,11 +20,41 @@ __all__ = ["LARGEST_MATCH", "Glob", "Match"]
 LARGEST_MATCH: Final = 1_000
 """Characters of a match."""
 
-TEXTS: Final = ("name", "label", "actor", "kind", "child_id", "scope", "module", "method", "type")
+TEXTS: Final = (
+    "name",
+    "label",
+    "actor",
+    "kind",
+    "child_id",
+    "scope",
+    "module",
+    "method",
+    "type",
+    "addressee",
+    "message",
+    "owner_text",
+    "a_text",
+    "b_text",
+)
 """The columns in which a term that compares nothing is looked for."""
 
 WORDS: Final = frozenset(
-    {*TEXTS, "state", "process_state", "routing", "restart", "reason", "what", "outcome"}
+    {
+        *TEXTS,
+        "state",
+        "process_state",
+        "routing",
+        "restart",
+        "reason",
+        "what",
+        "outcome",
+        "key",
+        "waits_for",
+        "node",
+        "zone",
+        "address",
+        "context",
+    }
 )
 NUMBERS: Final = frozenset().union(*COLUMNS_OF.values()) - WORDS
 

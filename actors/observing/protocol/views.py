@@ -75,8 +75,9 @@ class TableView:
     """A window of a table.
 
     Attributes:
-        of: the table: "processes", "names", "links", "timers", "groups", "pools", "guests", "peers", or
-            "children" for those of one supervisor; see `columns.COLUMNS_OF`.
+        of: the table: "processes", "names", "links", "timers", "groups", "pools", "guests", "peers",
+            "dead_letters" for the kinds of them, or "children" for those of one supervisor; see
+            `columns.COLUMNS_OF`.
         columns: the fields that are wanted; none for all.
         sort: the field by which the rows are sorted; None for the order in which the node has them.
         descending: whether the largest comes first.
@@ -117,9 +118,16 @@ class TreeView:
 
 @attrs.frozen
 class ProcessView:
-    """One process in detail: by its serial, or by its name, which is followed to the next incarnation."""
+    """One process in detail: by its serial, or by its name, which is followed to the next incarnation.
+
+    Attributes:
+        process: its serial, or its name.
+        contents: whether the contents of the messages in its mailbox are shown. That needs the right to
+            trace.
+    """
 
     process: int | str = 0
+    contents: bool = False
 
 
 @attrs.frozen
@@ -129,10 +137,12 @@ class EventView:
     Attributes:
         kinds: as of `Node.events`.
         since: the number of the last event that is known: what is kept of later ones comes first.
+        match: which of them are shown; see `matching`.
     """
 
     kinds: tuple[str, ...] = ()
     since: int = 0
+    match: str = ""
 
 
 @attrs.frozen
@@ -193,6 +203,8 @@ class TraceView:
         seconds: seconds.
         rate: entries a second.
         contents: whether the contents of messages are shown, as text.
+        follow: whether the processes of the node that a traced one sends to are traced from then on, too, and
+            trace contexts are carried meanwhile.
     """
 
     processes: tuple[int | str, ...] = ()
@@ -202,6 +214,7 @@ class TraceView:
     seconds: float = 10.0
     rate: float = 1_000.0
     contents: bool = False
+    follow: bool = False
 
 
 @attrs.frozen
@@ -318,12 +331,17 @@ def check_view(view: object, rights: Collection[str], shown: Container[type]) ->
         _check_count("depth", view.depth, 1, LIMITS["depth"])
         _check_count("count", view.count, 1, LIMITS["count"])
         return attrs.evolve(view, open=tuple(view.open))
+    if type(view) is ProcessView:
+        _check(type(view.contents) is bool, "contents", "a boolean", view.contents)
+        if view.contents and "trace" not in rights:
+            raise Refused("the contents of messages need the right to trace")
     if type(view) in (ProcessView, StateView):
         _check(_is_process(view.process), "process", "a serial or a name", view.process)  # type: ignore[attr-defined]
         return view  # type: ignore[return-value]
     if type(view) is EventView:
         _check_all("kinds", view.kinds, str, 100)
         _check_count("since", view.since, 0, 2**63)
+        _check_match(view.match)
         try:
             kinds_of(tuple(view.kinds))
         except ValueError as error:
@@ -366,7 +384,7 @@ def _checked_trace(view: TraceView) -> TraceView:
     given = view.processes
     is_fine = isinstance(given, list | tuple) and 0 < len(given) <= most and all(map(_is_process, given))
     _check(is_fine, "processes", f"1 to {most:g} serials, names or patterns", given)
-    for field in ("sends", "contents"):
+    for field in ("sends", "contents", "follow"):
         _check(type(getattr(view, field)) is bool, field, "a boolean", getattr(view, field))
     _check_match(view.match)
     _check_count("count", view.count, 1, LIMITS["trace_entries"])

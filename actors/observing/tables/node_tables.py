@@ -14,8 +14,8 @@ import attrs
 from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_str, shown_name
-from enfilade.actors.messages.signals import Exit, Notice
+from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.observing.tables.in_words import timer_in_words
 from enfilade.actors.observing.tables.rows import shown_ref, state_of
 from enfilade.actors.observing.tables.trees import children_of
 from enfilade.actors.patterns.pool import Pool
@@ -77,27 +77,13 @@ class _Timers(_Table):
             yield None if timer is None else self._shown(number, timer, now)
 
     def _shown(self, number: int, timer: Timer, now: float) -> dict[str, Any]:
-        kind, message = _purpose(timer)
         owner = timer.owner
         return {
             "id": number,
             "owner": None if owner is None else owner.serial,
             "owner_text": None if owner is None else shown_ref(owner.ref),
-            "due_in": round(max(0.0, timer.deadline - now), 3),
-            "kind": kind,
-            "message": message,
+            **timer_in_words(timer, now),
         }
-
-
-def _purpose(timer: Timer) -> tuple[str, str | None]:
-    """The kind of a timer, and the type of the message that it sends, by what its function is given."""
-    args = timer.args
-    if timer.fn is None:
-        return "message", shown_name(type(args))
-    if len(args) == 2:
-        sent = args[1].message if type(args[1]) is Notice else args[1]
-        return ("exit", None) if type(sent) is Exit else ("message", shown_name(type(sent)))
-    return "other", None
 
 
 class _Groups(_Table):
@@ -112,6 +98,11 @@ class _Groups(_Table):
                     "members": len(scope.members(group)),
                     "local_members": len(scope.local_members(group)),
                 }
+
+
+class _DeadLetters(_Table):
+    def items(self) -> Iterator[dict[str, Any] | None]:
+        yield from self.node.observation.dead_letters.rows()
 
 
 class _Pools(_Table):
@@ -174,16 +165,17 @@ class _Children(_Table):
         root = self.node.root
         serial = self._supervisor if self._supervisor is not None or root is None else root.serial
         process = None if serial is None else self.node.processes.get(serial)
-        for place, (child, shown) in enumerate(() if process is None else children_of(process) or ()):
-            yield self._shown(place, child, shown)
+        for child, shown in () if process is None else children_of(process) or ():
+            yield self._shown(child, shown)
 
-    def _shown(self, place: int, child: Process | None, shown: dict[str, Any]) -> dict[str, Any]:
+    def _shown(self, child: Process | None, shown: dict[str, Any]) -> dict[str, Any]:
         named = shown["id"]
         return {
-            "id": named if named is not None else f"#{place if child is None else child.serial}",
+            "id": named if named is not None else f"#{shown['place'] if child is None else child.serial}",
             "child_id": named,
-            "place": place,
+            "place": shown["place"],
             "restart": shown["restart"],
+            "shutdown": shown["shutdown"],
             "type": shown["type"],
             "state": shown["state"],
             "restarts": shown["restarts"],
@@ -223,11 +215,12 @@ def table_of(node: Node, view: TableView, *, is_counted: bool) -> Table:
     return TABLES[view.of](node)
 
 
-TABLES: Final[dict[str, type[_Names | _Links | _Timers | _Groups | _Pools | _Peers]]] = {
+TABLES: Final[dict[str, type[_Names | _Links | _Timers | _Groups | _DeadLetters | _Pools | _Peers]]] = {
     "names": _Names,
     "links": _Links,
     "timers": _Timers,
     "groups": _Groups,
+    "dead_letters": _DeadLetters,
     "pools": _Pools,
     "peers": _Peers,
 }

@@ -5,26 +5,30 @@ Without the right to inspect, a row has nothing in it that the program's data co
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from enfilade.actors.messages import signals
+import attrs
+
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_str, shown_name
-from enfilade.actors.messages.traced import bare
+from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.signals import Call
 from enfilade.actors.observing.events.reasons import why
 from enfilade.actors.observing.protocol.columns import PROCESS_COLUMNS
+from enfilade.actors.observing.tables.in_words import message_in_words, timer_in_words
 from enfilade.actors.processes.identity import actor_name, identity_of, supervisor_of
 from enfilade.actors.processes.timers import owned_timers
+from enfilade.actors.supervision.supervisor_body import SupervisorBody
+from enfilade.actors.system import known_statistics
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
 
 __all__ = [
-    "described",
     "detail_of",
     "reason_shown",
     "row_of",
@@ -32,8 +36,12 @@ __all__ = [
     "shown_ref",
     "stack_of",
     "state_of",
+    "supervision_of",
     "value_of",
 ]
+
+HIDDEN: Final = "…"
+"""Stands for the contents of a message that may not be seen."""
 
 RECORD: Final = 700
 """Bytes of a record and its body, about."""
@@ -42,8 +50,8 @@ SAMPLE: Final = 8
 FIRST: Final = 20
 FRAMES: Final = 20
 REFS: Final = 100
-"""How many messages are looked at for the size of a mailbox; and how many messages, frames and refs a detail
-lists.
+"""How many messages are looked at for the size of a mailbox; and how many messages, frames, and refs or
+timers, a detail lists.
 """
 
 
@@ -117,11 +125,19 @@ def row_of_ended(process: Process, reason: Reason, *, inspects: bool = False) ->
         kind="ended",
         actor=who.actor,
         parent=who.parent.serial,
+        started_at=started_at(process),
         state="ended",
         queued=0,
         reason=reason_shown(reason, inspects=inspects),
     )
     return row
+
+
+def started_at(process: Process) -> float:
+    """When a process was made, as Unix time."""
+    observation = process.node.observation
+    at: float = observation.started_at + process.born - observation.started
+    return round(at, 3)
 
 
 def reason_shown(reason: Reason, *, inspects: bool) -> dict[str, Any]:
@@ -165,20 +181,31 @@ VALUES: Final[dict[str, Callable[[Process], Any]]] = {
     "memory": memory_of,
     "method": _method,
     "waits_for": lambda process: None if process.awaited is None else shown_ref(process.awaited.target),
+    "started_at": started_at,
     "reason": lambda process: None,
 }
 """What makes the value of each column of a living process; those that are counted are not among them."""
 
 
-def detail_of(process: Process, status: Callable[[Process], str | None] | None) -> dict[str, Any]:
+def detail_of(
+    process: Process,
+    status: Callable[[Process], str | None] | None,
+    contents: Callable[[Process, Any], str | None] | None = None,
+    *,
+    has_log: bool = False,
+) -> dict[str, Any]:
     """The details of one process: its row, and more.
 
     Args:
         process: the process.
         status: makes the text of its state; None for those who may not inspect.
+        contents: makes the text of a message that it has been sent; None for those who may not trace.
+        has_log: whether the last lines of a guest's own log are among them: for those who may inspect.
     """
     extras = process.extras_or_none
     groups = () if extras is None else extras.groups
+    arena = None if extras is None else extras.arena
+    statistics = known_statistics(process)
     detail = {
         **row_of(process),
         "ref": shown_ref(process.ref),
@@ -197,22 +224,57 @@ def detail_of(process: Process, status: Callable[[Process], str | None] | None) 
         "stashed": 0 if extras is None else len(extras.stash),
         "trap_exits": process.trap_exits,
         "overflow": process.mailbox.overflow,
-        "messages": [described(process.queue[at]) for at in range(min(FIRST, len(process.queue)))],
+        "arena": None if arena is None else len(arena),
+        "arena_refs": [shown_ref(each.ref) for each in itertools.islice(arena or (), REFS)],
+        "timer_rows": [
+            timer_in_words(timer, process.node.timers.now())
+            for timer in itertools.islice(owned_timers(process), REFS)
+        ],
+        "supervision": supervision_of(process),
+        "messages": _messages(process, contents),
+        "oldest_age": _oldest_age(process),
+        "by_method": None if statistics is None else [attrs.asdict(each) for each in statistics.by_method],
         "stack": stack_of(process),
     }
+    detail["log"] = process.body.log_tail() if has_log else None
     detail["status"] = None if status is None else status(process)
     return detail if status is not None else {**detail, "hidden": True}
 
 
-def described(message: Any) -> str:
-    """The kind of a message: the method of a call or cast, the type of another."""
-    message = bare(message)
-    kind = type(message)
-    if kind is signals.Cast:
-        return f"cast {safe_str(message.method)}"
-    if issubclass(kind, signals.Call):
-        return f"call {safe_str(message.method)}"
-    return f"message {shown_name(kind)}"
+def supervision_of(process: Process) -> dict[str, Any] | None:
+    """The flags of a supervisor, and how often it has restarted children within its period; None for another
+    process.
+    """
+    body = process.body
+    if not isinstance(body, SupervisorBody) or not body.supervises:
+        return None
+    flags = body.strategy.children.flags
+    return {
+        "strategy": flags.strategy,
+        "intensity": flags.intensity,
+        "period": flags.period,
+        "in_period": body.strategy.recent_restarts,
+    }
+
+
+def _messages(
+    process: Process, contents: Callable[[Process, Any], str | None] | None
+) -> list[dict[str, Any]]:
+    """The first messages in the mailbox. Without the right to trace, `…` stands for what is in them."""
+    shown = []
+    for message in itertools.islice(process.queue, FIRST):
+        secret = {"contents": HIDDEN, "hidden": True}
+        known = secret if contents is None else {"contents": contents(process, message)}
+        shown.append({**message_in_words(message), **known})
+    return shown
+
+
+def _oldest_age(process: Process) -> float | None:
+    """How long the oldest message has waited: known of calls with a limit of time, by that."""
+    oldest = next(iter(process.queue), None)
+    is_call = issubclass(type(oldest), Call)  # others may not be hashable, or run code for it
+    waited = process.node.timers.waited(oldest) if is_call else None
+    return None if waited is None else round(waited, 3)
 
 
 def stack_of(process: Process) -> list[dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.observing.tables.rows import shown_ref, state_of
+from enfilade.actors.observing.tables.rows import shown_ref, state_of, supervision_of
 from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.supervision.supervisor_body import SupervisorBody
@@ -24,7 +25,10 @@ __all__ = ["Forest", "LivingForest", "Place", "branches_of", "children_of"]
 T = TypeVar("T")
 
 Place = dict[str, Any]
-"""The place of a child under its supervisor: id, restart, type, restarts, state."""
+"""The place of a child under its supervisor: id, place, restart, shutdown, type, restarts, state.
+
+Of `shutdown`, None stands for no limit of time.
+"""
 
 
 class Forest(Protocol[T]):
@@ -63,6 +67,7 @@ class LivingForest:
             "name": process.name,
             "queued": len(process.queue),
             "process_state": state_of(process),
+            **(supervision_of(process) or {}),
         }
 
     def queued(self, process: Process) -> int | None:
@@ -108,12 +113,14 @@ def children_of(process: Process) -> list[tuple[Process | None, Place]] | None:
     if not isinstance(body, SupervisorBody) or not body.supervises:
         return None
     found: list[tuple[Process | None, Place]] = []
-    for record in body.strategy.children:
+    for number, record in enumerate(body.strategy.children):
         child = process_of(record.ref)
         child_id = body.strategy.children.info(record).id
         place: Place = {
             "id": None if child_id is None else safe_id(child_id),
+            "place": number,
             "restart": record.spec.restart,
+            "shutdown": None if record.spec.shutdown == math.inf else record.spec.shutdown,
             "type": record.spec.type,
             "restarts": record.restarts,
             "state": record.status.value,

@@ -95,24 +95,22 @@ class Desk(Listing):
             raise Refused(
                 f"budget must be above 0, at most {LIMITS['budget_max']:g}, got {safe_repr(budget, 100)}"
             )
-        checked = check_view(view, self._rights, self._pictures)
+        node = self.process.node
+        rights = self._rights | set(NAMES) if self.asker == node.full_name else self._rights
+        checked = check_view(view, rights, self._pictures)
         open_ = sum(1 for node_name in self._watching.watches.values() if node_name == observer.node_name)
         if open_ >= LIMITS["watches"]:
             raise Refused(f"a peer may have {LIMITS['watches']:g} watches, and has as many")
         self._note(checked)
         own_texts = OwnTexts(self._watching.walker)
-        scene = Scene(self._watching, budget, "inspect" in self._rights, interval, own_texts)
-        watch = self.process.spawn_soon(Watch, scene, observer, checked, self._rights, self._pictures)
+        scene = Scene(self._watching, budget, "inspect" in rights, interval, own_texts, self._right)
+        watch = self.process.spawn_soon(Watch, scene, observer, checked, rights, self._pictures)
         self._watching.opened(watch.serial, observer.node_name)
         return watch
 
     def _note(self, view: View) -> None:
         """Tell of an observer that is to see what holds data."""
-        needed = RIGHTS[type(view)]
-        right = needed if needed != "observe" else self._right
-        node = self.process.node
-        if right != "observe" and self.asker != node.full_name:
-            node.observation.acted(self.asker, f"{right} {type(view).__name__}", None)
+        self._watching.looked(self.asker, self._right, view)
 
 
 def open_desks(node: Node) -> None:

@@ -20,6 +20,7 @@ import attrs
 
 from enfilade.actors.observing.events.subscriptions import kinds_of
 from enfilade.actors.observing.protocol.columns import KEYS
+from enfilade.actors.observing.protocol.matching import Match
 from enfilade.actors.observing.protocol.views import (
     DumpView,
     EventView,
@@ -174,6 +175,7 @@ class _FiledForest:
             "name": process["name"],
             "queued": process["queued"],
             "process_state": process["state"],
+            **(process["supervision"] or {}),
         }
 
     def queued(self, process: Record) -> int | None:
@@ -187,7 +189,7 @@ class _FiledForest:
         return [(self.content.processes.get(row["serial"]), self._place(row)) for row in rows]
 
     def _place(self, row: Record) -> Place:
-        place = {name: row[name] for name in ("restart", "type", "restarts", "state")}
+        place = {name: row[name] for name in ("place", "restart", "shutdown", "type", "restarts", "state")}
         elsewhere = {} if row["node"] is None else {"elsewhere": row["node"]}
         return {"id": row["child_id"], **place, **elsewhere}
 
@@ -267,8 +269,12 @@ class _FiledPieces(_FiledPicture, ABC):
 class _FiledEvents(_FiledPieces):
     def chosen(self) -> list[Record]:
         kinds = kinds_of(self.view.kinds)
-        found = self.content.of("event")
-        return [each for each in found if each["kind"] in kinds and each["number"] > self.view.since]
+        match = Match(self.view.match)
+        return [
+            each
+            for each in self.content.of("event")
+            if each["kind"] in kinds and each["number"] > self.view.since and match(each.get)
+        ]
 
     def data(self, records: list[Record], *, is_last: bool) -> Record:
         return {"events": records}

@@ -20,6 +20,7 @@ from enfilade.actors.observing.events.shown import event_shown
 from enfilade.actors.observing.events.subscriptions import kinds_of
 from enfilade.actors.observing.measurements.node_numbers import node_numbers
 from enfilade.actors.observing.measurements.vitals import Rates
+from enfilade.actors.observing.protocol.matching import Match
 from enfilade.actors.observing.protocol.views import (
     DumpView,
     EventView,
@@ -36,6 +37,7 @@ from enfilade.actors.observing.protocol.views import (
 from enfilade.actors.observing.tables.node_tables import peer_rows
 from enfilade.actors.observing.tables.rows import detail_of, reason_shown
 from enfilade.actors.observing.tables.trees import LivingForest, branches_of
+from enfilade.actors.observing.watches.contents import contents_of
 from enfilade.actors.observing.watches.own_texts import SLOW
 from enfilade.actors.observing.watches.replica import ReplicaPicture
 from enfilade.actors.observing.watches.shots import Changes, Pictures, Scene, Shot
@@ -62,7 +64,8 @@ PIECE: Final = 500
 """How many records of a dump an update carries."""
 
 LARGEST_STATE: Final = 2_000
-"""Characters of a state."""
+LARGEST_CONTENTS: Final = 2_000
+"""Characters of a state, and of the contents of a message in a mailbox."""
 
 ASKING: Final = 1.0
 """Seconds that a process has to tell its state."""
@@ -185,7 +188,12 @@ class ProcessPicture:
         process = None if serial is None else node.processes.get(serial)
         if process is not None:
             fields = {
-                **detail_of(process, self._status if self._scene.inspects else None),
+                **detail_of(
+                    process,
+                    self._status if self._scene.inspects else None,
+                    self._contents if self._view.contents else None,
+                    has_log=self._scene.inspects,
+                ),
                 **self._counts.of(process),
                 "ended": None,
             }
@@ -195,6 +203,9 @@ class ProcessPicture:
 
     def _status(self, process: Process) -> str | None:
         return self._scene.own_texts.of(type(process.body.actor), state_shown, process)
+
+    def _contents(self, process: Process, message: Any) -> str | None:
+        return contents_of(process, message, self._scene.own_texts, LARGEST_CONTENTS)
 
     def _gone(self, serial: int | None) -> dict[str, Any] | None:
         """What is to be said of a process that has ended a short while ago."""
@@ -215,6 +226,8 @@ class EventPicture:
         node = scene.watching.node
         self._scene = scene
         self.kinds = kinds_of(view.kinds)
+        self.inspects = scene.inspects
+        self._match = Match(view.match)
         observation: Any = node.observation
         self._observation = observation
         kept = [event for event in (*node.timeline, *node.crashes) if event.number > view.since]
@@ -237,6 +250,8 @@ class EventPicture:
         missed, self._missed = self._missed, 0
         first, self._waiting = self._waiting[:EVENTS], self._waiting[EVENTS:]
         shown = [event_shown(event, inspects=self._scene.inspects) for event in first]
+        if not self._match.is_open:
+            shown = [fields for fields in shown if self._match(fields.get)]
         return Shot({"events": shown}, missed, has_more=bool(self._waiting))
 
     def close(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.observing.measurements.vitals import Rates, Vitals
+from enfilade.actors.observing.protocol.views import RIGHTS, ProcessView, StateView, TraceView, View
 from enfilade.actors.observing.tables.ranking import Rankings
 from enfilade.actors.observing.tables.walker import Grave, Walker
 from enfilade.actors.observing.telemetry.metrics import Metrics
@@ -63,6 +65,32 @@ class Watching:
             self.node.hooks.remove(self.grave)
             self.grave.rows.clear()
         self.node.observation.watches_changed(len(self.watches))
+
+    def looked(self, operator: str, right: str, view: View) -> None:
+        """Tell of an operator who is about to see what holds data. Not a checkpoint.
+
+        Args:
+            operator: the name of its node.
+            right: the right that it has shown.
+            view: what it will see.
+        """
+        needed = RIGHTS[type(view)]
+        used = needed if needed != "observe" else right
+        if used == "observe" or operator == self.node.full_name:
+            return
+        on = None
+        if isinstance(view, ProcessView | StateView):
+            on = self._ref(view.process)
+        elif isinstance(view, TraceView) and len(view.processes) == 1:
+            on = self._ref(view.processes[0])
+        self.node.observation.acted(operator, f"{used} {type(view).__name__}", on)
+
+    def _ref(self, process: int | str) -> Ref[Any] | None:
+        """The process of that serial, or name."""
+        if isinstance(process, str):
+            return self.node.whereis(process)
+        found = self.node.processes.get(process)
+        return None if found is None else found.ref
 
     def count(self) -> Counts:
         """Have messages counted, for one picture more. Not a checkpoint."""

@@ -24,6 +24,7 @@ class Scene:
         inspects: whether what holds data may be seen.
         interval: seconds between two pictures.
         own_texts: the texts that the program's own code makes.
+        right: the right that the observer has shown by the process that it asked.
     """
 
     watching: Watching
@@ -31,6 +32,7 @@ class Scene:
     inspects: bool
     interval: float
     own_texts: OwnTexts
+    right: str = "observe"
 
 
 @attrs.frozen

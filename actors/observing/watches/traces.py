@@ -12,21 +12,25 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.layers import put_on, take_off
+from enfilade.actors.messages.layers import Layer, put_on, take_off
 from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.messages.trace_context import TRACE, TraceContext
+from enfilade.actors.messages.traced import bare, trace_of
 from enfilade.actors.observing.events.reasons import why
 from enfilade.actors.observing.protocol.matching import Glob, Match
 from enfilade.actors.observing.protocol.views import LIMITS
 from enfilade.actors.observing.tables.rows import shown_ref
+from enfilade.actors.observing.watches.contents import contents_of
 from enfilade.actors.observing.watches.shots import Scene, Shot
 from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.links import Down, Exited
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.trace_layers import begin_carrying, end_carrying
 from enfilade.actors.system import install_soon, uninstall_soon
 
 if TYPE_CHECKING:
@@ -68,8 +72,10 @@ class TracePicture(Listener):
         for process in self._found():
             self._trace(process)
         self._node.hooks.add(self)
-        if view.sends:
+        if view.sends or view.follow:
             _SENDS.begin(self)
+        if view.follow:
+            begin_carrying()
 
     # Who is traced.
 
@@ -122,24 +128,33 @@ class TracePicture(Listener):
 
     # What they do.
 
-    def got(self, process: Process, message: Any) -> None:
+    def got(self, process: Process, message: Any, context: TraceContext | None) -> None:
         """Note a message that is about to be handled."""
         if self._messages >= self._view.count:
             self._end("count")
-        elif self.note(process, "got", message):
+        elif self.note(process, "got", message, context=context):
             self._messages += 1
 
-    def done(self, process: Process, message: Any, seconds: float) -> None:
+    def done(self, process: Process, message: Any, seconds: float, context: TraceContext | None) -> None:
         """Note that a message was handled."""
-        self.note(process, "done", message, seconds=round(seconds, 9), outcome=_outcome(message))
+        outcome = _outcome(message)
+        self.note(process, "done", message, context=context, seconds=round(seconds, 9), outcome=outcome)
         if self._messages >= self._view.count:
             self._end("count")
 
-    def sent(self, process: Process, kind: str, method: Any, message: Any, to: LocalRef[Any]) -> None:
+    def sent(self, process: Process, kind: str, method: Any, message: Any, to: Ref[Any]) -> None:
         """Note what a traced process sends."""
-        if process.serial in self._traced:
-            name = None if method is None else getattr(method, "__name__", method)
-            self.note(process, "sent", message, facts=(kind, name, None, None), receiver=to.serial)
+        if process.serial not in self._traced:
+            return
+        name = None if method is None else getattr(method, "__name__", method)
+        type_ = None if message is None else type(message)
+        receiver = process_of(to)
+        if self._view.sends:
+            facts = kind, name, type_, None
+            whom = safe_str(to) if receiver is None else receiver.serial
+            self.note(process, "sent", message, facts=facts, receiver=whom, context=TRACE.get())
+        if self._view.follow and self._ended is None and receiver is not None and receiver.node is self._node:
+            self._trace(receiver)
 
     def note(
         self,
@@ -148,9 +163,10 @@ class TracePicture(Listener):
         message: Any = None,
         *,
         facts: Facts | None = None,
-        receiver: int | None = None,
+        receiver: int | str | None = None,
         seconds: float | None = None,
         outcome: str | None = None,
+        context: TraceContext | None = None,
     ) -> bool:
         """Make an entry, if the trace goes on and the entry matches; tell whether it does."""
         if self._ended is not None:
@@ -161,7 +177,8 @@ class TracePicture(Listener):
             return False
         contents = self._contents(process, message) if self._view.contents else None
         seen = facts or _facts_of(message)
-        entry = (self._number + 1, now, self._who(process), what, seen, receiver, seconds, outcome, contents)
+        which = self._number + 1, now, self._who(process), what, seen
+        entry = *which, receiver, seconds, outcome, contents, context
         if not self._match.is_open and not self._match(_shown(entry, {}).get):
             return False
         if now - self._second >= 1.0:
@@ -188,12 +205,7 @@ class TracePicture(Listener):
     def _contents(self, process: Process, message: Any) -> str | None:
         if message is None:
             return None
-        kind = type(message)
-        if kind is signals.Cast or issubclass(kind, signals.Call):
-            message = (message.method, message.args, dict(message.kwargs))
-        actor = process.body.actor
-        kind = type(message if actor is None else actor)
-        return self._scene.own_texts.of(kind, _formatted, type(actor), message)
+        return contents_of(process, message, self._scene.own_texts, LARGEST_CONTENTS)
 
     # The end.
 
@@ -206,6 +218,8 @@ class TracePicture(Listener):
     def _release(self) -> None:
         self._node.hooks.remove(self)
         _SENDS.end(self)
+        if self._view.follow:
+            end_carrying()
         for serial, tracer in self._traced.items():
             process = self._node.processes.get(serial)
             if process is not None:
@@ -237,15 +251,17 @@ class _Tracer:
         self._trace = trace
         self._clock = trace._node.runtime.monotonic
         self._began: float | None = None
+        self._context: TraceContext | None = None
 
     def received(self, process: Process, message: Any) -> None:
-        self._trace.got(process, message)
+        self._context = trace_of(message) or TRACE.get()
+        self._trace.got(process, message, self._context)
         self._began = self._clock()
 
     def handled(self, process: Process, message: Any) -> None:
         if self._began is not None:
             seconds, self._began = self._clock() - self._began, None
-            self._trace.done(process, message, seconds)
+            self._trace.done(process, message, seconds, self._context)
 
 
 Who = tuple[int, str | None, str | None, str | None]
@@ -254,9 +270,21 @@ Who = tuple[int, str | None, str | None, str | None]
 Facts = tuple[str | None, Any, type | None, Any]
 """The kind of a message, its method, its class, and who has sent it, as they were found."""
 
-Entry = tuple[int, float, Who, str, Facts, int | None, float | None, str | None, str | None]
+Entry = tuple[
+    int,
+    float,
+    Who,
+    str,
+    Facts,
+    int | str | None,
+    float | None,
+    str | None,
+    str | None,
+    TraceContext | None,
+]
 """An entry as it is noted: number, time, process, what, the facts about the message, receiver, seconds,
-outcome, contents. It is put into words when it is shown, which a trace of many messages has less time for.
+outcome, contents, context. It is put into words when it is shown, which a trace of many messages has less
+time for.
 """
 
 NOTHING: Final[Facts] = (None, None, None, None)
@@ -278,7 +306,8 @@ def _facts_of(message: Any) -> Facts:
 
 def _shown(entry: Entry, titles: dict[type, str]) -> dict[str, Any]:
     """An entry in words. `titles` has the names of classes that were shown before."""
-    number, time, (serial, text, name, actor), what, facts, receiver, seconds, outcome, contents = entry
+    number, time, (serial, text, name, actor), what, facts, *_ = entry
+    receiver, seconds, outcome, contents, context = entry[5:]
     kind, method, type_, sender = facts
     return {
         "number": number,
@@ -296,6 +325,7 @@ def _shown(entry: Entry, titles: dict[type, str]) -> dict[str, Any]:
         "seconds": seconds,
         "outcome": outcome,
         "contents": contents,
+        "context": None if context is None or context.is_mark else context.traceparent,
     }
 
 
@@ -309,41 +339,33 @@ def _outcome(message: Any) -> str | None:
     return "replied" if error is None else shown_name(type(error))
 
 
-def _formatted(actor: type, message: Any) -> str:
-    """The contents of a message as text, through the class's own `format_message` if it has one."""
-    own = getattr(actor, "format_message", None)
-    if own is None:
-        return safe_repr(message, LARGEST_CONTENTS)
-    masked = _masked(own, message)
-    return "<format_message failed>" if masked is None else safe_repr(masked[0], LARGEST_CONTENTS)
-
-
-@attempt(None)
-def _masked(own: Any, message: Any) -> tuple[Any]:
-    return (own(message),)
-
-
 class _Sends:
-    """The traces that want to see what processes send: while there are any, the refs tell them."""
+    """The traces that want to see what processes send: while there are any, the refs tell them.
+
+    Attributes:
+        traces: those traces.
+        is_within: true within a cast that was told of: with a context it becomes a message, which is not.
+    """
 
     def __init__(self) -> None:
+        self.is_within = False
         self.traces: tuple[TracePicture, ...] = ()
 
     def begin(self, trace: TracePicture) -> None:
         """Tell a trace of what is sent. Not a checkpoint."""
         if not self.traces:
-            for name, layer in _TELLING.items():
-                put_on(LocalRef, name, layer)
+            for owner, name, layer in _TELLING:
+                put_on(owner, name, layer)
         self.traces = (*self.traces, trace)
 
     def end(self, trace: TracePicture) -> None:
         """Tell a trace nothing more; after the last one the plain functions are back. Not a checkpoint."""
         had, self.traces = self.traces, tuple(other for other in self.traces if other is not trace)
         if had and not self.traces:
-            for name, layer in _TELLING.items():
-                take_off(LocalRef, name, layer)
+            for owner, name, layer in _TELLING:
+                take_off(owner, name, layer)
 
-    def told(self, ref: LocalRef[Any], kind: str, method: Any, message: Any) -> None:
+    def told(self, ref: Ref[Any], kind: str, method: Any, message: Any) -> None:
         """Tell the traces of the running process's node that it sends something."""
         node = ref._node()
         process = node.current
@@ -357,7 +379,12 @@ _SENDS: Final = _Sends()
 
 def _telling_send(plain: Callable[..., Any]) -> Callable[..., Any]:
     def send(self: LocalRef[Any], message: Any) -> None:
-        _SENDS.told(self, "message", None, message)
+        if not _SENDS.is_within:
+            inner = bare(message)
+            if type(inner) is signals.Cast:
+                _SENDS.told(self, "cast", inner.method, None)
+            else:
+                _SENDS.told(self, "message", None, inner)
         plain(self, message)
 
     return send
@@ -366,17 +393,38 @@ def _telling_send(plain: Callable[..., Any]) -> Callable[..., Any]:
 def _telling_cast(plain: Callable[..., Any]) -> Callable[..., Any]:
     def cast(self: LocalRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> None:
         _SENDS.told(self, "cast", method, None)
-        plain(self, method, *args, **kwargs)
+        _SENDS.is_within = True
+        try:
+            plain(self, method, *args, **kwargs)
+        finally:
+            _SENDS.is_within = False
 
     return cast
 
 
 def _telling_call(plain: Callable[..., Any]) -> Callable[..., Any]:
-    async def call(self: LocalRef[Any], method: Any, /, *args: Any, **kwargs: Any) -> Any:
+    async def call(self: Ref[Any], method: Any, /, *args: Any, **kwargs: Any) -> Any:
         _SENDS.told(self, "call", method, None)
         return await plain(self, method, *args, **kwargs)
 
     return call
 
 
-_TELLING: Final = {"send": _telling_send, "cast": _telling_cast, "call": _telling_call}
+def _telling_deliver(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def deliver(self: RemoteRef[Any], signal: Any) -> None:
+        if isinstance(signal, signals.Send):
+            _SENDS.told(self, "message", None, bare(signal.message))
+        elif type(signal) is signals.Cast:
+            _SENDS.told(self, "cast", signal.method, None)
+        plain(self, signal)
+
+    return deliver
+
+
+_TELLING: Final[tuple[tuple[type, str, Layer], ...]] = (
+    (LocalRef, "send", _telling_send),
+    (LocalRef, "cast", _telling_cast),
+    (LocalRef, "call", _telling_call),
+    (RemoteRef, "deliver", _telling_deliver),
+    (RemoteRef, "call", _telling_call),
+)

@@ -97,11 +97,14 @@ class Watch(Actor):
         Raises:
             Refused: it is not a view, goes beyond the limits, or needs another right.
         """
+        before = self._view
         try:
             self._view = check_view(view, self._rights, self._pictures)
         except Refused as error:
             self.process.refuse(error)
             return 0
+        if (type(before), getattr(before, "process", None)) != (type(view), getattr(view, "process", None)):
+            self._scene.watching.looked(self._observer.node_name, self._scene.right, self._view)
         self._acknowledged = self._number  # what is under way is of the view before
         self._begin()
         return self._number

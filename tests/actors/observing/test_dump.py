@@ -18,7 +18,8 @@ from enfilade.actors import KILLED, Actor, Child, NodeConfig, Process, Ref, Supe
 from enfilade.actors.observing.dumps.dump import dump, read, text_of, written
 from enfilade.actors.observing.dumps.files import DumpFiles, leaving_crash_dumps
 from enfilade.actors.observing.protocol.views import DumpView
-from enfilade.actors.observing.tables.waits import diagnosed, waits_of
+from enfilade.actors.observing.tables.diagnosis import diagnosed
+from enfilade.actors.observing.tables.waits import waits_of
 
 
 class Ring(Actor):
@@ -90,12 +91,13 @@ async def test_obs_93_the_root_of_the_longest_chain_is_named_with_its_place(
     async with open_node("bank") as node, Ledger.lock:
         ledger = await node.spawn(Ledger, name="ledger")
         callers = [await node.spawn(caller, ledger, Ledger.post, label=f"clerk {n}") for n in range(7)]
-        await wait_all_tasks_blocked()
+        await trio.sleep(12)
         lines = diagnosed(node, waits_of(node))
     source, first = inspect.getsourcelines(Ledger)
     line = first + next(number for number, text in enumerate(source) if "async with" in text)
     where = f"test_dump.py:{line}, waiting for a lock"
-    assert lines[0].startswith(f"7 processes wait for {ledger!r}, which is in Ledger.post ({where}): ")
+    place = f"which has been in Ledger.post ({where}) for ≥ 12 s: "
+    assert lines[0].startswith(f"7 processes wait for {ledger!r}, {place}")
     for ref in callers:
         assert repr(ref) in lines[0]
 

@@ -405,8 +405,8 @@ async def test_a_mailbox_that_overflows_is_told_once_a_second(autojump_clock: Mo
         full.send("x")
         first, second = await taken(events, 2)
     assert isinstance(first, MailboxOverflowed)
-    assert (first.ref, first.policy, first.capacity, first.count) == (full, "drop_newest", 2, 1)
-    assert second.count == 10
+    assert (first.ref, first.policy, first.capacity, first.dropped) == (full, "drop_newest", 2, 1)
+    assert second.dropped == 10
 
 
 @pytest.mark.parametrize(

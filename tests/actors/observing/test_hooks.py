@@ -91,9 +91,9 @@ class Family(Listener):
         self.heard.append(("terminated", child_id, will_restart))
 
     def child_start_failed(
-        self, supervisor: Process, child_id: Hashable, reason: Reason, next_in: float | None
+        self, supervisor: Process, child_id: Hashable, reason: Reason, attempt: int, next_in: float | None
     ) -> None:
-        self.heard.append(("start failed", child_id, next_in))
+        self.heard.append(("start failed", child_id, attempt, next_in))
 
     def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
         self.heard.append(("removed", child_id))
@@ -235,7 +235,7 @@ async def test_a_start_that_fails_tells_when_the_next_one_follows(autojump_clock
         top = await node.spawn(DynamicSupervisor)
         with pytest.raises(Exception, match="broken"):
             await top.call(DynamicSupervisor.start_child, Child(Broken, id="a"))
-        assert ("start failed", None, None) in family.heard
+        assert ("start failed", None, 1, None) in family.heard
 
 
 async def test_a_listener_that_raises_disturbs_neither_the_step_nor_the_others(
@@ -261,7 +261,7 @@ async def test_the_end_of_the_node_is_heard_before_and_after_its_processes() -> 
         def process_ended(self, process: Process, reason: Reason) -> None:
             heard.append("process")
 
-        def node_stopping(self) -> None:
+        def node_stopping(self, fatal: BaseException | None) -> None:
             heard.append("stopping")
 
         def node_stopped(self) -> None:

@@ -374,6 +374,7 @@ async def test_obs_5_data_is_hidden_from_those_who_may_only_observe(autojump_clo
         assert till is not None
         await system.suspend(till)
         till.cast(Till.pay, "sesame")
+        till.send({"pin": "sesame"})
         seen = []
         for view in (NodeView(), TableView(), TreeView(), ProcessView("till"), EventView()):
             async with client(eye).watch(view) as states:
@@ -381,7 +382,7 @@ async def test_obs_5_data_is_hidden_from_those_who_may_only_observe(autojump_clo
         assert "sesame" not in "".join(seen)
         assert "'hidden': True" in seen[3]
         assert "'hidden': True" in seen[4]
-        assert "cast pay" in seen[3]
+        assert "'kind': 'cast', 'method': 'pay'" in seen[3]
         assert "ValueError" in seen[4]
 
 

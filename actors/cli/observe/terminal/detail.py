@@ -36,32 +36,57 @@ class DetailPage(ListPage):
     """The details of one process of a node."""
 
     title = "detail"
-    hints = (("enter", "follow"), ("f", "follow the name"), ("esc", "back"))
+    hints = (("enter", "follow"), ("f", "follow the name"), ("v", "contents of messages"), ("esc", "back"))
 
     def __init__(self, desk: Desk, sight: Sight) -> None:
         super().__init__(desk, sight)
         self.process: int | str | None = None
         self._fields: Mapping[str, Any] = {}
+        self._messages: list[Any] | None = None
+        self._shows_contents = False
         self._lines: list[_Line] = []
 
     def open(self, process: int | str) -> None:
         """Show another process from now on. Called within trio, or while the page is not shown."""
         self.process = process
-        self._fields, self._lines = {}, []
+        self._fields, self._lines, self._messages = {}, [], None
         self.cursor = self.top = 0
-        if self._looks:
-            self._looks[0].change(ProcessView(process))
+        for look, view in zip(self._looks, self._views(), strict=False):
+            look.change(view)
+
+    def _views(self) -> list[ProcessView]:
+        assert self.process is not None
+        views = [ProcessView(self.process)]
+        return [*views, ProcessView(self.process, contents=True)] if self._shows_contents else views
 
     def looks(self) -> list[Look]:
         if self.process is None:
             return []
-        return [Look(ProcessView(self.process), self.take, right="inspect")]
+        kinds = (("inspect", self.take), ("trace", self._take_contents))
+        return [
+            Look(view, take, right=right) for view, (right, take) in zip(self._views(), kinds, strict=False)
+        ]
 
     async def take(self, state: State) -> None:
         """Take a state in, and wait until it has been drawn."""
         self._fields = state.fields
-        self._lines = list(self._told(state.fields))
+        await self._drawn()
+
+    async def _take_contents(self, state: State) -> None:
+        self._messages = state.fields.get("messages")
+        await self._drawn()
+
+    async def _drawn(self) -> None:
+        seen = self._shows_contents and self._messages is not None
+        fields = {**self._fields, "messages": self._messages} if seen else self._fields
+        self._lines = list(self._told(fields)) if self._fields else []
         await self.desk.painted()
+
+    def _switch_contents(self) -> None:
+        """Show the contents of the messages that wait, or no more."""
+        self.hide()
+        self._shows_contents, self._messages = not self._shows_contents, None
+        self.show()
 
     @property
     def count(self) -> int:
@@ -93,6 +118,9 @@ class DetailPage(ListPage):
             leads_to = self._lines[self.cursor].leads_to
             if leads_to is not None:
                 self.desk.open_process(leads_to)
+            return True
+        if key == "v" and self.process is not None:
+            self.desk.soon_sync(self._switch_contents)
             return True
         if key == "f" and self._fields.get("name"):
             serial, name = self._fields["serial"], self._fields["name"]
