@@ -10,7 +10,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from enfilade.actors.messages.tracebacks import set_trace
 
@@ -35,7 +35,7 @@ def async_block(fn: Callable[P, AsyncIterator[T]]) -> Callable[P, AbstractAsyncC
 
     @functools.wraps(fn)
     def made(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[T]:
-        return _AsyncBlock(fn(*args, **kwargs))
+        return _AsyncBlock(fn(*args, **kwargs), fn.__name__)
 
     return made
 
@@ -73,8 +73,21 @@ class _Block(AbstractContextManager[T], Generic[T]):
 
 
 class _AsyncBlock(AbstractAsyncContextManager[T], Generic[T]):
-    def __init__(self, steps: Any) -> None:
+    def __init__(self, steps: Any, name: str) -> None:
         self._steps = steps
+        self._name = name
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(self._advice())
+
+    def __exit__(self, *_error: object) -> None:
+        """Be there: Python looks for it before it enters the block."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a block that has not begun has no attribute {name}: {self._advice()}")
+
+    def _advice(self) -> str:
+        return f"write `async with {self._name}(...) as ...:`"
 
     async def __aenter__(self) -> T:
         entered: T = await anext(self._steps)

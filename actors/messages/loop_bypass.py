@@ -210,9 +210,18 @@ def leave_step(task: Task, trap: Any) -> None:
     elif hasattr(trap, "final_outcome"):  # its coroutine has gone elsewhere, and is over for trio
         task._runner.task_exited(task, trap.final_outcome)
     else:
-        error = TypeError(f"expected a task to yield what trio understands, got {safe_repr(trap)}")
+        error = TypeError(
+            f"expected a task to yield what trio understands, got {safe_repr(trap)}{_advice(trap)}"
+        )
         trio.lowlevel.reschedule(task, Error(error))
         task._next_send_fn, task._next_send = task.coro.throw, error
+
+
+def _advice(trap: object) -> str:
+    is_of_asyncio = any(
+        kind.__module__.partition(".")[0] in ("asyncio", "_asyncio") for kind in type(trap).__mro__
+    )
+    return "; asyncio's awaitables wait in `enfilade.actors.bridges.EventLoopThread`" if is_of_asyncio else ""
 
 
 def _reschedule(task: Task, error: BaseException | None = None) -> None:

@@ -81,6 +81,8 @@ def why_not_public(method: Any, name: str = "") -> str:
         return A_METHOD_OF_AN_OBJECT
     if issubclass(kind, type):
         return "a class; pass one of its methods, as in `call(Counter.add, 5)`"
+    if isinstance(method, property | functools.cached_property):
+        return "a property; call a method that returns it"
     if name in HOOKS:
         return "a hook: only the runtime calls it"
     if name[:1] == "_":
@@ -130,8 +132,8 @@ def why_not_a_method(found: Any) -> str | None:
 
 
 _NO_METHODS: dict[type, str] = {
-    staticmethod: "a static method",
-    classmethod: "a class method",
+    staticmethod: "a static method, which needs no process: call it where you are",
+    classmethod: "a class method, which needs no process: call it where you are",
     property: "a property",
     functools.cached_property: "a property",
     type: "a class",

@@ -1,8 +1,9 @@
-"""Misuse of refs: an error that shows it says what to write instead."""
+"""Misuse of refs, coroutines and asyncio: an error that shows it says what to write instead."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import CoroutineType
 from typing import Protocol
 
 from enfilade.actors.messages.kinds import is_a
@@ -18,6 +19,10 @@ USED = frozenset(name for name in vars(Ref) if not name.startswith("_"))
 """What programs use of a ref: whoever looks for that in None has taken the result of `whereis` for a ref."""
 
 
+NO_LOOP = "no running event loop"
+"""What the parts of asyncio say that need its loop."""
+
+
 class KnownNames(Protocol):
     """The names of a node, as far as a note tells of them."""
 
@@ -29,8 +34,8 @@ class KnownNames(Protocol):
 
 
 def explain_misuse(error: BaseException, names: KnownNames) -> None:
-    """Note at each `AttributeError` of a ref, or of None in its place, what was meant to be written; also
-    within groups. Never raises.
+    """Note at each `AttributeError` of a ref, or of None or a coroutine in its place, and where asyncio
+    misses its loop, what was meant to be written; also within groups. Never raises.
 
     A `__getattr__` of refs could put it into the error's own text. But the interpreter looks up every
     attribute of an object that has one in a slow way, and nothing is looked up more often than `send`.
@@ -45,6 +50,17 @@ def explain_misuse(error: BaseException, names: KnownNames) -> None:
                 error,
                 "a ref is a handle for a process, not the object; to have its method run, write "
                 f"`await ref.call(Class.{safe_str(error.name)}, ...)`, or `ref.cast(...)` for no reply",
+            )
+        elif type(error) is AttributeError and type(error.obj) is CoroutineType:
+            name = safe_str(error.obj.__qualname__)
+            add_note(
+                error, f"this is the coroutine of {name}, and not its result: write `await` before the call"
+            )
+        elif type(error) is RuntimeError and error.args == (NO_LOOP,):
+            add_note(
+                error,
+                "processes run in trio: write `trio.sleep(...)` and the like; what needs asyncio runs in "
+                "`enfilade.actors.bridges.EventLoopThread`",
             )
         elif type(error) is AttributeError and error.obj is None and _is_of_refs(error.name) and names.missed:
             last = safe_repr(names.missed) + did_you_mean(names.missed, names.some(COMPARED))

@@ -15,7 +15,8 @@ def check_seconds(seconds: float, what: str) -> None:
         ValueError: `seconds` is negative or NaN.
     """
     if not isinstance(seconds, _NUMBERS):
-        raise TypeError(f"{what} must be a number of seconds, got {safe_repr(seconds)}")
+        advice = "; `math.inf` is no limit" if seconds is None and what != "a delay" else ""
+        raise TypeError(f"{what} must be a number of seconds, got {safe_repr(seconds)}{advice}")
     if not seconds >= 0:
         raise ValueError(f"{what} must be a number of seconds of at least 0, got {safe_repr(seconds)}")
 

@@ -7,6 +7,7 @@ dispatcher.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -60,6 +61,11 @@ class Actor:
         if decision is not None and not isinstance(decision, Resume):
             raise TypeError(
                 f"on_failure of {cls.__qualname__} must be a Resume or None, got {safe_repr(decision)}"
+            )
+        if inspect.iscoroutinefunction(vars(cls).get("__init__")):
+            raise TypeError(
+                f"{cls.__qualname__}.__init__ is async, and nothing would wait for it; what has to wait when "
+                "the actor starts belongs in `async def on_start(self)`"
             )
         note_methods(cls)
 
@@ -141,4 +147,9 @@ def construct(
     made = actor.__new__(actor)
     made.process = process
     made.__init__(*args, **kwargs)  # type: ignore[misc]
+    if made.process is not process:
+        raise TypeError(
+            f"{actor.__qualname__}.__init__ has replaced `self.process`, which leads to the runtime; "
+            "give the attribute another name"
+        )
     return made

@@ -63,7 +63,10 @@ def bad_arguments(
     try:
         signature.bind(None, *args, **kwargs)  # None stands for self
     except TypeError as misfit:
-        return BadArguments(method.__qualname__, signature, args, kwargs, safe_str(misfit, 500))
+        problem = safe_str(misfit, 500)
+        if "timeout" in kwargs and "timeout" not in signature.parameters:
+            problem += "; the limit of a call is given by `ref.within(seconds).call(...)`"
+        return BadArguments(method.__qualname__, signature, args, kwargs, problem)
     return None
 
 

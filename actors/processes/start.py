@@ -510,6 +510,9 @@ def _advice(target: Any) -> str:
         target.close()  # so that Python does not warn that it was never awaited
         return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
     if inspect.isroutine(target):
+        *_, owner, name = "<locals>", *target.__qualname__.split(".")
+        if owner != "<locals>":
+            return f"it is a method; spawn {owner}, then `await ref.call({owner}.{name}, ...)`"
         return f"it is not async; write `async def {target.__name__}(me, ...)`"
     if isinstance(target, type):
         return f"expected a subclass of Actor; write `class {shown_name(target)}(Actor)`"

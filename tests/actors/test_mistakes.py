@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import re
@@ -23,6 +24,7 @@ from enfilade.actors import (
     Node,
     NoProcess,
     Process,
+    ProcessDied,
     RuntimeFault,
     Supervisor,
     acknowledges_start,
@@ -116,6 +118,26 @@ class Waiting(Actor):
         return await self.process.ref.call(Waiting.add, n)
 
 
+class Renamed(Actor):
+    def __init__(self, process: int) -> None:
+        self.process: Any = process
+
+
+class Late(Actor):
+    @property
+    def minutes(self) -> int: ...
+
+    @staticmethod
+    def zero() -> int:
+        return 0
+
+    async def sleep(self) -> None:
+        await asyncio.sleep(1)
+
+    async def gather(self) -> None:
+        await asyncio.get_event_loop_policy().new_event_loop().create_future()
+
+
 class Door(Machine):
     states = ("open", "shut")
     initial = "shut"
@@ -160,6 +182,32 @@ async def spawn_after_shutdown(_node: Node) -> Any:
     async with open_node("brief") as node:
         pass
     await node.spawn(Counter)
+
+
+async def call_with_timeout(node: Node) -> Any:
+    counter: Any = await node.spawn(Counter)
+    return await counter.call(Counter.add, 1, timeout=5)
+
+
+async def receive_within(node: Node, timeout: Any) -> Any:
+    async with node.mailbox() as me:
+        return await me.receive(timeout=timeout)
+
+
+async def sync_block(_node: Node) -> Any:
+    opened: Any = open_node("n")
+    with opened:
+        pass
+
+
+async def no_block(_node: Node) -> Any:
+    opened: Any = open_node("n")
+    await opened.spawn(Counter)
+
+
+async def async_init(_node: Node) -> Any:
+    class Slow(Actor):
+        async def __init__(self) -> None: ...  # type: ignore[misc]
 
 
 MISTAKES: dict[str, tuple[Mistake, str]] = {
@@ -232,6 +280,22 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         lambda node: spawn_of(node, Childless),
         "Childless.__init__ must call super().__init__(children, ...)",
     ),
+    "a method in the place of its class": (
+        lambda node: spawn_of(node, Counter.add),
+        "it is a method; spawn Counter, then `await ref.call(Counter.add, ...)`",
+    ),
+    "a property": (lambda node: call_in(node, Late, Late.minutes), "call a method that returns it"),
+    "a static method": (lambda node: call_in(node, Late, Late.zero), "call it where you are"),
+    "a timeout among the arguments": (call_with_timeout, "`ref.within(seconds).call(...)`"),
+    "None for no timeout": (lambda node: receive_within(node, None), "`math.inf` is no limit"),
+    "a node without async": (sync_block, "write `async with open_node(...) as ...:`"),
+    "a node without a block": (no_block, "write `async with open_node(...) as ...:`"),
+    "an async `__init__`": (async_init, "belongs in `async def on_start(self)`"),
+    "an attribute of that name": (
+        lambda node: spawn_of(node, Renamed, 1),
+        "Renamed.__init__ has replaced `self.process`",
+    ),
+    "a future of asyncio": (lambda node: call_in(node, Late, Late.gather), "EventLoopThread"),
     "a port in use": (port_in_use, "Address already in use"),
     "a spawn after the shutdown": (spawn_after_shutdown, "'brief@local' is stopping or has stopped"),
     "a forgotten capability": (forgotten_capability, "TimeRead"),
@@ -283,6 +347,27 @@ async def test_a_ref_as_an_object_is_explained_where_the_node_ends() -> None:
     with pytest.raises(ExceptionGroup) as grouped:
         await in_a_group()
     assert INSTEAD in grouped.value.exceptions[0].__notes__[0]
+
+
+async def test_a_forgotten_await_is_explained() -> None:
+    async def forgets() -> None:
+        async with open_node("n") as node:
+            counter: Any = node.spawn(Counter)
+            try:
+                await counter.call(Counter.add, 1)
+            finally:
+                counter.close()
+
+    with pytest.raises(AttributeError, match="no attribute 'call'") as raised:
+        await forgets()
+    assert "write `await` before the call" in raised.value.__notes__[0]
+
+
+async def test_what_needs_the_loop_of_asyncio_is_explained(node: Node) -> None:
+    late: Any = await node.spawn(Late)
+    with pytest.raises(ProcessDied) as raised:
+        await late.call(Late.sleep)
+    assert "trio.sleep" in raised.value.reason.error.__notes__[0]
 
 
 async def calls_a_misspelt_name(node: Node) -> None:
