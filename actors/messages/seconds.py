@@ -15,10 +15,15 @@ def check_seconds(seconds: float, what: str) -> None:
         ValueError: `seconds` is negative or NaN.
     """
     if not isinstance(seconds, _NUMBERS):
-        advice = "; `math.inf` is no limit" if seconds is None and what != "a delay" else ""
-        raise TypeError(f"{what} must be a number of seconds, got {safe_repr(seconds)}{advice}")
+        raise TypeError(
+            f"{what} must be a number of seconds, got {safe_repr(seconds)}{_advice(seconds, what)}"
+        )
     if not seconds >= 0:
         raise ValueError(f"{what} must be a number of seconds of at least 0, got {safe_repr(seconds)}")
+
+
+def _advice(given: object, what: str) -> str:
+    return "; `math.inf` is no limit" if given is None and what != "a delay" else ""
 
 
 _NUMBERS = (float, int)

@@ -177,7 +177,7 @@ class Observation(Protocol):
 
     @property
     def dead_letters(self) -> Any:
-        """The kinds of dead letters: `observing.dead_letter_kinds.DeadLetterKinds`."""
+        """The kinds of dead letters: `observing.tables.dead_letter_kinds.DeadLetterKinds`."""
 
     @property
     def started(self) -> float:
