@@ -243,7 +243,7 @@ TRANSPORT = House(
         "records": (),
         "remote_trace": (),
         "file_descriptor": ("closing",),
-        "memory_file": ("records",),
+        "memory_file": ("doors", "records"),
         "budget": ("doors", "records"),
         "standard_types": ("records",),
         "payload": (

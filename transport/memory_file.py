@@ -6,6 +6,7 @@ there, and is handed out for reading only. Its maker could still change it, so t
 looking at it.
 """
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -198,11 +199,15 @@ def read(memory: int, size: int) -> bytes:
 @contextmanager
 def reading(memory: int, size: int) -> Iterator[bytes | mmap.mmap]:
     """Map a memory file that was received for the length of a block; raises what `read` does."""
-    if not SEALS:
+    if not SEALS or size == 0:  # nothing cannot be mapped
         yield read(memory, size)
         return
     _check(memory, size)
-    with mmap.mmap(memory, size, prot=mmap.PROT_READ) as view:
+    try:
+        view = mmap.mmap(memory, size, prot=mmap.PROT_READ)
+    except OSError as error:  # there is no room, or it is made of large pages
+        raise PayloadError(f"failed to map the payload's memory file: {error.strerror}") from error
+    with view:
         yield view
 
 
@@ -234,6 +239,9 @@ def is_sealed(memory: int) -> bool:
 def fingerprint(handle: int) -> bytes:
     """Describe what travels beside a batch, so that nobody can put something else in its place unnoticed: a
     memory file by its contents, any other file by its identity.
+
+    Raises:
+        OSError: it is not open, or there is no room to look into it.
     """
     if handle < 0:  # an inlet of the memory carrier
         return hashlib.sha256(b"inlet").digest()
@@ -249,9 +257,13 @@ def fingerprint(handle: int) -> bytes:
 
 def _identity(file: int) -> bytes:
     """The mount and the inode of a file, without asking its file system, which may belong to an enemy."""
-    with suppress(OSError), open(f"/proc/self/fdinfo/{file}", "rb") as lines:
-        found = [line for line in lines if line.startswith((b"mnt_id:", b"ino:"))]
-        if len(found) == 2:
-            return b"".join(found)
-    status = os.fstat(file)
-    return b"%d %d" % (status.st_dev, status.st_ino)
+    from enfilade.transport.doors._doors import ffi, lib  # what sends no descriptors gets along without it
+
+    look = ffi.new("struct look *")
+    if lib.look_at(file, look) == 0:
+        where, inode = (b"mnt_id:", look.mount) if look.mount else (b"device:", look.device), look.inode
+        return b"%b\t%d\nino:\t%d\n" % (*where, inode)
+    if ffi.errno == errno.EACCES:  # a file system that shows itself to its own user alone
+        with suppress(OSError), open(f"/proc/self/fdinfo/{file}", "rb") as lines:
+            return b"".join(line for line in lines if line.startswith((b"mnt_id:", b"ino:")))
+    raise OSError(ffi.errno, f"failed to look at descriptor {file}: {os.strerror(ffi.errno)}")

@@ -105,7 +105,11 @@ class Seal:
             MalformedBatch: it does not fit.
         """
         batch, tag = data[:-TAG_BYTES], data[-TAG_BYTES:]
-        if not hmac.compare_digest(tag, _tag(self._other, batch, handles)):
+        try:
+            fitting = _tag(self._other, batch, handles)
+        except OSError as error:
+            raise MalformedBatch(f"what came beside it cannot be looked at: {error.strerror}") from error
+        if not hmac.compare_digest(tag, fitting):
             raise MalformedBatch("its tag does not fit: it was changed on the way, or does not belong here")
         return batch
 

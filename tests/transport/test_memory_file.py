@@ -27,7 +27,7 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_what_goes_in_comes_out(kind: str, tmp_path: Path) -> None:
     before = open_descriptors()
-    for data in (b"x", LONG, memoryview(LONG)[7:]):
+    for data in (b"", b"x", LONG, memoryview(LONG)[7:]):
         memory = memory_file.create(data)
         assert not os.get_inheritable(memory)
         assert memory_file.read(memory, len(data)) == data

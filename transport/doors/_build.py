@@ -195,6 +195,11 @@ void closing_close(int, const struct closing_payer *);
 #define CLOSING_STUCK ...
 int closing_is_behind(const struct closing_payer *);
 unsigned closing_unclosed(void);
+struct look {
+    unsigned long long mount, device, inode, links;
+    unsigned mode, user;
+};
+int look_at(int, struct look *);
 int dispatch_in_python(void);
 """
 
@@ -242,6 +247,7 @@ INCLUDES = """
 #include "closing.h"
 #include "dispatch.h"
 #include "interrupt.h"
+#include "look.h"
 """
 
 ILLUMOS_INCLUDES = """
@@ -286,6 +292,7 @@ def describe(
         sources=[
             *(base + path for path in relative(f"transport/doors/c/{'illumos' if illumos else 'linux'}/*.c")),
             f"{here}/closing.c",
+            f"{here}/look.c",
             f"{here}/dispatch.c",
             f"{here}/interrupt.c",
             *(base + path for path in sources),

@@ -12,7 +12,15 @@ import trio
 from enfilade.transport.doors import api
 from enfilade.transport.doors._asynchronous import call_in_thread
 from enfilade.transport.doors._doors import ffi, lib
-from enfilade.transport.doors.descriptor import Descriptor, HasFileno, number_of, passed, received, settle
+from enfilade.transport.doors.descriptor import (
+    Descriptor,
+    HasFileno,
+    number_of,
+    passed,
+    received,
+    sent_by_server,
+    settle,
+)
 from enfilade.transport.doors.errors import DoorCallError, DoorOpenError, NotADoor
 from enfilade.transport.doors.info import DoorCounters, DoorInfo
 from enfilade.transport.doors.reply import Reply, Room
@@ -89,7 +97,8 @@ def _results(
             spare.keep()
         raise error
     size = params.data_size
-    found = received(params.desc_ptr, params.desc_num) if params.desc_num else ()
+    count = params.desc_num
+    found = received(params.desc_ptr, count, sent_by_server(fd)) if count else ()
     if params.rbuf == rbuf:
         return _in_buffer(rbuf, size, into, spare, found)
     if spare is not None:  # too small: there is a larger one now

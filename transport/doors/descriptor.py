@@ -15,6 +15,9 @@ from typing import Any, Protocol, Self
 from enfilade.transport.doors._doors import ffi, lib
 from enfilade.transport.doors.info import Attributes, DoorInfo
 
+UNKNOWN = 0xFFFFFFFF
+"""A user without a number in our user namespace, as C tells it: -1 without a sign."""
+
 
 class HasFileno(Protocol):
     """Anything with a file descriptor: a file, a socket, a door."""
@@ -43,6 +46,9 @@ class Descriptor:
     An owned descriptor that is neither closed, passed with `release` nor detached is closed, with a
     `ResourceWarning`, when its last reference goes.
 
+    One that was received may lead to a file that keeps waiting whoever closes it: a socket that lingers, a
+    file of a silent file system. So a thread closes it, soon, and nobody waits for that.
+
     Args:
         file: the number, or an object with `fileno()`, which then must outlive this.
         release: give it away: the sender's is closed when it has been passed. Makes it owned.
@@ -51,7 +57,7 @@ class Descriptor:
         id: of a received door, its id; otherwise 0.
     """
 
-    __slots__ = ("_fd", "attributes", "id", "owned", "release")
+    __slots__ = ("_fd", "_payer", "attributes", "id", "owned", "release")
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class Descriptor:
         id: int = 0,  # noqa: A002
     ) -> None:
         self._fd = number_of(file)
+        self._payer: Any = None
         self.release = release
         self.owned = release if owned is None else owned
         self.attributes = attributes
@@ -94,10 +101,14 @@ class Descriptor:
         return fd
 
     def close(self) -> None:
-        """Close the file if it is owned; harmless when repeated."""
+        """Close the file if it is owned, or have it closed if it was received; harmless when repeated."""
         fd, self._fd = self._fd, -1
-        if fd >= 0 and self.owned:
+        if fd < 0 or not self.owned:
+            return
+        if self._payer is None:
             os.close(fd)
+        else:
+            lib.closing_close(fd, self._payer)
 
     def __enter__(self) -> Self:
         return self
@@ -115,22 +126,41 @@ class Descriptor:
         return f"<Descriptor {state}{', release' if self.release else ''}>"
 
 
-def received(array: Any, count: int) -> tuple[Descriptor, ...]:
+def received(array: Any, count: int, sender: tuple[int, int]) -> tuple[Descriptor, ...]:
     """The descriptors, owned, of the first `count` entries of a `door_desc_t` array that was filled in.
 
     Doors leave them open on exec; here they are closed, as everything that Python opens is (PEP 446).
+
+    Args:
+        array, count: the entries.
+        sender: the user and the process that pay for closing them; -1 for one that is not known.
     """
+    user, process = sender
+    payer = ffi.new("struct closing_payer *", (user, 0, process))
+    found = []
     for entry in array[0:count]:
-        os.set_inheritable(entry.d_data.d_desc.d_descriptor, False)
-    return tuple(
-        Descriptor(
-            entry.d_data.d_desc.d_descriptor,
-            owned=True,
-            attributes=Attributes(entry.d_attributes),
-            id=entry.d_data.d_desc.d_id,
+        fd = entry.d_data.d_desc.d_descriptor
+        os.set_inheritable(fd, False)
+        one = Descriptor(
+            fd, owned=True, attributes=Attributes(entry.d_attributes), id=entry.d_data.d_desc.d_id
         )
-        for entry in array[0:count]
-    )
+        one._payer = payer
+        found.append(one)
+    return tuple(found)
+
+
+def sent_by_caller() -> tuple[int, int]:
+    """The user and the process of whom the procedure on this thread serves; -1 when it has gone."""
+    cred = ffi.new("door_cred_t *")
+    if lib.door_cred(cred) < 0:
+        return -1, -1
+    return -1 if cred.dc_euid == UNKNOWN else cred.dc_euid, cred.dc_pid
+
+
+def sent_by_server(fd: int) -> tuple[int, int]:
+    """The process behind a door, whose user it does not tell; -1 when it has gone."""
+    info = ffi.new("door_info_t *")
+    return -1, info.di_target if lib.door_info(fd, info) == 0 else -1
 
 
 def passed(descriptors: Sequence[Descriptor]) -> Any:

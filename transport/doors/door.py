@@ -10,7 +10,7 @@ from enfilade.transport.doors import _dispatch, api
 from enfilade.transport.doors._asynchronous import AsyncProcedure
 from enfilade.transport.doors._doors import ffi, lib
 from enfilade.transport.doors.client import Client
-from enfilade.transport.doors.descriptor import Descriptor, received
+from enfilade.transport.doors.descriptor import Descriptor, received, sent_by_caller
 from enfilade.transport.doors.errors import DoorReturnError, FattachError, FdetachError, NotADoor
 from enfilade.transport.doors.info import Attributes, DoorCounters, DoorInfo
 from enfilade.transport.doors.request import Request, Result
@@ -127,7 +127,7 @@ class Door:
             self._tell_unreferenced(invocation)
             return
         count = invocation.n_desc
-        request = Request(invocation, received(invocation.dp, count) if count else ())
+        request = Request(invocation, received(invocation.dp, count, sent_by_caller()) if count else ())
         answer: Answer = None
         try:
             try:

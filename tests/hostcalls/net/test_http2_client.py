@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import hpack
 import pytest
 import trio
 import trio.testing
 from h2.errors import ErrorCodes
 from h2.events import RequestReceived
-from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame, PushPromiseFrame, SettingsFrame
+from hyperframe.frame import (
+    DataFrame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    PushPromiseFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
 
 from enfilade.hostcalls.abi.errors import HostcallError
 from enfilade.hostcalls.net import http2_client
@@ -217,12 +226,36 @@ async def many_interim(far: Far, stream: int) -> None:
 STATUS = b"\x88"  # :status 200
 
 
+def of_status(text: bytes) -> HeadersFrame:
+    """A response with a status that need not be one."""
+    block = hpack.Encoder().encode([(b":status", text)], huffman=False)
+    return HeadersFrame(1, block, flags=["END_HEADERS", "END_STREAM"])
+
+
+BAD_STATUSES = (
+    b"abc",
+    b"",
+    b"-20",
+    b"0",
+    b"99",
+    b"2000",
+    b"99999",
+    b"2 0",
+    b"+200",
+    b"\xb2\xb0\xb0",
+    b"2_00",
+)
+
+
 @pytest.mark.parametrize(
     ("respond", "text"),
     [
         (close, "connection closed before message completed"),
         (begin_and_close, "error reading a body from connection"),
         (reset, "stream error received: REFUSED_STREAM"),
+        (frames(RstStreamFrame(1, 4242)), "stream error received: 4242"),
+        (frames(RstStreamFrame(1, 2**32 - 1)), "stream error received: 4294967295"),
+        *((frames(of_status(text)), "invalid HTTP header parsed") for text in BAD_STATUSES),
         (frames(GoAwayFrame(0, last_stream_id=0)), "connection closed before message completed"),
         (too_large, "response too large"),
         (large_head, "message head is too large"),

@@ -6,6 +6,8 @@
  */
 #include "internal.h"
 
+#include "../look.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -169,7 +171,7 @@ static int attach_own(int fildes, const struct place *place) {
     error = inode < 0 ? errno : 0;
     struct door *door = error == 0 ? door_of(fildes, &error) : NULL;
     if (door != NULL) {
-        error = name_listen_locked(door, fresh.listener, inode, place, &name);
+        error = name_listen_locked(door, fresh.listener, inode, place, geteuid(), &name);
         attached = error == 0 ? name->handle : 0;
         server_unlock();
     }
@@ -245,8 +247,8 @@ static void close_own(const struct stat *status) {
     server_lock();
     for (struct door *door = server.doors; door != NULL; door = door->next) {
         for (struct name *name = door->names; name != NULL; name = name->next) {
-            struct stat own;
-            if (fstat(name->inode, &own) == 0 && own.st_ino == status->st_ino && own.st_dev == status->st_dev) {
+            struct look own;
+            if (look_at(name->inode, &own) == 0 && own.inode == status->st_ino && own.device == status->st_dev) {
                 name_close_locked(name);
                 server_unlock();
                 return;

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -69,7 +70,8 @@ void channel_release_locked(struct channel *channel) {
     region_drop(&channel->request);
     region_drop(&channel->reply);
     munmap(channel->session, SESSION_SIZE);
-    socket_let_go(channel->fd, &channel->payer);
+    shutdown(channel->fd, SHUT_RDWR); /* the client has made it, and may hold whoever reads from it, or closes it */
+    closing_close(channel->fd, &channel->payer);
     struct door *door = channel->door;
     free(channel);
     door_release_locked(door);

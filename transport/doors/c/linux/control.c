@@ -41,21 +41,33 @@ static int adopt_locked(int fd, enum kind kind) {
     return -1;
 }
 
+/* What tells name_changed() of changes of inodes, or -1. */
+int control_notify_locked(void) {
+    if (server.notify < 0) {
+        server.notify = adopt_locked(inotify_init1(IN_CLOEXEC | IN_NONBLOCK), KIND_WATCH);
+    }
+    return server.notify;
+}
+
+/* From here on all names are looked at every second. */
+void control_timer_locked(void) {
+    const struct itimerspec second = {.it_value.tv_sec = 1, .it_interval.tv_sec = 1};
+    if (server.timer < 0) {
+        server.timer = adopt_locked(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), KIND_TIMER);
+        if (server.timer >= 0) {
+            timerfd_settime(server.timer, 0, &second, NULL);
+        }
+    }
+}
+
 /*
  * Tells name_changed() of changes of an inode; returns the watch. A user has a limited number of inotify instances
  * and watches: without one, -1, and all names are looked at every second.
  */
 int control_inotify_locked(const char *path) {
-    if (server.notify < 0) {
-        server.notify = adopt_locked(inotify_init1(IN_CLOEXEC | IN_NONBLOCK), KIND_WATCH);
-    }
-    int watch = server.notify < 0 ? -1 : inotify_add_watch(server.notify, path, IN_ATTRIB);
-    if (watch < 0 && server.timer < 0) {
-        const struct itimerspec second = {.it_value.tv_sec = 1, .it_interval.tv_sec = 1};
-        server.timer = adopt_locked(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), KIND_TIMER);
-        if (server.timer >= 0) {
-            timerfd_settime(server.timer, 0, &second, NULL);
-        }
+    int notify = control_notify_locked(), watch = notify < 0 ? -1 : inotify_add_watch(notify, path, IN_ATTRIB);
+    if (watch < 0) {
+        control_timer_locked();
     }
     return watch;
 }

@@ -58,6 +58,10 @@ struct name {
     mode_t mode; /* as last set by us */
     int directory; /* in which it lies; -1 if another process attached the door for us, which knows */
     char *name;    /* in the directory, or NULL */
+    uid_t user;    /* who attached it. If that was another process, it has a thread of its own, which closes the listener */
+    bool unowned;  /* the inode is not that user's, and its mode none of our business */
+    bool gone;     /* its thread is about to remove it */
+    bool changing; /* a thread is changing its mode */
 };
 
 struct region {
@@ -371,6 +375,8 @@ void creation_deplete(const struct creation *creation, door_info_t *info);
 /* control.c */
 int control_start_locked(void);
 int control_watch_locked(int fd, uint32_t events, handle handle);
+int control_notify_locked(void);
+void control_timer_locked(void);
 int control_inotify_locked(const char *path);
 void control_drain(void);
 
@@ -382,7 +388,8 @@ void unreferenced_cancel_locked(struct door *door);
 
 /* name.c: paths at which this process listens. */
 struct place;
-int name_listen_locked(struct door *door, int listener, int inode, const struct place *place, struct name **made);
+int name_listen_locked(struct door *door, int listener, int inode, const struct place *place, uid_t user,
+                       struct name **made);
 void name_free(struct name *name);
 void name_accept(struct name *name);
 void name_changed(int watch);

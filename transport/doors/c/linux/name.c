@@ -1,17 +1,53 @@
-/* The server's side of names: listening, and noticing when the name is changed or removed. */
+/*
+ * The server's side of names: listening, and noticing when the name is changed or removed.
+ *
+ * A name that another process has attached is that process's socket and inode. Whether accept(2) waits is for it to say, at any
+ * moment: the socket's flags are those of whoever holds it. And to ask for an inode's mode, or to watch it, may be to ask a file
+ * system that does not answer. So each such name has a thread of its own, which nobody waits for.
+ */
 #include "internal.h"
+
+#include "../look.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 512, NAMES_BY_OTHERS = 64 };
+/* Names of one door, of all doors, and of a user who is neither root nor our own, that other processes have attached. */
+enum { BACKLOG = 512, NAMES_BY_OTHERS = 64, NAMES_BY_OTHERS_IN_ALL = 256, NAMES_OF_A_STRANGER = 16 };
+
+enum { STACK = 256 << 10, ROOM_MILLISECONDS = 10 };
+
+static bool start_thread(void *(*function)(void *), void *argument) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    if (pthread_attr_init(&attributes) != 0) {
+        return false;
+    }
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&thread, &attributes, function, argument) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return started;
+}
+
+/* A name of our own is known by where it lies; only who attached another one knows that. */
+static bool is_of_another(const struct name *name) {
+    return name->name == NULL;
+}
 
 void name_free(struct name *name) {
     if (name->directory >= 0) {
@@ -21,10 +57,14 @@ void name_free(struct name *name) {
     free(name);
 }
 
-/* Takes over the listener and the O_PATH descriptor of its inode, unless it fails. */
-int name_listen_locked(struct door *door, int listener, int inode, const struct place *place, struct name **made) {
+static void *attend(void *name);
+
+/* Takes over the listener and the O_PATH descriptor of its inode, unless it fails. Without a place another process, of this user,
+ * attached the door: then the inode may be anybody's. */
+int name_listen_locked(struct door *door, int listener, int inode, const struct place *place, uid_t user,
+                       struct name **made) {
     char link[64];
-    struct stat status;
+    struct look look;
     struct name *name = calloc(1, sizeof *name);
     if (name == NULL || (place != NULL && (name->name = strdup(place->name)) == NULL)) {
         free(name);
@@ -32,27 +72,34 @@ int name_listen_locked(struct door *door, int listener, int inode, const struct 
     }
     name->directory = place == NULL ? -1 : openat(place->directory, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int error = place != NULL && name->directory < 0 ? errno : 0;
-    error = error ? error : fcntl(listener, F_SETFL, O_NONBLOCK) < 0 || fstat(inode, &status) < 0 ? errno : 0;
+    error = error ? error : fcntl(listener, F_SETFL, O_NONBLOCK) < 0 || look_at(inode, &look) < 0 ? errno : 0;
     if (error == 0 && listen(listener, BACKLOG) < 0) {
         error = errno;
     }
     if (error == 0 && (name->handle = handle_new(KIND_NAME, name)) == 0) {
         error = ENOMEM;
     }
-    if (error == 0) {
+    if (error == 0 && place != NULL) {
         error = control_watch_locked(listener, EPOLLIN, name->handle);
+    }
+    if (error == 0) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", inode);
+        name->watch = place == NULL ? -1 : control_inotify_locked(link);
+        name->listener = listener;
+        name->inode = inode;
+        name->mode = look.mode & 07777;
+        name->unowned = place == NULL && user != 0 && look.user != user;
+        name->user = user;
+        name->door = door;
+        if (place == NULL && !start_thread(attend, name)) { /* it waits for the lock, which is ours */
+            error = EAGAIN;
+        }
     }
     if (error != 0) {
         handle_free(name->handle);
         name_free(name);
         return error;
     }
-    snprintf(link, sizeof link, "/proc/self/fd/%d", inode);
-    name->watch = control_inotify_locked(link);
-    name->listener = listener;
-    name->inode = inode;
-    name->mode = status.st_mode & 07777;
-    name->door = door;
     name->next = door->names;
     door->names = name;
     door_reference_locked(door, false);
@@ -75,9 +122,8 @@ static void let_go_of_listener(int listener) {
     }
 }
 
-void name_close_locked(struct name *name) {
+static void remove_locked(struct name *name) {
     struct door *door = name->door;
-    name_accept(name); /* who opened the name before it went holds the door */
     struct name **link = &door->names;
     while (*link != name) {
         link = &(*link)->next;
@@ -87,10 +133,21 @@ void name_close_locked(struct name *name) {
         inotify_rm_watch(server.notify, name->watch);
     }
     handle_free(name->handle);
-    let_go_of_listener(name->listener);
     close(name->inode);
     name_free(name);
     door_dereference_locked(door, false);
+}
+
+/* Who opened the name before it went holds the door. */
+void name_close_locked(struct name *name) {
+    if (is_of_another(name)) {
+        name->gone = true;
+        shutdown(name->listener, SHUT_RDWR); /* its thread accepts who is there, and removes it */
+        return;
+    }
+    name_accept(name);
+    let_go_of_listener(name->listener);
+    remove_locked(name);
 }
 
 /* Whether who has just connected holds as many connections as one user may. */
@@ -117,9 +174,17 @@ static void turn_away(int fd) {
     socket_let_go(fd, &payer);
 }
 
+/* Somebody has connected. */
+static void welcome_locked(struct door *door, int fd) {
+    int error;
+    if (is_greedy(fd) || trunk_adopt_locked(door, TRUNK_CONNECTION, fd, &error) == NULL) {
+        turn_away(fd);
+    }
+}
+
 void name_accept(struct name *name) {
     for (int i = 0; i < BACKLOG; i++) {
-        int error, fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
+        int fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE) {
                 /* The client must not wait for a table that may stay full: let it see a door that is gone. */
@@ -133,20 +198,61 @@ void name_accept(struct name *name) {
             }
             return;
         }
-        if (is_greedy(fd) || trunk_adopt_locked(name->door, TRUNK_CONNECTION, fd, &error) == NULL) {
-            turn_away(fd);
+        welcome_locked(name->door, fd);
+    }
+}
+
+/* What has to be done to an inode, which may lie in a file system that does not answer. */
+struct errand {
+    handle name;
+    int inode;
+    mode_t mode;
+};
+
+static bool examine(struct name *name);
+
+static void *run_errand(void *argument) {
+    struct errand *errand = argument;
+    char link[64];
+    enum kind kind;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", errand->inode);
+    chmod(link, errand->mode);
+    close(errand->inode);
+    server_lock();
+    struct name *name = handle_lookup(errand->name, &kind);
+    if (kind == KIND_NAME) {
+        name->changing = false;
+        examine(name); /* it may have been changed meanwhile */
+    }
+    server_unlock();
+    free(errand);
+    return NULL;
+}
+
+/* Has a thread change the mode. If there is no room for it, the next change of the inode tries again. */
+static void change_mode_locked(struct name *name, mode_t mode) {
+    struct errand *errand = malloc(sizeof *errand);
+    int inode = fcntl(name->inode, F_DUPFD_CLOEXEC, 0);
+    if (errand != NULL && inode >= 0) {
+        *errand = (struct errand){name->handle, inode, mode};
+        name->changing = start_thread(run_errand, errand);
+    }
+    if (!name->changing) {
+        free(errand);
+        if (inode >= 0) {
+            close(inode);
         }
     }
 }
 
 /* The inode's links or mode may have changed. Returns whether the name is gone, and perhaps its door with it. */
 static bool examine(struct name *name) {
-    struct stat status, other;
-    char link[64];
-    if (fstat(name->inode, &status) < 0) {
+    struct stat other;
+    struct look look;
+    if (name->gone || look_at(name->inode, &look) < 0) {
         return false;
     }
-    if (status.st_nlink == 0) {
+    if (look.links == 0) {
         if (name->name != NULL && fstatat(name->directory, name->name, &other, AT_SYMLINK_NOFOLLOW) < 0 &&
             errno == ENOENT) {
             /* unlink(2) of the name: what it covered goes with it */
@@ -157,14 +263,58 @@ static bool examine(struct name *name) {
         name_close_locked(name);
         return true;
     }
-    if ((status.st_mode & 07777) != name->mode) {
-        name->mode = mode_connectable(status.st_mode);
-        snprintf(link, sizeof link, "/proc/self/fd/%d", name->inode);
-        if (name->mode != (status.st_mode & 07777)) {
-            chmod(link, name->mode);
+    if ((look.mode & 07777) != name->mode && !name->changing && !name->unowned) {
+        name->mode = mode_connectable(look.mode);
+        if (name->mode != (look.mode & 07777)) {
+            change_mode_locked(name, name->mode);
         }
     }
     return false;
+}
+
+/* The thread of a name that another process has attached, until the name has gone. */
+static void *attend(void *argument) {
+    struct name *name = argument;
+    char link[64];
+    server_lock();
+    int notify = control_notify_locked(), watch = -1;
+    server_unlock();
+    snprintf(link, sizeof link, "/proc/self/fd/%d", name->inode);
+    if (notify >= 0) {
+        watch = inotify_add_watch(notify, link, IN_ATTRIB);
+    }
+    server_lock();
+    name->watch = watch;
+    if (watch < 0) {
+        control_timer_locked();
+    }
+    examine(name); /* what has happened before */
+    server_unlock();
+    for (;;) {
+        struct pollfd entry = {.fd = name->listener, .events = POLLIN};
+        poll(&entry, 1, -1);
+        int fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC), error = errno;
+        if (fd >= 0) {
+            server_lock();
+            welcome_locked(name->door, fd);
+            server_unlock();
+        } else if (error == EINVAL || (entry.revents & POLLHUP)) {
+            break; /* it has been shut down */
+        } else if (error != EAGAIN) {
+            struct timespec pause = {.tv_nsec = ROOM_MILLISECONDS * 1000000L};
+            server_lock();
+            channel_reserve_locked(false);
+            channel_evict_locked();
+            server_unlock();
+            nanosleep(&pause, NULL);
+        }
+    }
+    int listener = name->listener;
+    server_lock();
+    remove_locked(name);
+    server_unlock();
+    closing_close(listener, &(struct closing_payer){-1, 0, -1});
+    return NULL;
 }
 
 void name_changed(int watch) {
@@ -209,27 +359,40 @@ static bool is_bound(int fd) {
 }
 
 static bool is_name_inode(int fd) {
-    struct stat status;
+    struct look look;
     int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_PATH) && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
-           status.st_nlink > 0;
+    return flags >= 0 && (flags & O_PATH) && look_at(fd, &look) == 0 && S_ISSOCK(look.mode) && look.links > 0;
 }
 
-/* Another process attaches our door: it brings a bound socket, the socket's inode, and a socket to answer on. */
+/* Whether there is room for one more name by another process, which belongs to this user. */
+static bool has_room_for_name(const struct door *door, uid_t user) {
+    unsigned here = 0, all = 0, theirs = 0;
+    for (const struct door *other = server.doors; other != NULL; other = other->next) {
+        for (const struct name *name = other->names; name != NULL; name = name->next) {
+            here += is_of_another(name) && other == door;
+            all += is_of_another(name);
+            theirs += is_of_another(name) && name->user == user;
+        }
+    }
+    return here < NAMES_BY_OTHERS && all < NAMES_BY_OTHERS_IN_ALL &&
+           (theirs < NAMES_OF_A_STRANGER || stranger_share(user) == UINT_MAX);
+}
+
+/*
+ * Another process attaches our door: it brings a bound socket, the socket's inode, and a socket to answer on. That may be
+ * anybody's: nothing is said to one that is not of the kind that doors are made of.
+ */
 void name_take_over(struct door *door, struct receipt *receipt, const struct message *message) {
     struct message answer = {.type = MESSAGE_NAMED, .sequence = message->sequence, .error = EINVAL};
-    unsigned names = 0;
-    if (receipt->count != 3) {
+    uid_t user = (uid_t)receipt->payer.user;
+    if (receipt->count != 3 || !socket_is_ours(receipt->fds[2])) {
         return;
     }
-    for (struct name *name = door->names; name != NULL; name = name->next) {
-        names += name->name == NULL;
-    }
-    if (names >= NAMES_BY_OTHERS) {
+    if (!has_room_for_name(door, user)) {
         answer.error = EAGAIN;
     } else if (is_bound(receipt->fds[0]) && is_name_inode(receipt->fds[1])) {
         struct name *name;
-        answer.error = name_listen_locked(door, receipt->fds[0], receipt->fds[1], NULL, &name);
+        answer.error = name_listen_locked(door, receipt->fds[0], receipt->fds[1], NULL, user, &name);
     }
     message_send(receipt->fds[2], &answer, NULL, 0);
     if (answer.error == 0) {

@@ -25,7 +25,7 @@ static pthread_key_t key;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static int key_error;
 
-enum { GO_PATIENCE = 1000 }; /* milliseconds */
+enum { GO_PATIENCE = 100 }; /* milliseconds */
 
 /* Milliseconds that a thread waits in all for a request that follows, and in which it looks again whether it is needed. */
 enum { REQUEST_PATIENCE = 100, REQUEST_SLICE = 1 };
@@ -193,6 +193,14 @@ static bool receive(struct server_thread *thread, char *data) {
     }
 }
 
+/* Asks for another thread if this one was the last: before it waits for a client, or looks at what that has sent. */
+static void replace(struct server_thread *thread) {
+    if (thread->last_idle) {
+        thread->last_idle = false;
+        pool_deplete(thread);
+    }
+}
+
 /* Runs the procedure, which returns only by mistake. False: it has not run, because the request did not come. */
 static __attribute__((noinline)) bool run(struct server_thread *thread) {
     struct door *door = thread->invocation.door;
@@ -210,6 +218,7 @@ static __attribute__((noinline)) bool run(struct server_thread *thread) {
             return false;
         }
     }
+    replace(thread);
     if (count > 0) {
         descriptors = (door_desc_t *)(((uintptr_t)alloca(count * sizeof(door_desc_t) + 16) + 15) & ~(uintptr_t)15);
         descriptors_describe(thread->request.fds, count, descriptors);
@@ -217,10 +226,6 @@ static __attribute__((noinline)) bool run(struct server_thread *thread) {
             fcntl(thread->request.fds[i], F_SETFD, 0);
         }
         channel_hand_over_received(channel);
-    }
-    if (thread->last_idle) {
-        thread->last_idle = false;
-        pool_deplete(thread);
     }
     pthread_setcancelstate(thread->cancellation, NULL);
     door->procedure(door->cookie, data, size, descriptors, count);
@@ -243,6 +248,7 @@ static bool begin(struct server_thread *thread) {
          * that order. */
         struct message message = {.type = MESSAGE_ACCEPTED, .sequence = thread->invocation.sequence};
         int ignored;
+        replace(thread);
         message_send(channel->fd, &message, NULL, 0);
         channel_ring(channel);
         channel_await(channel, message.sequence, MESSAGE_GO, GO_PATIENCE, &ignored);
