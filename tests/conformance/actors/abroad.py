@@ -199,10 +199,13 @@ class Traveller:
 
 
 def under_way(nodes: Sequence[Node]) -> str:
-    """What is on its way between nodes: handshakes, batches, and the news that a node link is over."""
+    """What is on its way between nodes: handshakes, batches, what waits to leave, and the news that a node
+    link is over.
+    """
     meetings: dict[str, Any] = {node.full_name: node.distribution.rendezvous for node in nodes}
     found = [f"a handshake of {name}" for name, meeting in meetings.items() if meeting.handshakes]
-    for name, meeting in meetings.items():
+    for node in nodes:
+        name, meeting = node.full_name, meetings[node.full_name]
         connection = next((mesh for way in meeting.ways if (mesh := connection_of(way.carrier))), None)
         if connection is not None and (connection._answers or connection.unsent or is_asking(connection)):
             found.append(f"what {name} and the server of the mesh say to each other")
@@ -216,6 +219,13 @@ def under_way(nodes: Sequence[Node]) -> str:
                 found.append(f"batches of {name}: {peer.batches_out} sent, {other.batches_in} taken in")
             elif peer.is_held_up:
                 found.append(f"the answer to batch {peer.batches_out}, to {name}")
+            elif connection is not None and peer.queued:
+                found.append(f"{peer.queued} bytes for {name} that have yet to leave")
+        if connection is not None:
+            node_links: dict[str, Any] = node.distribution._current  # type: ignore[attr-defined]
+            copied = sum(remote._departures.size for remote in node_links.values())
+            if copied:
+                found.append(f"a payload of {copied} bytes that {name} copies")
     return ", ".join(found)
 
 
