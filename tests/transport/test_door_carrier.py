@@ -1,5 +1,6 @@
 """The carrier that is made of doors, apart from what its users show."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 import trio
 
 from enfilade.transport import CarrierError, door_carrier
+from enfilade.transport.carrier import Status, hand_over
 from enfilade.transport.door_carrier import DoorCarrier
+from enfilade.transport.wire import encode_batch
+from tests.descriptors import open_descriptors
 
 
 async def test_opening_what_is_no_door_says_so(tmp_path: Path) -> None:
@@ -102,3 +106,25 @@ async def test_an_old_name_that_says_nothing_does_not_hold_the_loop(
         assert turns > 3
     finally:
         inlet.close()
+
+
+@pytest.mark.skipif(door_carrier.ZONES_HAVE_NAMES, reason="doors are no sockets there")
+async def test_a_way_that_is_closed_leaves_no_descriptor_of_its_calls() -> None:
+    """A thread keeps a socket for each door that it calls, and the loop's own thread never ends."""
+    carrier = DoorCarrier()
+    inlets = [carrier.inlet(capacity=1024, largest=1024) for _ in range(10)]
+    try:
+        for place, inlet in enumerate(inlets):
+            before = open_descriptors()
+            outlet = carrier.outlet(os.dup(inlet.handle))
+            assert await hand_over(outlet, encode_batch(0, 0, []), repeatable=True) is Status.ACCEPTED
+            if place % 2:
+                assert outlet.start(encode_batch(0, 0, []), repeatable=True) in (None, Status.ACCEPTED)
+            outlet.close()
+            with trio.fail_after(20):
+                while len(open_descriptors()) > len(before):  # noqa: ASYNC110 - the other end is a thread's
+                    await trio.sleep(0.01)
+            inlet.close()
+    finally:
+        for inlet in inlets:
+            inlet.close()

@@ -67,16 +67,22 @@ def greeter(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
         process.kill()
 
 
+MOST_DESCRIPTORS = 550
+"""64 that wait at the door, 128 callers of a user, 256 of a process that are closed, and three for each of 24
+handshakes; how many of them there are at a time depends on who has a processor.
+"""
+
+
 @pytest.mark.parametrize(
-    ("policy", "descriptors", "threads"),
+    ("policy", "threads"),
     [
-        pytest.param(Policy(rules=[]), 260, 36, id="admitted_by_nobody"),
-        pytest.param(Policy(rules=[Rule()]), 550, 56, id="admitted_and_silent"),
-        pytest.param(Policy(rules=[Rule()], secret=b"x"), 260, 36, id="without_the_secret"),
+        pytest.param(Policy(rules=[]), 36, id="admitted_by_nobody"),
+        pytest.param(Policy(rules=[Rule()]), 56, id="admitted_and_silent"),
+        pytest.param(Policy(rules=[Rule()], secret=b"x"), 36, id="without_the_secret"),
     ],
 )
 async def test_hellos_are_bounded(
-    tmp_path: Path, request: pytest.FixtureRequest, policy: Policy, descriptors: int, threads: int
+    tmp_path: Path, request: pytest.FixtureRequest, policy: Policy, threads: int
 ) -> None:
     """1,500 Hellos of one user, whose sender hears no answer: few descriptors and threads, and none stays.
     (Of the threads, 16 close descriptors for all peers.)
@@ -106,7 +112,7 @@ async def test_hellos_are_bounded(
                     now = descriptors_and_threads()
                     highest = max(highest[0], now[0]), max(highest[1], now[1])
                     await trio.sleep(0.01)
-            assert highest[0] - before[0] <= descriptors
+            assert highest[0] - before[0] <= MOST_DESCRIPTORS
             assert highest[1] - before[1] <= threads
             assert not recorder.up
             assert recorder.refused
@@ -114,6 +120,7 @@ async def test_hellos_are_bounded(
             nursery.cancel_scope.cancel()
         process.kill()
         process.wait()
+        process.stdout.close()
         after = await until_closed(before[0])
     print(
         f"descriptors {before[0]}, {highest[0]} at most, {after} in the end; threads"

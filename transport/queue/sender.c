@@ -262,11 +262,6 @@ static void release(struct sender *sender) {
     if (sender->door >= 0) {
         closing_close(sender->door, &nobody);
     }
-#ifdef DOOR_EVENT_LOOPS
-    if (sender->state == POSTED) {
-        door_withdraw(&sender->posted);
-    }
-#endif
     if (sender->told >= 0 && sender->told != sender->event) {
         close(sender->told);
     }
@@ -432,6 +427,12 @@ int sender_close(struct sender *sender, int *door) {
     if (has_thread) { /* it is at most a few instructions from its end: nothing that it may still do blocks */
         pthread_join(sender->thread, NULL);
     }
+#ifdef DOOR_EVENT_LOOPS
+    if (sender->state == POSTED) {
+        door_withdraw(&sender->posted);
+    }
+    door_hang_up(sender->door);
+#endif
     *door = sender->door;
     sender->door = -1;
     release(sender);

@@ -170,7 +170,8 @@ int door_call_limited(int d, door_arg_t *params, const door_call_limits_t *limit
  * far as *reply has room and the limits allow, and waits for it so long at most, without a limit in time not at all: 0, or -1
  * with the errno of door_call, ECANCELED when nothing has happened and the request may be posted again, or EAGAIN as long as
  * there is no reply. door_listen() has the descriptor that it returns become readable with the reply, and says whether that
- * is there already. Whoever has posted collects until it is no longer EAGAIN, or withdraws, in the same thread.
+ * is there already. Whoever has posted collects until it is no longer EAGAIN, or withdraws, in the same thread. door_hang_up() gives back
+ * what the thread keeps for its next call of the door: a descriptor and some memory, which it would keep until its end otherwise.
  */
 typedef struct door_posted {
     void *call;
@@ -179,6 +180,7 @@ int door_post(int d, const char *data, size_t size, size_t room, door_posted_t *
 int door_collect(door_posted_t *posted, door_arg_t *reply, const door_call_limits_t *limits);
 int door_listen(const door_posted_t *posted, int *is_there);
 void door_withdraw(door_posted_t *posted);
+void door_hang_up(int d);
 
 /*
  * Linux only: for the threads of event loops. The calling thread, which need not be a server thread, serves the client that called last at the

@@ -463,6 +463,7 @@ struct line {
 };
 int line_for(int fd, const struct patience *patience, struct line **line); /* marks it in use */
 void line_release(struct line *line);
+void lines_end(int fd);
 void line_abandon(struct line *line);
 void lines_forget_all(void);
 void lines_lock(void);

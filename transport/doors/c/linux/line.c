@@ -225,6 +225,18 @@ int line_for(int fd, const struct patience *patience, struct line **result) {
     return 0;
 }
 
+/* Ends the calling thread's lines to the door behind `fd` that carry no call. */
+void lines_end(int fd) {
+    uint64_t socket = socket_cookie(fd);
+    struct line *following;
+    for (struct line *line = lines; line != NULL; line = following) {
+        following = line->next;
+        if (line->socket == socket && !line->in_use) {
+            line_abandon(line);
+        }
+    }
+}
+
 void line_release(struct line *line) {
     line->in_use = false;
 }

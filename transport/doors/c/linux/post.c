@@ -112,6 +112,12 @@ int door_listen(const door_posted_t *posted, int *is_there) {
     return call->line->fd;
 }
 
+void door_hang_up(int d) {
+    int error = errno;
+    lines_end(d);
+    errno = error;
+}
+
 void door_withdraw(door_posted_t *posted) {
     struct call *call = posted->call;
     call_interrupted(call);
