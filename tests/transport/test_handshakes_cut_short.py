@@ -1,7 +1,7 @@
 """A peer that is killed, or stopped, at each step of a handshake, whether it calls or answers.
 
 The peer is an honest node in a process of its own, which sends itself the signal when it has made so many
-steps: opened a door, sent something, or taken something in. Whoever it had to do with serves others meanwhile,
+steps: opened a door, sent something, or took something in. Whoever it had to do with serves others meanwhile,
 gives the handshake up in time, and keeps nothing.
 """
 
