@@ -144,6 +144,19 @@ class LocalRef(Ref[A]):
                 deferred: Request[Any] = result.request
                 del result  # which the callee may drop, and then is to fail the call
                 return await deferred.receive(self.limit)
+            if (
+                process.attention
+                and process.idle
+                and process.waiter is None
+                and dispatcher.running is None
+                and process.passes_guard()
+            ):
+                result = process.hand_off(process.handlers[name], args, kwargs)
+                if type(result) is not Deferred:
+                    return result
+                deferred = result.request
+                del result
+                return await deferred.receive(self.limit)
         if name is None:
             name = name_for(process, method)
         node = process.node

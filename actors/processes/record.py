@@ -392,6 +392,27 @@ class Record(Handle):
             if reason is not None:
                 self.interrupt(reason)
 
+    def passes_guard(self) -> bool:
+        """Tell whether nothing but the guard wants attention, and it lets the process go on."""
+        extras = self.extras_or_none
+        return (
+            extras is not None
+            and extras.guard is not None
+            and extras.context is None
+            and extras.room is None
+            and not (extras.observers or extras.idle or self.control or self.suspended)
+            and not (self.exit_signal or self.stopping or self.ended)
+            and extras.guard() is None
+        )
+
+    def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Have the body run a call's handler in the caller's task, after the guard has been asked."""
+        self.attention = False
+        try:
+            return self.body.hand_off(handler, args, kwargs)
+        finally:
+            self.attention = True
+
     def fail_in(self, step: Step, error: BaseException) -> None:
         """End, because `step`, which was taken for this process, raised `error`."""
         step_failed(self, step, error)

@@ -38,6 +38,8 @@ logger = logging.getLogger("enfilade.mesh")
 
 T = TypeVar("T")
 
+CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 POLL_SECONDS: Final = 0.25
 """Time between looks at what somebody waits for, and after a registry that did not answer."""
 
@@ -104,8 +106,7 @@ def count_key(kind: str) -> str:
 
 def boot_time() -> float:
     """Return the seconds of a clock that runs while the machine is suspended, where there is one."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock)
+    return time.clock_gettime(CLOCK)
 
 
 def _never() -> bool:

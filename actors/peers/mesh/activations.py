@@ -207,7 +207,7 @@ class Activations:
 
     def _holds(self, shard: int, held: Held) -> bool:
         present = self._claim(shard)
-        return present is not None and present.claim == held.claim
+        return present is held or (present is not None and present.claim == held.claim)
 
     def _parent(self) -> Process:
         """The process below which all activations of the kind are shown."""

@@ -107,16 +107,29 @@ class SoughtRef(Ref[Any]):
             # A call to a process of this node may begin with a checkpoint, after which it might be over.
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
-        limit = TimeLimit.of(default if seconds is None else seconds)
+        began = trio.current_time()
         seeker = self._seeker
-        ref = seeker.known(self)
-        if ref is None:
-            ref = (await seeker.find(self, limit)).within(limit.left)
-            dispatcher.renew_handoffs()
-        elif seconds is not None:
-            ref = ref.within(seconds)
         asked = 0
+        ref = seeker.known(self)
+        if ref is not None:
+            ref = ref if seconds is None else ref.within(seconds)
+            try:
+                return await question(ref)  # as nearly always
+            except NotConnected:
+                seeker.forget(self)
+                raise
+            except seeker.absences as error:
+                seeker.forget(self)
+                asked, absence = 1, error
+        seconds = default if seconds is None else seconds
+        limit = TimeLimit(seconds, began + seconds)
         while True:
+            if ref is None:
+                ref = await seeker.find(self, limit)
+            else:
+                ref = await seeker.next_after(self, ref, asked, absence, limit)
+            ref = ref.within(limit.left)
+            dispatcher.renew_handoffs()
             try:
                 return await question(ref)
             except NotConnected:
@@ -124,9 +137,7 @@ class SoughtRef(Ref[Any]):
                 raise
             except seeker.absences as error:
                 seeker.forget(self)
-                asked += 1
-                ref = (await seeker.next_after(self, ref, asked, error, limit)).within(limit.left)
-            dispatcher.renew_handoffs()
+                asked, absence = asked + 1, error
 
     async def send_wait(self, message: Any) -> None:
         ref = self._seeker.known(self) or await self._seeker.find(self, TimeLimit.of(math.inf))
