@@ -3,7 +3,7 @@
  *     stress LIBWASMTIME RESTLESS.wasm STEPS SEED
  *
  * At every step the caller does one of the things that it may do to a guest at that moment: resume, offload,
- * answer, fail, interrupt, release, take what it has submitted, close it and open another. What is checked
+ * answer, fail, serve without a way back, interrupt, release, take what it has submitted, close it and open another. What is checked
  * here is that nothing crashes, hangs, leaks or races; what the answers are is checked elsewhere. */
 #include <assert.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../engine.h"
+#include "../guest.h"
 
 enum { GUESTS = 24, KEYS = 64 };
 
@@ -24,6 +25,7 @@ typedef struct {
 static uint32_t seed;
 static subject subjects[GUESTS];
 static purse *tree; /* of all guests */
+static uint64_t exchanges, conversations; /* answers in those */
 
 static uint32_t draw(uint32_t below) {
     seed = seed * 1664525u + 1013904223u;
@@ -105,6 +107,50 @@ static void take_stopped(engine *e) {
     }
 }
 
+/* Takes what the guest has left when it has run, and has another in its place if it has ended. */
+static void settle(engine *e, const linked *l, subject *s, uint64_t word) {
+    take_submissions(e, s, word);
+    if ((word & 3) == STEP_TRAPPED) {
+        assert(guest_trap(s->guest) != NULL);
+        guest_close(s->guest);
+        open_guest(e, l, (uint32_t)(s - subjects));
+    }
+}
+
+/* Serves a guest, which may have nothing in mind of what serving is, without a way back to here. Some of its
+ * arguments are a wish, and a call, of zeros, and some are a reply. */
+static void exchange(engine *e, const linked *l, subject *s) {
+    static const uint8_t zeros[48];
+    serving v = {.receive_index = 1,
+                 .reply_index = 1,
+                 .call_index = 1,
+                 .answer_limit = draw(2) * 4096,
+                 .receive = some_key(s),
+                 .wish = zeros,
+                 .wish_size = sizeof zeros,
+                 .deadline = monotonic_now() + draw(400000)};
+    subject *caller = &subjects[draw(GUESTS)];
+    if (draw(3) == 0) {
+        uint32_t sizes[] = {draw(1000), draw(1000), 0, draw(1000)};
+        assert(guest_feed(s->guest, &v, payload, sizes, 4) <= 4);
+    } else if (caller->guest == NULL || caller == s || caller->offloaded) {
+        guest_ask(s->guest, &v, 0, payload, draw(4096));
+        assert(v.answered || v.answer == NULL);
+        exchanges += v.answered;
+    } else {
+        calling c = {.call = some_key(caller),
+                     .arguments = zeros,
+                     .size = sizeof zeros,
+                     .data = draw(24),
+                     .data_size = draw(24)};
+        guest_converse(caller->guest, &c, s->guest, &v, 0);
+        assert(c.call == NO_KEY || c.size == sizeof zeros);
+        conversations += c.calls;
+        settle(e, l, caller, c.word);
+    }
+    settle(e, l, s, v.word);
+}
+
 static void step(engine *e, const linked *l) {
     uint32_t index = draw(GUESTS);
     subject *s = &subjects[index];
@@ -124,16 +170,14 @@ static void step(engine *e, const linked *l) {
         guest_interrupt(s->guest);
     } else if (s->offloaded) {
         take_stopped(e);
+    } else if (choice < 60) {
+        exchange(e, l, s);
     } else {
         uint64_t word = draw(2) == 0 ? guest_resume(s->guest)
                                      : guest_advance(s->guest, draw(2) == 0 ? NO_KEY : some_key(s), payload,
                                                      draw(4096));
-        take_submissions(e, s, word);
-        if ((word & 3) == STEP_TRAPPED) {
-            assert(guest_trap(s->guest) != NULL);
-            guest_close(s->guest);
-            open_guest(e, l, index);
-        } else if (choice < 80 && (word & RUNNABLE)) {
+        settle(e, l, s, word);
+        if ((word & 3) != STEP_TRAPPED && choice < 85 && (word & RUNNABLE)) {
             s->offloaded = guest_offload(s->guest);
             assert(s->offloaded);
         }
@@ -181,6 +225,7 @@ int main(int argc, char **argv) {
     engine_close(e);
     assert(purse_memory(tree) == 0 && purse_cpu_time(tree) > 0);
     purse_close(tree);
+    assert(atoi(argv[3]) < 2000 || (exchanges > 0 && conversations > 0));
     puts("shim stress test passed");
     return 0;
 }
