@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from enfilade.actors.guests.guest_calls import METHODS, Callee, CallOfGuest, CallToGuest
 from enfilade.actors.messages.layers import are_on
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.signals import Call
+from enfilade.actors.messages.traced import trace_of
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.hostcalls.contracts.quick import DONE, Again, Done, Later
 from enfilade.hostcalls.engine.exchange import NO_FUTURE
@@ -97,7 +99,7 @@ class Service:
             kind = type(message)
             if kind is bytes:
                 is_done = self._give(waiting)
-            elif kind is Request:
+            elif kind is Request or (issubclass(kind, Call) and trace_of(message) is None):
                 is_done = self._ask(waiting, message)
             else:
                 is_done = False
@@ -117,7 +119,7 @@ class Service:
         self._remove(given)
         return self._goes_on(waiting)
 
-    def _ask(self, waiting: WaitingReceive, call: Request[Any]) -> bool:
+    def _ask(self, waiting: WaitingReceive, call: Call) -> bool:
         """Give the guest a request; true if it has answered, and waits for the next one."""
         host, args, wish = self._host, call.args, waiting.wish
         assert wish is not None
@@ -233,7 +235,7 @@ class Service:
             return False
         return execution.instance.rests
 
-    def _has(self, call: Request[Any], content: bytes) -> None:
+    def _has(self, call: Call, content: bytes) -> None:
         """The guest has been given a request, and has not answered it."""
         host = self._host
         incoming = CallToGuest(host, call, content)

@@ -204,7 +204,9 @@ _WAIT = f"""(func $wait (param $future i32) (result i32) (local $word i32)
   (loop $again
     (local.set $word
       (call $poll (local.get $future) (i32.const 7) (i32.const {RESULT}) (i32.const {RESULT_SIZE})))
-    (if (i32.ne (local.get $word) (i32.const {_PENDING})) (then (return (local.get $word))))
+    (if (i32.ne (local.get $word) (i32.const {_PENDING})) (then
+      (i32.store (i32.const 8) (i32.load (i32.const 12))) ;; room for the next; the flag stays
+      (return (local.get $word))))
     (if (i32.eqz (i32.load (i32.const 4))) (then (call $yield_now)))
     (i32.store (i32.const 8) (i32.load (i32.const 12)))
     (i32.store (i32.const 4) (i32.const 0))

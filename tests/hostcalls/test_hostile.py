@@ -394,6 +394,23 @@ async def test_polling_what_is_not_there() -> None:
         assert await end(node, guest) == NORMAL
 
 
+async def test_asking_for_what_is_there_at_once() -> None:
+    """Hostcalls that have their answers when they are polled fill no mailbox, whoever never waits."""
+    guest = Assembler("time::now")
+    guest.function(
+        "start",
+        f"""
+        (loop $more
+          (call $ok (call $time.now {guest.nothing}))
+          (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+          (br_if $more (i32.lt_u (local.get 0) (i32.const 1000))))
+        """,
+        "(local i32)",
+    )
+    async with open_node("test") as node:
+        assert await end(node, guest, limits=Limits(futures=100)) == NORMAL
+
+
 async def test_oversize_log_registration_and_reply_noise() -> None:
     """Replies to what is no request, and logs that are no channel, are errors."""
     guest = Assembler("process::register_log_channel", "enfilade::actor::reply", "enfilade::actor::call")

@@ -50,7 +50,12 @@ function settle(future: u32, poll: Poll): i32 {
     const word = poll(future, 1, result, LONGEST + RESULT_MIN);
     if (word == PENDING) {
       wait();
-    } else if (word & PENDING) {
+      continue;
+    }
+    // A future that is polled when it has its outcome leaves its task in the mailbox, too: make room there. The flag
+    // stays, so that the next `wait` returns at once.
+    store<u32>(8, load<u32>(12));
+    if (word & PENDING) {
       refused = textAt(result + 4 + load<u32>(result) - 8);
       return -1;
     } else {

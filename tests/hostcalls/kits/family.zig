@@ -73,6 +73,7 @@ fn parent(module: []const u8) !void {
     const me = try enfilade.whereis("the parent");
     try enfilade.send(me, 7, "a note to myself");
     must((try enfilade.receive(&buffer, null)).?.plain.tag == 7);
+    for (0..20000) |_| _ = try enfilade.now(); // each has its answer when it is polled
     const before = try enfilade.now();
     try enfilade.sleep(1);
     must((try enfilade.now()).monotonic_ms > before.monotonic_ms);

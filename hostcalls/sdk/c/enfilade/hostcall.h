@@ -40,11 +40,18 @@ static inline void enfilade_wait(void) {
     *flag = 0;
 }
 
+/* Make room in the mailbox, and forget what it was about; the next enfilade_wait returns at once if there was something.
+ * A future that is polled when it has its outcome leaves its task there, too. */
+static inline void enfilade_make_room(void) {
+    *(volatile uint32_t *)8 = *(volatile uint32_t *)12;
+}
+
 /* Wait for one future: the bytes that were written to `result`, or -1 and an error text there (enfilade_error). */
 static inline int32_t enfilade_await(enfilade_poll_function *poll, uint32_t future, void *result, uint32_t capacity) {
     for (;;) {
         uint32_t word = poll(future, 1, result, capacity);
         if (word != ENFILADE_PENDING) {
+            enfilade_make_room();
             return (word & ENFILADE_PENDING) != 0 ? -1 : (int32_t)word;
         }
         enfilade_wait();

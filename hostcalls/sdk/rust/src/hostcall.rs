@@ -68,6 +68,16 @@ pub fn wait() {
     }
 }
 
+/// Make room in the mailbox, and forget what it was about; the next `wait` returns at once if there was something.
+///
+/// A future that is polled when it has its outcome leaves its task there, too.
+fn make_room() {
+    const HEAD: *mut u32 = 8 as *mut u32;
+    const TAIL: *mut u32 = 12 as *mut u32;
+    // SAFETY: the ABI keeps these cells, and nothing of the program lies there.
+    unsafe { write_volatile(HEAD, read_volatile(TAIL)) }
+}
+
 /// Poll until there is an outcome; how many bytes were written to the result.
 #[doc(hidden)]
 pub fn settle(result: &mut [u8], mut poll: impl FnMut(*mut u8, u32) -> u32) -> Result<usize> {
@@ -75,11 +85,10 @@ pub fn settle(result: &mut [u8], mut poll: impl FnMut(*mut u8, u32) -> u32) -> R
         let word = poll(result.as_mut_ptr(), result.len() as u32);
         if word == PENDING {
             wait();
-        } else if word & PENDING != 0 {
-            return Err(refusal(result));
-        } else {
-            return Ok(word as usize);
+            continue;
         }
+        make_room();
+        return if word & PENDING != 0 { Err(refusal(result)) } else { Ok(word as usize) };
     }
 }
 
