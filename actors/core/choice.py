@@ -23,12 +23,12 @@ from enfilade.actors.messages.likeness import Like
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
 from enfilade.actors.messages.wake import TaskTurn
-from enfilade.actors.processes import end
+from enfilade.actors.processes import end, links
 from enfilade.actors.processes.body import UNSTARTED, DispatchedBody, EmptyingBody
 from enfilade.actors.processes.dispatcher import SLICE_SECONDS, Dispatcher, HandlerContext
 from enfilade.actors.processes.ended_process import EndedProcess
 from enfilade.actors.processes.handlers import PLAIN
-from enfilade.actors.processes.links import Down, notify_end
+from enfilade.actors.processes.links import Down, Monitor, notify_end, tell_watcher, watcher_failed
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox import LIMITLESS, UNBOUNDED, ClosedQueue, UnusedQueue
 from enfilade.actors.processes.mailbox_search import MailboxSearch
@@ -54,8 +54,12 @@ Function = Callable[..., Any]
 TWINS: Final[dict[tuple[Any, str], Function]] = {
     (Record, "__init__"): Record.__init__,
     (end, "conclude"): end.conclude,
+    (links, "tell_watchers"): links.tell_watchers,
     (LocalRef, "send"): LocalRef.send,
     (LocalRef, "cast"): LocalRef.cast,
+    (LocalRef, "__hash__"): LocalRef.__hash__,
+    (LocalRef, "__eq__"): LocalRef.__eq__,
+    (Record, "put"): Record.put,
     (DispatchedBody, "hand_off"): DispatchedBody.hand_off,
     (Dispatcher, "run_group"): Dispatcher.run_group,
     (Dispatcher, "step_with"): Dispatcher.step_with,
@@ -98,6 +102,7 @@ def _own_places() -> dict[str, int]:
             Extras,
             Timer,
             Timers,
+            Monitor,
         )
     }
     values = object(), object(), object()
@@ -168,7 +173,10 @@ def _compiled() -> dict[tuple[Any, str], Function]:
                 "NO_NAMES": NO_NAMES,
                 "UNBOUNDED": UNBOUNDED,
                 "LIMITLESS": LIMITLESS,
+                "Monitor": Monitor,
                 "notify_end": notify_end,
+                "tell_watcher": tell_watcher,
+                "watcher_failed": watcher_failed,
                 "parts": vars(end),
                 "need_room": need_room,
                 "is_stepped": loop_bypass.IS_AVAILABLE,

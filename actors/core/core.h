@@ -3,13 +3,17 @@
  *   __init__    Record.__init__           make the record of a process
  *   conclude    conclude of end.py        end a process, part by part
  *   send        LocalRef.send             put a message into a mailbox
+ *   put         Record.put                the same, of a message that is never refused
  *   cast        LocalRef.cast             the same, of a method and its arguments
+ *   __hash__    LocalRef.__hash__         find a ref in a table
+ *   __eq__      LocalRef.__eq__           tell whether two refs lead to the same process
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
  *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
  *   turn        TaskTurn.turn             resume a task beside trio's loop
  *   step_with   Dispatcher.step_with      the same, of a task that waits for a message, and with one
  *   count_misfits   MailboxSearch.count_misfits   pass by the messages that a receive does not want
  *   send_after  Process.send_after        set a timer that sends a message
+ *   tell_watchers   tell_watchers of links.py   fire the monitors of a process that has ended
  *   cancel      Timer.cancel              cancel a timer
  *   fire_due    Timers.fire_due           fire the timers that are due
  *
@@ -55,7 +59,7 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Process, serial) field(Process, stopping) field(Process, suspended) field(Process, target)        \
     field(Process, trap_exits) field(Process, waiter) field(Process, wanted) field(Process, watchers)       \
     field(UnusedQueue, _process) field(ClosedQueue, _process) field(LocalRef, limit)                        \
-    field(Extras, arena) field(Extras, emptied) field(Extras, heir)                                         \
+    field(Extras, arena) field(Extras, context) field(Extras, emptied) field(Extras, heir)                                         \
     field(TaskTurn, dispatcher) field(TaskTurn, error) field(TaskTurn, task)                                \
     field(Dispatcher, _clock) field(Dispatcher, _renewed) field(Dispatcher, callers)                        \
     field(Dispatcher, counted) field(Dispatcher, depth) field(Dispatcher, entry) field(Dispatcher, handoffs) \
@@ -65,6 +69,8 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(LocalRef, _process) field(DispatchedBody, process)                                                \
     field(Cast, args) field(Cast, kwargs) field(Cast, method)                                               \
     field(Request, args) field(Request, kwargs) field(Request, method)                                      \
+    field(Monitor, active) field(Monitor, alias) field(Monitor, number) field(Monitor, owner)              \
+    field(Monitor, ref)                                                                                     \
     field(MailboxSearch, kinds) field(MailboxSearch, likeness)                                              \
     field(Like, shape) field(Like, names) field(Like, values) field(Extras, timers)                         \
     field(Timer, active) field(Timer, after) field(Timer, args) field(Timer, before)                        \
@@ -87,11 +93,11 @@ TRIO_FIELDS(DECLARE)
 
 #define OBJECTS(object)                                                                                     \
     object(Process) object(Cast) object(Request) object(Down) object(LocalRef) object(Timer) object(Timers) \
-    object(send) object(cast) object(hand_off) object(send_after) object(cancel)                            \
+    object(send) object(cast) object(put) object(__hash__) object(__eq__) object(hand_off) object(send_after) object(cancel)                            \
     object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
     object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
-    object(__init__) object(conclude) object(parts) object(need_room) object(notify_end) object(UnusedQueue)                  \
+    object(__init__) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
     object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS)
 
@@ -144,6 +150,11 @@ static inline void set(PyObject *object, Py_ssize_t field, PyObject *value)
 static inline int is_process(PyObject *object)
 {
     return (PyObject *)Py_TYPE(object) == the_Process; /* not one that has ended: that is of another class */
+}
+
+static inline int is_record(PyObject *object)
+{
+    return PyType_IsSubtype(Py_TYPE(object), (PyTypeObject *)the_Process); /* also one that has ended */
 }
 
 static inline int is_task_turn(PyObject *object)
@@ -202,10 +213,14 @@ int resume_task(PyObject *entry);
 /* The functions. */
 PyObject *core_send(PyObject *self, PyObject *message);
 PyObject *core_cast(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *core_put(PyObject *self, PyObject *message);
+PyObject *core_hash(PyObject *self, PyObject *nothing);
+PyObject *core_eq(PyObject *self, PyObject *other);
 PyObject *core_hand_off(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_run_group(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_conclude(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *core_tell_watchers(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *core_turn(PyObject *self, PyObject *budget);
 PyObject *core_step_with(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_unbind_trio(PyObject *module, PyObject *nothing);

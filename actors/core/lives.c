@@ -79,14 +79,31 @@ static int descend(PyObject *process, PyObject *parent)
     return put_new(process, Process_callers, callers);
 }
 
+#define ROOM 4 /* as `need_room` checks by default */
+
+/* Check that the stack has room for some calls; -1 for an error. Later versions count calls in C apart. */
+static int need_room(void)
+{
+    if (Py_Version >= 0x030C0000) {
+        PyObject *has_room = PyObject_CallNoArgs(the_need_room);
+        Py_XDECREF(has_room);
+        return has_room == NULL ? -1 : 0;
+    }
+    int entered = 0;
+    while (entered < ROOM && Py_EnterRecursiveCall(" while a process was made") == 0)
+        entered++;
+    for (int left = entered; left > 0; left--)
+        Py_LeaveRecursiveCall();
+    return entered == ROOM ? 0 : -1;
+}
+
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     if (!is_process(self) || count != 4 || args[3] != the_UNBOUNDED || (args[2] != Py_None && !is_process(args[2])))
         return call_twin(the___init__, self, args, count, NULL);
-    PyObject *node = args[0], *parent = args[2], *has_room = PyObject_CallNoArgs(the_need_room);
-    if (has_room == NULL)
+    PyObject *node = args[0], *parent = args[2];
+    if (need_room() < 0)
         return NULL; /* the twin's calls, which are deeper than those that follow, would have raised, too */
-    Py_DECREF(has_room);
     const Py_ssize_t false_at_first[] = {Process_idle,      Process_attention,  Process_suspended,
                                          Process_restarting, Process_trap_exits};
     const Py_ssize_t none_at_first[] = {

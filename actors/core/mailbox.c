@@ -1,4 +1,4 @@
-/* Sending: `LocalRef.send` and `LocalRef.cast`. See core.h. */
+/* Sending: `LocalRef.send`, `LocalRef.cast` and `Record.put`. See core.h. */
 
 #include "core.h"
 
@@ -57,6 +57,22 @@ static int put(PyObject *process, PyObject *message)
     return failed ? -1 : 1;
 }
 
+/* What the runtime sends is never refused: a queue that refuses some messages is left to the twin. */
+PyObject *core_put(PyObject *self, PyObject *message)
+{
+    PyObject *queue = NULL;
+    int done = 0;
+    if (is_process(self) && SLOT(self, Process_ended) == Py_None && SLOT(self, Process_wanted) == Py_None &&
+        (queue = SLOT(self, Process_queue)) != NULL &&
+        (Py_TYPE(queue) == deque_type || (PyObject *)Py_TYPE(queue) == the_UnusedQueue))
+        done = put(self, message);
+    if (done == 0)
+        return call(the_put, self, message);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 PyObject *core_send(PyObject *self, PyObject *message)
 {
     PyObject *process = SLOT(self, LocalRef__process);
@@ -70,6 +86,18 @@ PyObject *core_send(PyObject *self, PyObject *message)
     if (done < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+/* A `Cast`, as its class makes it, which checks nothing. */
+static PyObject *new_cast(PyObject *name, PyObject *args)
+{
+    PyObject *made = PyType_GenericAlloc((PyTypeObject *)the_Cast, 0);
+    if (made != NULL) {
+        set(made, Cast_method, name);
+        set(made, Cast_args, args);
+        set(made, Cast_kwargs, the_no_kwargs);
+    }
+    return made;
 }
 
 /* The message of a cast, or NULL; without an error if the twin is to make it. */
@@ -91,7 +119,7 @@ static PyObject *make_cast(PyObject *process, PyObject *const *args, Py_ssize_t 
             Py_INCREF(args[i]);
             PyTuple_SetItem(rest, i - 1, args[i]);
         }
-        message = call_with_3(the_Cast, name, rest, the_no_kwargs);
+        message = new_cast(name, rest);
         Py_DECREF(rest);
     }
     Py_DECREF(name);

@@ -137,6 +137,9 @@ static PyMethodDef of_classes[] = {
     {"send", core_send, METH_O, "Put a message into the mailbox; see LocalRef.send."},
     {"cast", (PyCFunction)(void (*)(void))core_cast, METH_FASTCALL | METH_KEYWORDS,
      "Have a method called, without a reply; see LocalRef.cast."},
+    {"put", core_put, METH_O, "Put a message into the mailbox whether there is room or not; see Record.put."},
+    {"__hash__", core_hash, METH_NOARGS, "The number of the process; see LocalRef.__hash__."},
+    {"__eq__", core_eq, METH_O, "Tell whether two refs lead to the same process; see LocalRef.__eq__."},
     {"hand_off", (PyCFunction)(void (*)(void))core_hand_off, METH_FASTCALL,
      "Run a call's handler in the caller's task; see DispatchedBody.hand_off."},
     {"run_group", (PyCFunction)(void (*)(void))core_run_group, METH_FASTCALL,
@@ -202,6 +205,8 @@ static PyMethodDef of_module[] = {
     {"step", core_step, METH_O, "Resume a task beside trio's loop; see loop_bypass.py."},
     {"conclude", (PyCFunction)(void (*)(void))core_conclude, METH_FASTCALL,
      "End a process, part by part; see end.py."},
+    {"tell_watchers", (PyCFunction)(void (*)(void))core_tell_watchers, METH_FASTCALL,
+     "Fire the monitors of a process that has ended; see links.py."},
     {"method", core_method, METH_VARARGS, "Make a function of the core a method of a class."},
     {NULL, NULL, 0, NULL},
 };

@@ -6,10 +6,10 @@
 static PyObject *call_handler(PyObject *fn, PyObject *actor, PyObject *args, PyObject *kwargs)
 {
     Py_ssize_t count = PyTuple_Size(args), extra = 0;
-    if (count < 0 || (kwargs != NULL && (extra = PyObject_Size(kwargs)) < 0))
+    if (count < 0 || (kwargs != NULL && kwargs != the_no_kwargs && (extra = PyObject_Size(kwargs)) < 0))
         return NULL;
     if (extra == 0 && count == 0)
-        return PyObject_CallFunctionObjArgs(fn, actor, NULL);
+        return PyObject_Vectorcall(fn, &actor, 1, NULL);
     if (extra == 0 && count == 1)
         return call(fn, actor, PyTuple_GetItem(args, 0));
     PyObject *own = PyTuple_New(count + 1);
@@ -78,18 +78,25 @@ static PyObject *handle_down(PyObject *process, PyObject *actor, PyObject *messa
     return result;
 }
 
+/* Tell whether a message is of one of Python's own types, which are no envelopes: the most frequent of them. */
+static int is_builtin(PyObject *message)
+{
+    return message == Py_None || PyLong_CheckExact(message) || PyUnicode_CheckExact(message) ||
+           PyTuple_CheckExact(message) || PyBytes_CheckExact(message);
+}
+
 static PyObject *handle(PyObject *process, PyObject *actor, PyObject *on_message, PyObject *message)
 {
     PyObject *kind = (PyObject *)Py_TYPE(message);
-    int is_envelope = PySet_Contains(the_envelopes, kind);
-    if (is_envelope < 0)
-        return NULL;
-    if (!is_envelope)
-        return call(on_message, actor, message);
     if (kind == the_Cast)
         return call_method(process, actor, message, Cast_method, Cast_args, Cast_kwargs);
     if (kind == the_Request)
         return handle_request(process, actor, message);
+    int is_envelope = is_builtin(message) ? 0 : PySet_Contains(the_envelopes, kind);
+    if (is_envelope < 0)
+        return NULL;
+    if (!is_envelope)
+        return call(on_message, actor, message);
     if (kind == the_Down)
         return handle_down(process, actor, message);
     return call_body(process, s_handle, message, NULL);
@@ -183,6 +190,15 @@ static int add_count(PyObject *dispatcher, PyObject *process, long handled)
     return failed ? -1 : 0;
 }
 
+/* `Record.turn`, or that of a task that waits. */
+static PyObject *turn_of(PyObject *entry, PyObject *budget)
+{
+    PyObject *extras = is_process(entry) ? SLOT(entry, Process_extras_or_none) : NULL;
+    if (extras == NULL || (extras != Py_None && SLOT(extras, Extras_context) != Py_None))
+        return PyObject_CallMethodObjArgs(entry, s_turn, budget, NULL);
+    return call_body(entry, s_turn, budget, NULL);
+}
+
 static enum turn take_turn(PyObject *dispatcher, PyObject *entry, PyObject *budget, PyObject **message)
 {
     if (is_process(entry)) {
@@ -203,7 +219,7 @@ static enum turn take_turn(PyObject *dispatcher, PyObject *entry, PyObject *budg
     Py_XDECREF(former);
     if (is_task_turn(entry))
         return resume_task(entry) < 0 ? FAILED : DONE;
-    PyObject *wants_another = PyObject_CallMethodObjArgs(entry, s_turn, budget, NULL);
+    PyObject *wants_another = turn_of(entry, budget);
     int again = wants_another == NULL ? -1 : is_true(wants_another);
     Py_XDECREF(wants_another);
     return again < 0 ? FAILED : again ? USED_UP : DONE;

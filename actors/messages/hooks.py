@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Final, ParamSpec
+from typing import TYPE_CHECKING, Any, Final, TypeVarTuple
 
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.guarded import log
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hooks", "Listener", "call"]
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 
 class Listener:
@@ -223,11 +223,11 @@ def _heard_by(listener: Listener) -> list[str]:
     return [place for place in PLACES if getattr(type(listener), place) is not getattr(Listener, place)]
 
 
-def call(listeners: tuple[Callable[P, None], ...], *args: P.args, **kwargs: P.kwargs) -> None:
+def call(listeners: tuple[Callable[[*Ts], None], ...], *args: *Ts) -> None:
     """Call the listeners of a place. Not a checkpoint; never raises, but for Ctrl-C."""
     for listener in listeners:
         try:
-            listener(*args, **kwargs)
+            listener(*args)
         except BaseException as error:
             if is_interrupt(error):
                 raise

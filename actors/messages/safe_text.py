@@ -137,6 +137,10 @@ def safe_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: in
 
 def shown_name(value: object) -> str:
     """Return the name of a class or function, or the safe `repr` of anything else. Never raises."""
+    if type(value) is types.FunctionType or type(value) is type:  # every process that ends asks for one
+        name = value.__qualname__
+        if type(name) is str and len(name) <= LARGEST_NAME and name.isprintable():
+            return name
     return _own_name(value) or safe_repr(value)
 
 

@@ -262,7 +262,9 @@ class Node(ObservedNode):
         """A record for a new process, in the table."""
         if self.stopped or (self.stopping and parent is None):
             raise NodeStopped(self.full_name)
-        process = Process(self, serial or self.new_number(), parent, mailbox)
+        if not serial:
+            serial = self._number = self._number + 1  # `new_number`
+        process = Process(self, serial, parent, mailbox)
         process.born = self.timers.now()
         if arena == "node":
             process.owner = None

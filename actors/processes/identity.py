@@ -98,7 +98,8 @@ def target_name(target: Any) -> str:
     """The name of a target of `spawn`, without its arguments. Never raises."""
     while type(target) is functools.partial:
         target = target.func
-    is_named = type(target) is FunctionType or _is_named(target)
+    kind = type(target)
+    is_named = kind is FunctionType or kind is type or _is_named(target)
     return shown_name(target if is_named else type(target))
 
 

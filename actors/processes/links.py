@@ -11,7 +11,7 @@ crossing link and unlink leave both sides agreed (erts, "Distribution Protocol",
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import attrs
@@ -46,6 +46,9 @@ __all__ = [
     "link_ended",
     "monitor_fired",
     "monitor_found",
+    "tell_watcher",
+    "tell_watchers",
+    "watcher_failed",
 ]
 
 A = TypeVar("A", covariant=True)
@@ -368,17 +371,33 @@ def monitor_fired(process: Record, number: int, reason: Reason) -> None:
     process.put(Down(watched, ref, reason))
 
 
-def _tell_watchers(watchers: Iterable[Watcher], reason: Reason) -> None:
-    """Fire the monitors of a process that has ended with `reason`. None keeps the next from firing."""
+def tell_watchers(watchers: Mapping[Watcher, None], reason: Reason) -> None:
+    """Fire the monitors of a process that has ended with `reason`. None keeps the next from firing.
+
+    It has a twin in C (`actors/core/watchers.c`): a process may have thousands of monitors.
+    """
     for watcher in watchers:
-        if type(watcher) is tuple:
-            guarded(watcher[0].deliver, signals.Down(watcher[1], reason))
-            continue
-        owner = process_of(watcher.owner)  # type: ignore[union-attr]
-        try:
-            monitor_fired(owner, watcher.number, reason)  # type: ignore[arg-type, union-attr]
-        except BaseException as error:
-            guarded(owner.signal_failed, error)  # type: ignore[union-attr]
+        tell_watcher(watcher, reason)
+
+
+def tell_watcher(watcher: Watcher, reason: Reason) -> None:
+    """Fire one of them. Not a checkpoint, never raises."""
+    if type(watcher) is tuple:
+        guarded(watcher[0].deliver, signals.Down(watcher[1], reason))
+        return
+    assert isinstance(watcher, Monitor)
+    owner = process_of(watcher.owner)
+    try:
+        monitor_fired(owner, watcher.number, reason)  # type: ignore[arg-type]
+    except BaseException as error:
+        watcher_failed(watcher, error)
+
+
+def watcher_failed(watcher: Monitor, error: BaseException) -> None:
+    """The process that set that monitor up could not be told: end it."""
+    owner = process_of(watcher.owner)
+    assert owner is not None
+    guarded(owner.signal_failed, error)
 
 
 def _alias_over(process: Record, target: Monitor) -> None:
@@ -425,7 +444,7 @@ def notify_end(process: Process, reason: Reason) -> None:
                 else:
                     guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
     if watchers:
-        _tell_watchers(watchers, reason)
+        tell_watchers(watchers, reason)
 
 
 def killed_over(process: Process, reason: Reason) -> None:

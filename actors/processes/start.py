@@ -322,16 +322,23 @@ async def start(
     if process.extras_or_none is not None and process.extras_or_none.global_name is not None:
         timeout = await _hold_name(process, process.extras_or_none.global_name, timeout)
     request = begin(process, target, args, kwargs)
+    dispatcher = process.node.dispatcher
     try:
         if request is not None:
-            return await _acknowledged(request, math.inf if timeout is None else timeout)
-        return await _begun(process)
+            info = await _acknowledged(request, math.inf if timeout is None else timeout)
+        else:
+            info = None if process.extras_or_none is None else take_info(process)
+            dispatcher.handoffs -= 1
+            if dispatcher.handoffs <= 0:  # a checkpoint every so often
+                dispatcher.renew_handoffs()
+                await trio.lowlevel.checkpoint()
     except CallTimeout as late:
         await _kill(process)
         raise StartTimeout(late.seconds) from None
     except trio.Cancelled:
         _abandon(process)
         raise
+    return info
 
 
 async def spawn_started(
@@ -367,17 +374,6 @@ def take_info(process: Process) -> Any:
     if extras is None:
         return None
     info, extras.start_info = extras.start_info, None
-    return info
-
-
-async def _begun(process: Process) -> Any:
-    """Conclude the start of a process that has no task: a checkpoint every so often."""
-    info = take_info(process)
-    dispatcher = process.node.dispatcher
-    dispatcher.handoffs -= 1
-    if dispatcher.handoffs <= 0:
-        dispatcher.renew_handoffs()
-        await trio.lowlevel.checkpoint()
     return info
 
 

@@ -35,6 +35,7 @@ __all__ = ["SyncBody"]
 
 
 NOTHING_AT_START = Actor.on_start
+NOTHING_AT_STOP = Actor.on_stop
 
 signals.envelopes.update({Down, Exited, Tick})
 
@@ -177,11 +178,13 @@ class SyncBody(DispatchedBody):
         """Run `on_stop` and end; false. `before_links` is called in between."""
         process = self.process
         error: BaseException | None = None
-        try:
-            run_sync(self.protocol.on_stop, self.actor, reason)
-        except BaseException as raised:
-            error = raised
-            reason = reason_of(raised)
+        on_stop = self.protocol.on_stop
+        if on_stop is not NOTHING_AT_STOP:
+            try:
+                run_sync(on_stop, self.actor, reason)
+            except BaseException as raised:
+                error = raised
+                reason = reason_of(raised)
         if before_links is not None:
             try:
                 before_links()

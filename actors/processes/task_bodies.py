@@ -233,7 +233,7 @@ class AsyncBody(TaskBody):
     ) -> None:
         super().__init__(process)
         self.owes_start = True
-        self.protocol: ActorProtocol = protocol_of(actor)
+        self.protocol: ActorProtocol = actor.protocol_  # which is up to date
         self.actor: Any = actor
         self._args = args
         self._kwargs = kwargs
@@ -261,7 +261,7 @@ class AsyncBody(TaskBody):
         result = self._construct()
         if type(result) is CoroutineType:
             result = await result
-        live = live_kind(result)
+        live = None if result is None else live_kind(result)
         if live is not None:
             raise LiveResult(self.protocol.on_start, live)
         task = trio.lowlevel.current_task()
@@ -437,7 +437,7 @@ class AsyncBody(TaskBody):
         try:
             if not isinstance(self.actor, type):
                 result = self.protocol.on_stop(self.actor, reason)
-                if inspect.isawaitable(result):
+                if result is not None and inspect.isawaitable(result):
                     await result
         finally:
             held = self._message

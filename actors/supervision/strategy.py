@@ -190,7 +190,8 @@ class Strategy(Generic[R]):
             else:
                 self._starting = None
                 self._conclude()
-        return self._take()
+        actions, self._actions = self._actions, []  # `_take`, as every restart passes here
+        return actions
 
     def ignored(self, child: ChildRecord[R]) -> list[Action[R]]:
         """The child declined to start, which is no failure."""
@@ -222,7 +223,8 @@ class Strategy(Generic[R]):
         elif child.exit is None:
             child.exit = reason
             self._waiting.append(child)
-        return self._take()
+        actions, self._actions = self._actions, []  # as above
+        return actions
 
     def unkillable(self, child: ChildRecord[R]) -> list[Action[R]]:
         """The child could not be stopped; it is left behind, so that the others get their turn."""

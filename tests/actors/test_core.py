@@ -436,6 +436,11 @@ async def everything(node: Node, message: object, argument: object) -> None:
     another.send(message)
     another.cast(Notebook.note, argument)
     async with node.mailbox() as me:
+        watched: Ref[Any] = await node.spawn(Notebook)
+        me.monitor(watched)
+        await me.request(watched, Notebook.two, message, argument).receive()
+        watched.exit(SHUTDOWN)
+        assert {watched: message}[(await me.receive()).ref] is message
         for _ in range(100):
             me.send_after(0, me.ref, message)
             me.send_after(seconds=3600, destination=me.ref, message=message).cancel()
@@ -445,6 +450,48 @@ async def everything(node: Node, message: object, argument: object) -> None:
         for _ in range(100):
             assert await me.receive() is message
         me.send_after(3600, me.ref, message)
+
+
+async def test_all_monitors_of_a_process_fire_once() -> None:
+    """Of actors and plain code, busy or idle, with an alias or not; those that were taken down do not."""
+    async with open_node("n") as node, node.mailbox(Mailbox(1, "fail")) as me:
+        ended: Ref[Any] = await node.spawn(Notebook)
+        watchers: list[Ref[Any]] = [await node.spawn(Notebook) for _ in range(3)]
+        for watcher in watchers:
+            await watcher.call(Notebook.watches, ended)
+        gone: Ref[Any] = await node.spawn(Notebook)
+        await gone.call(Notebook.watches, ended)
+        monitors = [me.monitor(ended), me.monitor(ended, alias="demonitor")]
+        me.demonitor(me.monitor(ended))
+        gone.exit(SHUTDOWN)
+        await settled()
+        watchers[0].cast(Notebook.note, "busy")
+        ended.exit(SHUTDOWN)
+        assert [(await me.receive()).monitor for _ in monitors] == monitors
+        assert not any(monitor.active for monitor in monitors)
+        assert [(await each.call(Notebook.all)) for each in watchers] == [
+            [("busy",), "Shutdown"],
+            ["Shutdown"],
+            ["Shutdown"],
+        ]
+        assert not node.processes[me.ref.serial].monitors
+
+
+async def test_refs_are_keys_also_of_processes_that_have_ended() -> None:
+    async with open_node("n") as node:
+        ref, other = await node.spawn(Notebook), await node.spawn(Notebook)
+        again = ref.within(1)
+        table = {ref: "first", other: "second"}
+        for _ in range(2):
+            assert (hash(ref), table[again], table[other]) == (ref.serial, "first", "second")
+            assert ref == again
+            assert (ref != again) is False
+            assert ref != other
+            assert ref != ref.serial
+            assert ref not in {other: 1}
+            ref.exit(SHUTDOWN)
+            await settled()
+        assert ref._process.ref == ref  # type: ignore[attr-defined]
 
 
 async def test_no_reference_is_lost_or_kept() -> None:

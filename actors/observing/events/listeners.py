@@ -12,7 +12,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.observing.events import records as events
-from enfilade.actors.observing.events.notes import note_of, note_of_reason
+from enfilade.actors.observing.events.notes import note_of, note_of_reason, noted
 from enfilade.actors.observing.events.reasons import why, why_of_error
 from enfilade.actors.observing.events.records import Event
 from enfilade.actors.processes.identity import identity_of
@@ -73,7 +73,7 @@ class Rare(_EventListener):
     def child_started(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
     ) -> None:
-        place = note_of(supervisor.ref), child_id, note_of(ref)
+        place = noted(supervisor), child_id, note_of(ref)
         self._observation.keep(events.ChildStarted, self._now(), *place, restart_number)
 
     def child_restarted(
@@ -94,7 +94,7 @@ class Rare(_EventListener):
             since, shown, former = ended
             seconds = now - since
         intensity = supervisor.body.strategy.children.flags.intensity
-        place = note_of(supervisor.ref), child_id, former, note_of(ref)
+        place = noted(supervisor), child_id, former, note_of(ref)
         self._observation.keep(events.ChildRestarted, now, *place, shown, seconds, in_period, intensity)
 
     def child_terminated(
@@ -105,23 +105,23 @@ class Rare(_EventListener):
             if len(self._ended) >= RESTARTING:
                 del self._ended[next(iter(self._ended))]
             self._ended[ref] = now, shown, former
-        place = note_of(supervisor.ref), child_id, former
+        place = noted(supervisor), child_id, former
         self._observation.keep(events.ChildTerminated, now, *place, shown, will_restart)
 
     def child_start_failed(
         self, supervisor: Process, child_id: Hashable, reason: Reason, attempt: int, next_in: float | None
     ) -> None:
-        place = note_of(supervisor.ref), child_id
+        place = noted(supervisor), child_id
         shown = note_of_reason(reason)
         self._observation.keep(events.ChildStartFailed, self._now(), *place, shown, attempt, next_in)
 
     def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
-        self._observation.keep(events.ChildRemoved, self._now(), note_of(supervisor.ref), child_id)
+        self._observation.keep(events.ChildRemoved, self._now(), noted(supervisor), child_id)
 
     def supervisor_gave_up(
         self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
     ) -> None:
-        place = note_of(supervisor.ref), child_id
+        place = noted(supervisor), child_id
         shown = note_of_reason(reason)
         self._observation.keep(events.SupervisorGaveUp, self._now(), *place, shown, restarts, period)
 

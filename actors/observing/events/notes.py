@@ -4,6 +4,7 @@ A supervisor restarts a child within microseconds, and few of these events are e
 that is kept is a tuple at first: its class, its number, its time and its fields. The record is made of it
 when the timeline is read, or somebody has subscribed to its kind. A note holds as little as the record does:
 of a process of this node the number and the name that it had, and of a reason that holds nothing its kind.
+Both are plain tuples, which are made fastest; the names of the fields tell which they are.
 """
 
 from __future__ import annotations
@@ -19,23 +20,20 @@ from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.process import Process
 
-__all__ = ["Note", "NotedRef", "note_of", "note_of_reason", "read"]
+__all__ = ["Note", "note_of", "note_of_reason", "noted", "read"]
 
 Note = tuple[Any, ...]
 """The class of an event, its number, its time, and its fields."""
 
-
-class NotedRef(tuple[int, str | None]):
-    """A process of this node: its number, and the name or label that it had."""
-
-    __slots__ = ()
+NotedRef = tuple[int, str | None]
+"""A process of this node: its number, and the name or label that it had."""
 
 
-class NotedReason(tuple[type[Reason], Any]):
-    """A reason that holds nothing: its kind, and who asked for the end, as a note."""
-
-    __slots__ = ()
+def noted(process: Process) -> NotedRef:
+    """The note of the ref of a process of this node."""
+    return process.serial, process.name or process.label
 
 
 def note_of(ref: Ref[Any] | None) -> Any:
@@ -43,15 +41,15 @@ def note_of(ref: Ref[Any] | None) -> Any:
     if not isinstance(ref, LocalRef):
         return ref
     process = ref._process
-    return NotedRef((process.serial, process.name or process.label))
+    return process.serial, process.name or process.label
 
 
 def note_of_reason(reason: Reason) -> Any:
-    """The note of a reason. Never raises."""
+    """The note of a reason: its kind, and the note of who asked for the end. Never raises."""
     kind = type(reason)
     if type(kind) is not type or kind not in EMPTY:  # see `why`
         return why(reason)
-    return NotedReason((kind, note_of(reason.by)))
+    return kind, note_of(reason.by)
 
 
 def read(note: Event | Note, node: Node) -> Event:
@@ -59,14 +57,18 @@ def read(note: Event | Note, node: Node) -> Event:
     if not isinstance(note, tuple):
         return note
     made: type[Event] = note[0]
-    number, at, *fields = note[1:]
-    return made(number, at, node.full_name, *(_read(field, node) for field in fields))
+    number, at, *values = note[1:]
+    names = made.__match_args__[-len(values) :] if values else ()
+    fields = (_read(name, value, node) for name, value in zip(names, values, strict=True))
+    return made(number, at, node.full_name, *fields)
 
 
-def _read(field: Any, node: Node) -> Any:
-    if type(field) is NotedRef:
-        return LightRef(node, *field)
-    if type(field) is NotedReason:
-        kind, by = field
-        return Why(*EMPTY[kind], _read(by, node))
-    return field
+def _read(name: str, value: Any, node: Node) -> Any:
+    if type(value) is not tuple:
+        return value
+    if name in ("supervisor", "ref", "old"):
+        return LightRef(node, *value)
+    if name == "reason":
+        kind, by = value
+        return Why(*EMPTY[kind], _read("ref", by, node))
+    return value  # an id of a child, say

@@ -74,7 +74,7 @@ async def test_a_note_holds_no_process() -> None:
         note = note_of(ref)
         await system.terminate(ref, KILLED)
         assert isinstance(ref._process, EndedProcess)
-        assert tuple(note) == (ref.serial, "till")
+        assert note == (ref.serial, "till")
         event = read((_ChildLike, 1, 2.0, note, note_of_reason(KILLED), ("not", "a note")), node)
         assert event.ref == ref
         assert event.reason == why(KILLED)
