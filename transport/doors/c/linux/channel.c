@@ -16,7 +16,7 @@
 #define PIDFS_MAGIC 0x50494446
 #endif
 
-enum { CHANNELS_A_PROCESS = 1024 };
+enum { CHANNELS_A_PROCESS = 1024, DESCRIPTORS_OF_A_STRANGER = 4096 };
 
 void close_all(const int *fds, unsigned count) {
     for (unsigned i = 0; i < count; i++) {
@@ -181,10 +181,12 @@ void channel_reserve_locked(bool keep) {
  */
 unsigned stranger_share(uid_t user) {
     struct rlimit limit;
-    if (user == 0 || user == geteuid() || getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > UINT_MAX) {
+    if (user == 0 || user == geteuid()) {
         return UINT_MAX;
     }
-    return (unsigned)limit.rlim_cur / 4;
+    /* A quarter of the table may be hundreds of thousands, and to count so many takes long. */
+    bool is_small = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 < DESCRIPTORS_OF_A_STRANGER;
+    return is_small ? (unsigned)limit.rlim_cur / 4 : DESCRIPTORS_OF_A_STRANGER;
 }
 
 static bool admit_locked(struct door *door, const struct ucred *peer) {

@@ -328,11 +328,11 @@ static int milliseconds_since(const struct timespec *start) {
     return (int)((now.tv_sec - start->tv_sec) * 1000 + (now.tv_nsec - start->tv_nsec) / 1000000);
 }
 
-/* Waits for a client's answer within a call. 0, EPIPE when the client has gone, ETIMEDOUT. */
+/* Waits for a client's answer within a call. 0, ETIMEDOUT, or EPIPE when the client has gone, or says too much else. */
 int channel_await(struct channel *channel, uint64_t sequence, enum message_type type, int milliseconds, int *error) {
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    for (;;) {
+    for (unsigned others = 0;;) {
         struct message message;
         struct receipt receipt;
         int result = message_receive(channel->fd, &channel->payer, &message, &receipt, 0);
@@ -341,6 +341,9 @@ int channel_await(struct channel *channel, uint64_t sequence, enum message_type 
             if (message.type == type && message.sequence == sequence) {
                 *error = message.error;
                 return 0;
+            }
+            if (++others > DATAGRAMS_A_CALL) {
+                return EPIPE;
             }
             continue;
         }
