@@ -57,7 +57,10 @@ def folders() -> dict[str, list[Path]]:
 def sources() -> dict[Path, str]:
     """The modules of the packages, with what they say."""
     return {
-        path: path.read_text() for top in PACKAGES for path in (ROOT / top).rglob("*.py*") if path.is_file()
+        path: path.read_text()
+        for top in PACKAGES
+        for path in (ROOT / top).rglob("*.py*")
+        if path.suffix in {".py", ".pyi"}
     }
 
 
