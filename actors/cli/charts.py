@@ -47,8 +47,8 @@ class Chart:
 
     Attributes:
         nodes: the nodes of the recordings.
-        participants: in the order of appearance, those of one node beside each other; and the node of each,
-            or None.
+        participants: in the order of appearance, those of one of several nodes beside each other; and the
+            node of each, or None.
         events: from the top down.
     """
 
@@ -95,8 +95,9 @@ def chart_of(
     if whole.is_cut:
         events.append(Note(None, "the recording was cut here"))
     homes = [*whole.nodes, *dict.fromkeys(home for home in appeared.values() if home not in whole.nodes)]
-    ordered = {each: home for node in homes for each, home in appeared.items() if home == node}
-    return Chart(whole.nodes, ordered, events)
+    if len(whole.nodes) > 1:
+        appeared = {each: home for node in homes for each, home in appeared.items() if home == node}
+    return Chart(whole.nodes, appeared, events)
 
 
 class _Reader:
