@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -118,13 +118,14 @@ async def open_node(
         from enfilade.actors.peers.peering import distributed
         from enfilade.actors.workers.employer import Workers
 
+        # Nested blocks: an `ExitStack` would ask the program's own error for its traceback.
         employer: Workers | None = None
-        async with AsyncExitStack() as stack:
-            if workers:
-                employer = Workers(node, workers)
-                node.equip(workers=employer)
-                housed = employer.housed(listen, policy, is_in_mesh=mesh is not None)
-                listen, policy = stack.enter_context(housed)
+        home: AbstractContextManager[tuple[str | None, Policy | None]] = nullcontext((listen, policy))
+        if workers:
+            employer = Workers(node, workers)
+            node.equip(workers=employer)
+            home = employer.housed(listen, policy, is_in_mesh=mesh is not None)
+        with home as (listen, policy):
             peering = distributed(
                 node,
                 listen=listen,
@@ -135,19 +136,23 @@ async def open_node(
                 mesh=mesh,
                 kinds=kinds,
             )
-            node.equip(peers=await stack.enter_async_context(peering))
-            if observe and (listen or mesh) and policy is not None and policy.lets_observe:
-                from enfilade.actors.observing.watches.desk import open_desks
+            async with peering as peers:
+                node.equip(peers=peers)
+                if observe and (listen or mesh) and policy is not None and policy.lets_observe:
+                    from enfilade.actors.observing.watches.desk import open_desks
 
-                open_desks(node)
-            if is_visible and listen is not None:
-                stack.enter_context(visible(node, listen))
-            stack.enter_context(watching(node))  # from here on: the doors have been opened by no handler
-            # Processes end while the node links are up, so that other nodes learn how.
-            stack.push_async_callback(stopper.stop)
-            if mesh is not None:
-                stack.push_async_callback(node.mesh.hand_over)
-            if employer is not None:
-                await employer.start()
-            observation.opened()
-            yield node
+                    open_desks(node)
+                shown = visible(node, listen) if is_visible and listen is not None else nullcontext()
+                with shown, watching(node):  # from here on: the doors have been opened by no handler
+                    try:
+                        if employer is not None:
+                            await employer.start()
+                        observation.opened()
+                        yield node
+                    finally:
+                        # Processes end while the node links are up, so that other nodes learn how.
+                        try:
+                            if mesh is not None:
+                                await node.mesh.hand_over()
+                        finally:
+                            await stopper.stop()

@@ -8,15 +8,15 @@ does not end is given up.
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.blocks import async_block
+from enfilade.actors.messages.blocks import async_block, block
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.misuse import explain_misuse
 from enfilade.actors.messages.reasons import KILLED, SHUTDOWN, asked_by
@@ -155,12 +155,14 @@ class Stopper:
             await waiter.wait()
 
 
-def _interrupts(node: Node, stopper: Stopper) -> AbstractContextManager[object]:
+@block
+def _interrupts(node: Node, stopper: Stopper) -> Iterator[None]:
     """Take SIGINT, SIGTERM and SIGHUP over: the first is an order to stop, the second to kill, the third ends
     the program at once, as each would without a node.
     """
     if not node.config.handle_interrupt:
-        return nullcontext()
+        yield
+        return
     token = trio.lowlevel.current_trio_token()
     count = 0
 
@@ -179,8 +181,9 @@ def _interrupts(node: Node, stopper: Stopper) -> AbstractContextManager[object]:
     def terminated(number: signal.Signals) -> None:
         interrupted(SystemExit(128 + number))  # as a shell says of a program that the signal has ended
 
-    stack = ExitStack()
-    stack.enter_context(interrupts_go_to(lambda: interrupted(KeyboardInterrupt())))
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        stack.enter_context(interrupts_go_to(partial(terminated, number), number))
-    return stack
+    with (
+        interrupts_go_to(lambda: interrupted(KeyboardInterrupt())),
+        interrupts_go_to(partial(terminated, signal.SIGTERM), signal.SIGTERM),
+        interrupts_go_to(partial(terminated, signal.SIGHUP), signal.SIGHUP),
+    ):
+        yield

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -56,7 +55,8 @@ def visible(node: Node, door: str) -> Iterator[None]:
         OSError: the runtime directory belongs to somebody else, or cannot be written to.
     """
     place = own_directory() / f"{file_stem(node.full_name)}.dumps"
-    with ExitStack() as stack:
-        takes_signals = stack.enter_context(dumps_at_signals(node, place))
-        stack.enter_context(announced(node.full_name, door=door, dumps=place if takes_signals else None))
+    with (
+        dumps_at_signals(node, place) as takes_signals,
+        announced(node.full_name, door=door, dumps=place if takes_signals else None),
+    ):
         yield

@@ -9,6 +9,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import attrs
@@ -41,6 +42,7 @@ from enfilade.actors import (
     open_node,
 )
 from enfilade.actors.patterns.machine import enter
+from enfilade.transport import Policy
 from tests.actors.isolation.hostile import Frozen, hostile, hostile_error, nested, raisers, told_plainly
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
@@ -333,16 +335,16 @@ async def test_blocks_raise_the_programs_own_error(autojump_clock: MockClock, er
     """An error that leaves the block of a node or mailbox is the one that was raised, with its traceback."""
     raised = error()
 
-    async def leave(inner: bool) -> None:
-        async with open_node("test") as node:
+    async def leave(inner: bool, policy: Policy | None) -> None:
+        async with open_node("test", policy=policy) as node:
             if not inner:
                 raise raised
             async with node.mailbox():
                 raise raised
 
-    for inner in (False, True):
+    for inner, policy in product((False, True), (None, Policy.same_user())):
         with pytest.raises(BaseException) as seen:  # noqa: PT011 (any at all)
-            await leave(inner)
+            await leave(inner, policy)
         assert seen.value is raised
 
 
