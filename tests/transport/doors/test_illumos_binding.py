@@ -25,6 +25,7 @@ SOURCES = [
         C / "closing.c",
         C / "dispatch.c",
         C / "interrupt.c",
+        C / "look.c",
         *sorted(C.glob("illumos/*.c")),
         *sorted(C.glob("illumos/mock/*.c")),
     )
