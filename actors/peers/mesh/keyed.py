@@ -7,6 +7,7 @@ order, for a bounded time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,9 @@ __all__ = ["KeyedActors"]
 
 POLL_SECONDS: Final = 0.1
 """Time between looks for the node of a shard that has none."""
+
+FRESH_SECONDS: Final = 0.1
+"""Seconds for which the registry is believed about a node that is about to leave."""
 
 PAUSE: Final = 0.1
 """Seconds before a call is made again to an actor that has moved: the registry may be behind."""
@@ -101,6 +105,7 @@ class KeyedActors:
         self._nodes = nodes
         self._fellow_names: dict[str, tuple[str, ...]] = {}  # as long as nobody comes, goes or changes
         self._shard_counts: dict[str, int] = {}
+        self._leaving: dict[str, dict[tuple[str, int], float]] = {}
         self._owners: dict[tuple[str, int], Remote] = {}
         self._looking: dict[tuple[str, int], _Looking] = {}
         self._changed = trio.Event()
@@ -217,6 +222,7 @@ class KeyedActors:
         """Take note that nodes have come, gone or changed, or that this node has a lease again."""
         self._fellow_names.clear()
         self._shard_counts.clear()
+        self._leaving = {each.name: {} for each in self._nodes() if each.is_draining}
         self.wake()
         for run in self.kinds_run.values():
             run.keeper.look_again()
@@ -284,7 +290,15 @@ class KeyedActors:
         owner = self._owners.get(place)
         if owner is None or self._distribution.is_over(owner):
             return None
+        if owner.node_name in self._leaving and not self._is_fresh(place, owner.node_name):
+            return None
         return RemoteNameRef(self.node, owner, Keyed(ref.kind, ref.key, forwarded))
+
+    def _is_fresh(self, place: tuple[str, int], node: str) -> bool:
+        """Tell whether the registry has just said that a node holds a shard which is about to leave: it hands
+        over what it has, and then answers nothing any more.
+        """
+        return trio.current_time() - self._leaving[node].get(place, -math.inf) < FRESH_SECONDS
 
     async def find(self, ref: KeyedRef, limit: TimeLimit) -> Ref[Any]:
         """Find the way to an actor, behind what was sent to its shard before. A checkpoint.
@@ -445,6 +459,8 @@ class KeyedActors:
             return False
         if all((each.name, each.incarnation) != (claim.node, claim.incarnation) for each in self._nodes()):
             return False
+        if claim.node in self._leaving:
+            self._leaving[claim.node][place] = trio.current_time()
         self._owners[place] = self._distribution.remote_node(claim.node, claim.incarnation, claim.node)
         return True
 

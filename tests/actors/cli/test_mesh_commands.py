@@ -30,6 +30,14 @@ ACTORS = """
 import trio
 from enfilade import Actor
 
+class Count(Actor):
+    def __init__(self, key):
+        self.key = key
+
+    async def where(self):
+        return self.process.node.full_name
+
+
 class Till(Actor):
     def __init__(self, total=0):
         self.total = total
@@ -76,6 +84,11 @@ exports = ["till"]
 over = "mesh"
 entries = ["*"]
 exports = ["till"]
+kinds = ["*"]
+
+[kinds.Count]
+actor = "till_of_commands:Count"
+shards = 8
 """
 
 
@@ -293,10 +306,10 @@ def test_a_node_of_a_mesh_is_named_with_its_mesh(tmp_path: Path) -> None:
 
 
 async def test_mesh_107_a_node_that_is_drained_hands_over(town: Town) -> None:
-    """Calls finish, children live elsewhere, names are free, peers hear an orderly end; and it exits."""
+    """Calls finish, children and shards live elsewhere, names are free, the end is orderly; and it exits."""
     sys.path.insert(0, str(town.site.directory))
     try:
-        from till_of_commands import Till  # type: ignore[import-not-found]
+        from till_of_commands import Count, Till  # type: ignore[import-not-found]
     finally:
         sys.path.pop(0)
     bank = town.open("bank", key="global_name")
@@ -315,6 +328,8 @@ async def test_mesh_107_a_node_that_is_drained_hands_over(town: Town) -> None:
                     await trio.sleep(0.01)
 
             assert (await child()).node_name == "bank@east"
+            keys = [guest.mesh.keyed("Count", str(number)).within(PATIENCE) for number in range(20)]
+            assert {await key.call(Count.where) for key in keys} == {"bank@east"}
             await trio.to_thread.run_sync(town.open, "shop", "name")
             await until(lambda: len(guest.mesh.nodes()) == 3)
             held = None
@@ -335,6 +350,7 @@ async def test_mesh_107_a_node_that_is_drained_hands_over(town: Town) -> None:
                 words = ("mesh", "drain", "bank@east", "--timeout", "5")
                 status, said = await trio.to_thread.run_sync(lambda: town.run(*words))
                 assert (status, said) == (0, "")
+                assert {await key.call(Count.where) for key in keys} == {"shop@east"}
                 while not ended:
                     event = await me.receive()
                     ended += [event.reason] if hasattr(event, "reason") else []

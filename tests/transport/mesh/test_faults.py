@@ -178,11 +178,15 @@ async def test_mesh_35_a_full_mailbox_holds_up_its_sender_alone(mesh: Mesh) -> N
         sender = await a.spawn(send)
         await until(lambda: sent >= 10)
         other: Ref[Account] = (await c.whereis_on("b@west", "account")).within(PATIENCE)
+        said = a.mesh.status().bytes_out
         for number in range(200):
             assert await other.call(Account.give, number) == number
         assert sent <= 12
+        # What nobody takes in lies nowhere: neither at a nor on its way, at the server, nor in b.
+        assert a.mesh.status().bytes_out - said < 16 * 1024
+        assert a.mesh.status().unsent == 0
         (peer,) = [each for each in a.distribution.rendezvous.peers.values() if each.name == "b@west"]
-        assert peer.queued < 64 * 1024
+        assert peer.queued + peer.traffic.under_way < 64 * 1024
         sender.exit(NO_CONNECTION)
 
 

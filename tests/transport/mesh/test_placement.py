@@ -9,6 +9,8 @@ import pytest
 import trio
 
 from enfilade.actors import Actor, Child, Node, NodeStopped, Ref, RemoteEntry, Supervisor, open_node
+from enfilade.actors.peers.site import Site
+from enfilade.actors.supervision.placement import placed
 from enfilade.transport import Policy
 from enfilade.transport.mesh import Mesh
 from tests.transport.mesh.members import PATIENCE, Account, server, until
@@ -88,6 +90,55 @@ async def test_mesh_105_children_are_placed_and_stay(server: NatsServer) -> None
             assert after.keys() - stayed == {each for each in after if after[each] == "d@south"}
             assert set((await homes(labelled, 6)).values()) == {"b@west"}
         for leave in leaves:
+            leave.set()
+
+
+def predicted(place: Any, names: list[str]) -> dict[str, str] | None:
+    """Where each of six children goes, by the pure function; None where that hangs on loads."""
+    if place in ("spread", "least_loaded"):
+        return None
+    sites = [Site(name, ("Task",), ("gpu",), is_near=True) for name in names]
+    return {str(child.id): placed(child.target, child.id, sites)[0] for child in six(place)}
+
+
+@pytest.mark.parametrize("place", ["first", "spread", "least_loaded", "hash", "local"])
+async def test_mesh_105_each_policy_in_a_mesh(server: NatsServer, place: Any) -> None:
+    """Six children on those of three nodes that have the label; a node comes, and the fullest is lost."""
+    async with open_node("desk", zone="hq", mesh=server.url) as desk, trio.open_nursery() as nursery:
+
+        async def come(name: str, *labels: str) -> trio.Event:
+            leave = trio.Event()
+            await nursery.start(stay, leave, server.url, name, *labels)
+            return leave
+
+        with trio.fail_after(PATIENCE):
+            names = ["a@east", "b@west"]
+            leaves = {each: await come(each, "gpu") for each in names}
+            leaves["c@north"] = await come("c@north")
+            await until(lambda: len(desk.mesh.nodes()) == 4)
+            tree = await desk.spawn(Supervisor, six(place, labels=["gpu"]), intensity=10)
+            before = await homes(tree, 6)
+            assert set(before.values()) <= set(names), "the label decides"
+            assert before == (predicted(place, names) or before)
+            if place == "spread":
+                assert Counter(before.values()) == {"a@east": 3, "b@west": 3}
+            leaves["d@south"] = await come("d@south", "gpu")
+            await until(lambda: len(desk.mesh.nodes()) == 5)
+            assert await homes(tree, 6) == before, "who lives stays"
+            gone = Counter(before.values()).most_common(1)[0][0]
+            left = [each for each in (*names, "d@south") if each != gone]
+            leaves.pop(gone).set()
+            await until(lambda: len(desk.mesh.nodes()) == 4)
+            after = await homes(tree, 6)
+            expected = predicted(place, left)
+            for child, home in before.items():
+                if home != gone:
+                    assert after[child] == home, "who lives stays"
+                elif expected is not None:
+                    assert after[child] == expected[child]
+                else:
+                    assert after[child] in left
+        for leave in leaves.values():
             leave.set()
 
 
