@@ -221,11 +221,15 @@ class CallTimeout(CallError):
 
 
 class CallingSelf(CallError):
-    """A process called itself, and would have waited for ever."""
+    """A process called itself, directly or by way of others, and would have waited for ever."""
 
-    def __init__(self, target: Ref[Any] | str) -> None:
+    def __init__(self, target: Ref[Any] | str, circle: Iterable[str] = ()) -> None:
+        way = ", ".join(circle)
         super().__init__(
-            target, f"{safe_str(target)} called itself; call the method directly, or send a cast"
+            target,
+            f"this call closes a circle that no time limit would end: {way}; send a cast, or set a limit"
+            if way
+            else f"{safe_str(target)} called itself; call the method directly, or send a cast",
         )
 
 

@@ -21,14 +21,14 @@ from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.nearest import COMPARED
 from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, Reason, checked
 from enfilade.actors.messages.request import Deferred, Request
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Cast
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
-__all__ = ["Carrier", "NameRef", "NodeRef", "Ref", "RemoteRef"]
+__all__ = ["Carrier", "NameRef", "NodeRef", "Ref", "RemoteRef", "checked_ref"]
 
 A = TypeVar("A", covariant=True)
 P = ParamSpec("P")
@@ -476,3 +476,14 @@ class NameRef(Ref[A]):
 
     def _limited_to(self, seconds: float) -> Ref[A]:
         return NameRef(self._home, self.name, seconds)
+
+
+def checked_ref(ref: Ref[A]) -> Ref[A]:
+    """Return `ref`, what the program has given as one.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not is_a(ref, Ref):  # `isinstance` believes an object that pretends to be one
+        raise TypeError(f"expected a Ref, got {safe_repr(ref)}")
+    return ref

@@ -382,17 +382,23 @@ class Deferred(Handle, Generic[R]):
 
         Raises:
             NotPublic: `method` is not a public method.
+            PayloadError: an argument cannot travel to the other's node; the reply is still to be given.
         """
         name = ref.name_of(method)
-        forwarded = self.request
-        self._process.settle_deferred(forwarded)
-        if self._process.at_hand is forwarded:
-            self._process.at_hand = None  # no longer this process's to answer
+        process, forwarded = self._process, self.request
+        was_owed, at_hand = process.settle_deferred(forwarded), process.at_hand
+        if at_hand is forwarded:
+            process.at_hand = None  # no longer this process's to answer
         onward = Forwarded(forwarded, ref, name, args, kwargs)
         try:
             ref.deliver(onward)
         except CallError as absent:  # nobody holds the name
             forwarded.fail(absent)
+        except BaseException:  # it cannot travel, say
+            if was_owed:
+                process.take_over(forwarded)
+            process.at_hand = at_hand
+            raise
 
     def __del__(self) -> None:
         """Leave a note for the loop, and no more: Python may call this at any line, in any thread."""

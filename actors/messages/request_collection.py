@@ -118,7 +118,9 @@ async def multi_call(
 
     Raises:
         NotPublic: `method` is not a public method.
+        TypeError, ValueError: `timeout` is no number of seconds; nobody is called then.
     """
+    check_seconds(timeout, "a time limit")
     collection: RequestCollection[Ref[Any]] = RequestCollection()
     name = method_name(method)
     replies: list[tuple[Ref[Any], Any]] = []

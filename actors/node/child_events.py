@@ -13,8 +13,8 @@ import attrs
 
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_record, safe_repr
+from enfilade.actors.messages.ref import NameRef, Ref, checked_ref
+from enfilade.actors.messages.safe_text import safe_record
 from enfilade.actors.messages.signals import Notice, undroppable
 from enfilade.actors.node.dead_letters import DeadLetters
 from enfilade.actors.processes.local_ref import process_of
@@ -76,14 +76,15 @@ class ChildEvents:
 
         Args:
             ref: a process; no bound of its mailbox keeps the events out.
-            supervisor: whose children it is about; None for those of every supervisor of this node.
+            supervisor: whose children it is about, also by a name, for whoever holds it then; None for those
+                of every supervisor of this node.
 
         Raises:
             TypeError: `ref` or `supervisor` is not a ref.
         """
-        for given in (ref, ref if supervisor is None else supervisor):
-            if not is_a(given, Ref):
-                raise TypeError(f"expected a Ref, got {safe_repr(given)}")
+        checked_ref(ref)
+        if supervisor is not None:
+            checked_ref(supervisor)
         self.subscriptions[ref, supervisor] = None
 
     def unsubscribe(self, ref: Ref[Any], supervisor: Ref[Any] | None = None) -> None:
@@ -98,7 +99,7 @@ class ChildEvents:
             process = process_of(subscriber)
             if process is not None and process.ended is not None:
                 del self.subscriptions[subscription]
-            elif subscriber not in told and (supervisor is None or supervisor == event.supervisor):
+            elif subscriber not in told and (supervisor is None or _is_about(supervisor, event)):
                 told.add(subscriber)
                 self._dead_letters.deliver(subscriber, Notice(event))
 
@@ -106,3 +107,11 @@ class ChildEvents:
         """Cancel the subscriptions to `supervisor` alone, which has ended."""
         for subscription in [found for found in self.subscriptions if found[1] == supervisor]:
             del self.subscriptions[subscription]
+
+
+def _is_about(supervisor: Ref[Any], event: ChildEvent) -> bool:
+    """Tell whether `event` is of the supervisor that a subscription names."""
+    process = process_of(event.supervisor)
+    if is_a(supervisor, NameRef):
+        return process is not None and process.name == supervisor.name
+    return supervisor == event.supervisor or (process is not None and process_of(supervisor) is process)

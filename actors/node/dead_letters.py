@@ -23,6 +23,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.messages.signals import Call, Exit, Notice
 from enfilade.actors.messages.traced import bare
+from enfilade.actors.processes.local_ref import process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.reports import Reports
@@ -59,7 +60,8 @@ class DeadLetters:
         return len(self._subscribers)
 
     def subscribe(self, ref: Ref[Any]) -> None:
-        """Have each dead letter from now on sent to `ref`, as a `DeadLetter`. Not a checkpoint.
+        """Have each dead letter from now on sent to `ref`, as a `DeadLetter`, until it ends. Not a
+        checkpoint.
 
         Raises:
             TypeError: `ref` is not a ref.
@@ -103,7 +105,10 @@ class DeadLetters:
             return
         self._reports.dead_letter(message, ref, reason)
         for subscriber in list(self._subscribers):
-            if subscriber != ref:
+            process = process_of(subscriber)
+            if process is not None and process.ended is not None:
+                self.unsubscribe(subscriber)
+            elif subscriber != ref:
                 try:
                     subscriber.send(DeadLetter(message, ref, reason))
                 except BaseException:  # full, or on another node that cannot be sent this

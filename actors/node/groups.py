@@ -22,8 +22,9 @@ from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
-from enfilade.actors.messages.signals import undroppable
-from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.messages.signals import Notice, undroppable
+from enfilade.actors.processes.links import canonical
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -89,15 +90,18 @@ class GroupScope:
     def join(self, group: Hashable, *refs: Ref[Any]) -> None:
         """Let local processes join `group`; one that is named twice, or joins twice, is a member twice.
 
+        What is known by another handle, a name or an alias, joins as the process that it stands for now.
+
         Raises:
-            NoProcess: one of them has ended; then none has joined.
+            NoProcess: one of them has ended, or is a name that nobody holds; then none has joined.
             TypeError: one of them lives on another node.
         """
         joining = []
+        refs = tuple(map(_member, refs))
         for ref in refs:
             process = process_of(ref)
             if process is None:
-                raise TypeError(f"only processes of this node can join a group, got {ref}")
+                raise TypeError(f"only processes of this node can join a group, got {safe_repr(ref)}")
             if process.ended is not None:
                 raise NoProcess(ref)
             joining.append(process)
@@ -116,6 +120,7 @@ class GroupScope:
             NotJoined: one of them is not a member; then none has left.
         """
         members = self._local.get(group, [])
+        refs = tuple(map(_member, refs))
         for ref in refs:
             if members.count(ref) < refs.count(ref):
                 place = f"the group {safe_repr(group)} of the scope {safe_repr(self.name)}"
@@ -243,7 +248,12 @@ class GroupScope:
 
     def forget(self, watcher: Ref[Any]) -> None:
         """End the subscriptions of `watcher`, which has ended."""
-        for monitor in [found for found in self._monitors if found.watcher == watcher]:
+        process = process_of(watcher)
+        for monitor in [
+            found
+            for found in self._monitors
+            if found.watcher == watcher or (process is not None and process_of(found.watcher) is process)
+        ]:
             del self._monitors[monitor]
 
     def forget_all(self) -> None:
@@ -285,13 +295,17 @@ def _checked(watcher: Ref[Any]) -> Ref[Any]:
     return watcher
 
 
+def _member(ref: Ref[Any]) -> Ref[Any]:
+    """The ref under which a member is known."""
+    return ref if type(ref) is LocalRef else canonical(ref)
+
+
 def _tell(watcher: Ref[Any], event: Joined | Left) -> None:
     """Send `event` past the bound of the mailbox: it is a message of the runtime."""
-    process = process_of(watcher)
-    if process is not None:
-        process.put(event)
+    if type(watcher) is LocalRef:
+        watcher._process.put(event)
     else:
-        guarded(watcher.send, event)
+        guarded(watcher.deliver, Notice(event))
 
 
 class Groups:

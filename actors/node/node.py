@@ -357,7 +357,7 @@ class Node(ObservedNode):
         """
         process = process_of(ref)
         if process is None:
-            raise TypeError(f"only processes of this node can be registered, got {ref}")
+            raise TypeError(f"only processes of this node can be registered, got {safe_repr(ref)}")
         self.claim(name, process)
 
     def claim(self, name: str, process: Process) -> None:

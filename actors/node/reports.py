@@ -23,7 +23,7 @@ from enfilade.actors.messages.guarded import NO_FIELDS, is_logged, log
 from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.reasons import KILLED, Reason
 from enfilade.actors.messages.safe_text import safe_str
-from enfilade.actors.messages.signals import HANDED_OFF, described
+from enfilade.actors.messages.signals import described
 from enfilade.actors.messages.trace_context import TRACE
 from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.messages.wake import Waiter
@@ -109,7 +109,7 @@ class Reports:
     def resumed(self, ref: Ref[Any], message: Any, error: Exception) -> None:
         """Report that a process goes on, though its handler of `message` has failed."""
         if is_logged(logging.WARNING):
-            what = "" if message is None or message is HANDED_OFF else f" in a {described(message)}"
+            what = "" if message is None else f" in a {described(message)}"
             text = "%s goes on after a failure%s: %s"
             event = "process.resumed"
             self.note(
@@ -132,13 +132,18 @@ class Reports:
             reason=reason,
         )
 
-    def deadlock(self, calls: Sequence[str]) -> None:
-        """Report calls that wait for one another in a circle."""
+    def deadlock(self, calls: Sequence[str], *, is_refused: bool) -> None:
+        """Report calls that wait for one another in a circle. The last one is refused where no time limit
+        would end it.
+        """
         if self._hooks.process_deadlock:
             call(self._hooks.process_deadlock, tuple(calls))
-        text = (
-            "deadlock, which only a time limit ends: %s; break it with a cast, or a call in another process"
+        ends = (
+            "no time limit would end, so that the last call is refused"
+            if is_refused
+            else "only a time limit ends"
         )
+        text = f"deadlock, which {ends}: %s; break it with a cast, or a call in another process"
         self.note("deadlocks", logging.WARNING, text, ", ".join(calls), event="process.deadlock")
 
     def unkillable(self, ref: Ref[Any], frames: str) -> None:

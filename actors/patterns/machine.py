@@ -16,7 +16,6 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-from collections import deque
 from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from itertools import islice
 from typing import Any, ClassVar, Concatenate, NoReturn, ParamSpec, TypeVar, cast
@@ -41,7 +40,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 _MARK = "_machine_marks"
-_AGAIN = object()
 _SHOWN = 20  # states in an error's text, at most
 _NOT_EVENTS = frozenset({"on_start", "on_stop"})
 
@@ -147,13 +145,11 @@ class _Postponed(Exception):
     """The handler at hand wants its event again in another state."""
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class _Event:
-    """A postponed event, and the reply that it owes, if it is a call."""
+    """A postponed event: the message that it came by, and the reply that is owed, if that is a call."""
 
-    method: str
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    message: Any
     deferred: Deferred[Any] | None
 
 
@@ -204,9 +200,8 @@ class Machine(Actor):
     _machine_state: Hashable = None
     _machine_entered: bool = False
     _machine_changes: int = 0
+    _machine_returned: int = 0  # events that changes have put back into the mailbox
     _machine_postponed: list[_Event] | None = None  # until the state changes
-    _machine_due: deque[_Event] | tuple[()] = ()  # which the change has brought back
-    _machine_retried: _Event | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -238,9 +233,10 @@ class Machine(Actor):
 
     @classmethod
     def _machine_check(cls, state: Hashable) -> None:
-        """Raise `UnknownState` unless the class has this state."""
+        """Raise `UnknownState` unless the class has this state, and `TypeError` if it cannot be one."""
         states = cls.states
         if states is None:
+            hash(state)
             return
         # An enumeration is asked for members; `in` would take their values, too, from Python 3.12 on.
         if isinstance(states, type) and issubclass(states, enum.Enum):
@@ -271,6 +267,7 @@ class Machine(Actor):
 
         Raises:
             UnknownState: the class lists its states, and this is none of them.
+            TypeError: `state` is not hashable. In both cases the state stays as it is.
         """
         self._machine_check(state)
         if self._machine_entered:
@@ -284,12 +281,9 @@ class Machine(Actor):
         self._machine_changes += 1
         for seconds, handler in self._machine_timeouts.get(state, ()):
             self.process.timers.start(_Lasted(handler), seconds, _Lasted(handler))
-        if self._machine_postponed:
-            postponed, self._machine_postponed = self._machine_postponed, None
-            # They are older than what an earlier change has brought back and has not had its turn yet.
-            self._machine_due = deque([*postponed, *self._machine_due])
-            for _ in postponed:
-                self.process.continue_with(self._machine_retry)
+        postponed, self._machine_postponed = self._machine_postponed, None
+        for number, event in enumerate(postponed or ()):
+            self._machine_put_back(event, number)  # before all others, also those of an earlier change
         self._machine_run(state, entering=True)
 
     @_inner
@@ -308,8 +302,8 @@ class Machine(Actor):
             run_sync(function, self)
 
     def _machine_moment(self) -> tuple[int, int]:
-        """Return the number of state changes so far, and of postponed events that are due."""
-        return self._machine_changes, len(self._machine_due)
+        """Return the number of state changes so far, and of the events that these have put back."""
+        return self._machine_changes, self._machine_returned
 
     def _machine_keep(
         self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], since: tuple[int, int]
@@ -317,59 +311,39 @@ class Machine(Actor):
         """Keep the event at hand, handled since that moment, until the state changes; returns what its
         handler returns for now.
         """
-        event, answer = self._machine_retried, _AGAIN
-        if event is None:
-            answer = None if method in HOOKS else self.process.defer_if_called()
-            event = _Event(method, args, kwargs, answer)
-        self.process.unhandled_by(self._machine_unhandled)
-        changes, due = since
+        process = self.process
+        deferred = None if method in HOOKS else process.defer_if_called()
+        message: Any = args[0] if method in HOOKS else Cast(method, args, kwargs)
+        if deferred is not None:
+            message = deferred.request
+            message.method, message.args, message.kwargs = method, args, kwargs
+        event = _Event(message, deferred)
+        changes, returned = since
         if self._machine_changes == changes:
+            process.unhandled_by(self._machine_unhandled)
             if self._machine_postponed is None:
                 self._machine_postponed = []
             self._machine_postponed.append(event)
         else:
             # Its handler has changed the state: it follows those that this has brought back.
-            self._machine_due = deque(self._machine_due)
-            self._machine_due.insert(len(self._machine_due) - due, event)
-            self.process.continue_with(self._machine_retry)
-        return answer
+            self._machine_put_back(event, self._machine_returned - returned)
+        return deferred
+
+    def _machine_put_back(self, event: _Event, position: int) -> None:
+        """Put a postponed event back into the mailbox, as the message that it came by, behind so many."""
+        process, call = self.process, event.message
+        if event.deferred is not None:
+            process.settle_deferred(call)  # which is owed again when it is handled
+            if process.at_hand is call:
+                process.at_hand = None
+        if process.reader is not None:
+            process.reader.restore()
+        process.open_queue().insert(position, call)
+        self._machine_returned += 1
 
     def _machine_unhandled(self) -> list[Any]:
-        """The events that were postponed, as they came; a call is owed its answer anyhow."""
-        return [
-            event.args[0] if event.method in HOOKS else Cast(event.method, event.args, event.kwargs)
-            for event in (*self._machine_due, *(self._machine_postponed or ()))
-            if event.deferred is None
-        ]
-
-    def _machine_retry(self) -> Any:
-        """Handle the next event that was postponed."""
-        assert isinstance(self._machine_due, deque)
-        event = self._machine_due.popleft()
-        extras = self.process.extras_or_none
-        if extras is not None and extras.idle:
-            extras.idle.cancel(None)  # this is an event like any other
-        method = getattr(self, event.method)
-        self._machine_retried = event
-        if inspect.iscoroutinefunction(method):
-            return self._machine_retry_async(event, method)
-        try:
-            result = method(*event.args, **event.kwargs)
-        finally:
-            self._machine_retried = None
-        self._machine_settle(event, result)
-        return None
-
-    async def _machine_retry_async(self, event: _Event, method: Callable[..., Any]) -> None:
-        try:
-            result = await method(*event.args, **event.kwargs)
-        finally:
-            self._machine_retried = None
-        self._machine_settle(event, result)
-
-    def _machine_settle(self, event: _Event, result: Any) -> None:
-        if event.deferred is not None and result is not _AGAIN:
-            event.deferred.reply(result)
+        """The events that are still postponed, as they came; a call is owed its answer anyhow."""
+        return [event.message for event in self._machine_postponed or () if event.deferred is None]
 
 
 def _entering(on_start: Callable[..., Any]) -> Callable[..., Any]:
@@ -377,9 +351,10 @@ def _entering(on_start: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(on_start):
 
         @functools.wraps(on_start)
-        async def starting(self: Machine) -> None:
-            await on_start(self)
+        async def starting(self: Machine) -> Any:
+            result = await on_start(self)
             Machine.on_start(self)
+            return result
 
         return starting
 

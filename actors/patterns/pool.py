@@ -26,13 +26,14 @@ from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import NoProcess, ProcessDied, RuntimeFault
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Reason
+from enfilade.actors.messages.reasons import KILL, NO_PROCESS, SHUTDOWN, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, shown_name
-from enfilade.actors.messages.signals import NO_KWARGS, Call, Cast, undroppable
-from enfilade.actors.messages.trace_context import TRACE, TraceContext
+from enfilade.actors.messages.signals import Call, undroppable
+from enfilade.actors.messages.trace_context import TRACE
 from enfilade.actors.messages.traced import using
+from enfilade.actors.patterns.job import Job
 from enfilade.actors.patterns.pool_answers import JobDiscarded, PoolDraining, PoolStatistics, Routing
 from enfilade.actors.patterns.rate_limit import LeakyBucket, RateLimit
 from enfilade.actors.patterns.routing_key import RoutingKey
@@ -68,27 +69,6 @@ class Worker(Actor):
         raise TypeError(f"{shown_name(type(self))} does not define work(self, job)")
 
 
-@attrs.define(eq=False)
-class _Job:
-    """A job that was submitted.
-
-    Attributes:
-        number: its place in the order of submission.
-        job: what the worker is given.
-        key: what routing goes by; None where it goes by something else.
-        deferred: the submitter's reply, if it waits for one.
-        is_delayed: whether it had a free worker already, and had to wait for the rate.
-        trace: the context that it was submitted in.
-    """
-
-    number: int
-    job: Any
-    key: RoutingKey | None
-    deferred: Deferred[Any] | None
-    is_delayed: bool = False
-    trace: TraceContext | None = attrs.field(factory=TRACE.get)
-
-
 class _Assignment(Request[Any]):
     """The call that gives a worker its job. It tells whether the worker had begun when it ended."""
 
@@ -109,9 +89,9 @@ class _Slot:
     """A place for a worker, which outlives the workers in it; `ref` is None while it waits for the next."""
 
     ref: Ref[Any] | None = None
-    job: _Job | None = None
+    job: Job | None = None
     watchdog: Timer | None = None
-    queue: deque[_Job] = attrs.Factory(deque)
+    queue: deque[Job] = attrs.Factory(deque)
     retiring: bool = False
 
     @property
@@ -123,7 +103,7 @@ class _Slot:
 @attrs.frozen(eq=False)
 class _Stuck:
     slot: _Slot
-    job: _Job
+    job: Job
 
 
 def _is_count(value: Any, least: int) -> bool:
@@ -225,10 +205,11 @@ class Pool(Actor):
         self._pool_window = RestartWindow(intensity, period)
         self._pool_slots: list[_Slot] = []
         self._pool_workers: dict[Ref[Any], _Slot] = {}
-        self._pool_queue: deque[_Job] = deque()
+        self._pool_queue: deque[Job] = deque()
         self._pool_holders: dict[RoutingKey, tuple[_Slot, int]] = {}
         self._pool_turn = 0
         self._pool_submitted = 0
+        self._pool_next_look = 0
         self._pool_queued = 0
         self._pool_completed = 0
         self._pool_discarded = 0
@@ -268,7 +249,7 @@ class Pool(Actor):
             return self.process.refuse(refusal)
         deferred = self.process.defer_if_called()
         self._pool_submitted += 1
-        entry = _Job(self._pool_submitted, job, known, deferred)
+        entry = Job(self._pool_submitted, job, known, deferred)
         if self._pool_drained is not None:
             self._pool_fail(entry, PoolDraining())
             return deferred
@@ -338,7 +319,7 @@ class Pool(Actor):
 
     # Routing.
 
-    def _pool_slot_for(self, entry: _Job) -> _Slot | None:
+    def _pool_slot_for(self, entry: Job) -> _Slot | None:
         """Choose the slot for a job; None for the next one that is free."""
         if entry.key is not None and entry.key in self._pool_holders:
             slot, count = self._pool_holders[entry.key]
@@ -349,7 +330,7 @@ class Pool(Actor):
             self._pool_holders[entry.key] = (fresh, 1)
         return fresh
 
-    def _pool_fresh_slot(self, entry: _Job) -> _Slot | None:
+    def _pool_fresh_slot(self, entry: Job) -> _Slot | None:
         if self._pool_routing == "key":
             assert entry.key is not None
             return self._pool_slots[entry.key.place % self._pool_size]
@@ -358,7 +339,7 @@ class Pool(Actor):
             return self._pool_slots[self._pool_turn]
         return next((slot for slot in self._pool_slots if slot.free and not slot.retiring), None)
 
-    def _pool_release_key(self, entry: _Job) -> None:
+    def _pool_release_key(self, entry: Job) -> None:
         holder = None if entry.key is None else self._pool_holders.get(entry.key)
         if holder is not None:
             assert entry.key is not None
@@ -368,9 +349,12 @@ class Pool(Actor):
             else:
                 del self._pool_holders[entry.key]
 
-    def _pool_has_room(self, entry: _Job) -> bool:
+    def _pool_has_room(self, entry: Job) -> bool:
         """Make room for a job that has to wait, or discard it; true if it can be queued."""
         if self._pool_queue_limit is None or self._pool_queued < self._pool_queue_limit:
+            return True
+        self._pool_forget_given_up()
+        if self._pool_queued < self._pool_queue_limit:
             return True
         victim = self._pool_take_oldest() if self._pool_discard == "oldest" and self._pool_queued else entry
         self._pool_release_key(victim)
@@ -380,7 +364,7 @@ class Pool(Actor):
 
     # The rate.
 
-    def _pool_admits(self, entry: _Job) -> bool:
+    def _pool_admits(self, entry: Job) -> bool:
         """Tell whether the rate lets `entry`, which has a free worker, begin now; it is counted then."""
         if self._pool_bucket is None:
             return True
@@ -418,7 +402,7 @@ class Pool(Actor):
         self._pool_workers[slot.ref] = slot
         return slot
 
-    def _pool_begin(self, slot: _Slot, entry: _Job) -> None:
+    def _pool_begin(self, slot: _Slot, entry: Job) -> None:
         assert slot.ref is not None
         slot.job = entry
         if self._pool_stuck_after is not None:
@@ -434,7 +418,7 @@ class Pool(Actor):
                 slot.ref.deliver(request)
         request.then(self._pool_finished, slot, entry)
 
-    def _pool_finished(self, request: Request[Any], slot: _Slot, entry: _Job) -> None:
+    def _pool_finished(self, request: Request[Any], slot: _Slot, entry: Job) -> None:
         error = request.error
         if slot.watchdog is not None:
             slot.watchdog.cancel()
@@ -482,7 +466,7 @@ class Pool(Actor):
         self._pool_begin(slot, entry)
         return True
 
-    def _pool_waiting_for(self, slot: _Slot) -> deque[_Job]:
+    def _pool_waiting_for(self, slot: _Slot) -> deque[Job]:
         """The queue whose oldest job is the next one for the worker of `slot`; empty if there is none."""
         if not slot.free:
             return deque()
@@ -492,22 +476,41 @@ class Pool(Actor):
         self._pool_prune(self._pool_queue)
         return self._pool_queue
 
-    def _pool_prune(self, queue: deque[_Job]) -> None:
+    def _pool_prune(self, queue: deque[Job]) -> None:
         """Drop the oldest jobs whose submitters no longer wait for them."""
-        while queue and queue[0].deferred is not None and queue[0].deferred.request.settled:
-            self._pool_queued -= 1
-            given_up = queue.popleft()
-            self._pool_release_key(given_up)
-            self._pool_discard_one(given_up)
+        while queue and queue[0].is_given_up:
+            self._pool_drop_given_up(queue.popleft())
 
-    def _pool_discard_one(self, entry: _Job) -> None:
+    def _pool_forget_given_up(self) -> None:
+        """Drop all jobs whose submitters no longer wait for them.
+
+        Many jobs are looked at once in a while: when one more has come for each 64 of them.
+        """
+        if self._pool_submitted < self._pool_next_look:
+            return
+        self._pool_next_look = self._pool_submitted + self._pool_queued // 64
+        for queue in (self._pool_queue, *(slot.queue for slot in self._pool_slots)):
+            given_up = [entry for entry in queue if entry.is_given_up]
+            if given_up:
+                wanted = [entry for entry in queue if not entry.is_given_up]
+                queue.clear()
+                queue.extend(wanted)
+            for entry in given_up:
+                self._pool_drop_given_up(entry)
+
+    def _pool_drop_given_up(self, entry: Job) -> None:
+        self._pool_queued -= 1
+        self._pool_release_key(entry)
+        self._pool_discard_one(entry)
+
+    def _pool_discard_one(self, entry: Job) -> None:
         """Count a job that is not done, and tell of it."""
         self._pool_discarded += 1
         hooks = self.process.node.hooks
         if hooks.pool_discarded:
             call(hooks.pool_discarded, self.process, entry.job)
 
-    def _pool_hold(self, entry: _Job, slot: _Slot) -> None:
+    def _pool_hold(self, entry: Job, slot: _Slot) -> None:
         """A job of the common queue found its worker: later ones of its key, queued before, follow it."""
         assert entry.key is not None
         followers = [other for other in self._pool_queue if other.key == entry.key]
@@ -549,21 +552,21 @@ class Pool(Actor):
 
     # Replies.
 
-    def _pool_fail(self, entry: _Job, error: RuntimeFault) -> None:
+    def _pool_fail(self, entry: Job, error: RuntimeFault) -> None:
+        """The pool does not do the job: tell its submitter; one that nobody waits for is a dead letter."""
         if entry.deferred is not None:
             entry.deferred.fail(error)
+        else:
+            process = self.process
+            process.node.dead_letters.publish(entry.as_submitted(), process.ref, Crashed(error))
 
     def _pool_unhandled(self) -> list[Any]:
         """The jobs that no worker has begun and nobody waits for, as they came."""
         queues = (self._pool_queue, *(slot.queue for slot in self._pool_slots))
         jobs = sorted((entry for queue in queues for entry in queue), key=lambda entry: entry.number)
-        return [
-            Cast("submit", (entry.job, None if entry.key is None else entry.key.value), NO_KWARGS)
-            for entry in jobs
-            if entry.deferred is None
-        ]
+        return [entry.as_submitted() for entry in jobs if entry.deferred is None]
 
-    def _pool_take_oldest(self) -> _Job:
+    def _pool_take_oldest(self) -> Job:
         queues = [queue for queue in (self._pool_queue, *(slot.queue for slot in self._pool_slots)) if queue]
         self._pool_queued -= 1
         return min(queues, key=lambda queue: queue[0].number).popleft()

@@ -99,7 +99,11 @@ class Body:
         return None
 
     def has_put_off(self, request: Request[Any]) -> bool:
-        """Tell whether a call is kept outside of the mailbox until something else is over."""
+        """Tell whether a call waits until something else that this process waits for is over."""
+        return False
+
+    def limits(self, start: Request[Any]) -> bool:
+        """Tell whether this process waits for `start`, its `awaited_start`, for a limited time."""
         return False
 
     @property
@@ -370,10 +374,12 @@ class DispatchedBody(Body):
         try:
             misfit: BaseException | None
             misfit = error if type(error) is LiveResult else bad_arguments(error, handler, args, kwargs)
-            if misfit is None and run(self.resume, error, process.at_hand):
+            message = None if misfit is not None else self._at_hand_as_sent(handler, args, kwargs)
+            if misfit is None and run(self.resume, error, message):
                 misfit = error
             if misfit is None:
-                run(self.end_with, error, None)
+                run(self.end_with, error, message)
+            message = None
             context.settle(process)
         except BaseException as fault:
             misfit = None
@@ -404,6 +410,20 @@ class DispatchedBody(Body):
             process.idle = True
         elif process.ended is None:
             process.wake()
+
+    def _at_hand_as_sent(
+        self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> signals.Call:
+        """The call that was handed off, and has failed, as reports are to show it."""
+        process = self.process
+        request = process.at_hand
+        if request is None or request is signals.HANDED_OFF:
+            request = self.handed_off()
+            request.settled = True  # the caller is told otherwise
+        known = process.handlers or {}
+        request.method = next((name for name in known if known[name] is handler), shown_name(handler))
+        request.args, request.kwargs = args, kwargs
+        return request
 
     def handed_off(self) -> signals.Call:
         """Make the request of the call that was handed off: only a handler that defers its reply needs it."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.reasons import Reason, asked_by
-from enfilade.actors.processes.handlers import run_sync
+from enfilade.actors.processes.handlers import PLAIN, run_out, run_sync
 from enfilade.actors.processes.links import Exited
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ class Continuation:
 
     def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
         if process.reader is None:
-            return run_sync(self.fn, *self.args)  # type: ignore[no-any-return]
-        return self.fn(*self.args)  # type: ignore[no-any-return]
+            run_sync(self.fn, *self.args)
+            return None
+        result = self.fn(*self.args)
+        return None if type(result) in PLAIN else run_out(self.fn, result)
 
 
 @signals.undroppable

@@ -44,6 +44,7 @@ __all__ = [
     "refuse",
     "refuse_unknown",
     "refused",
+    "run_out",
     "run_sync",
 ]
 
@@ -116,6 +117,19 @@ def run_sync(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         Everything that `fn` raises.
     """
     result = fn(*args, **kwargs)
+    if type(result) not in PLAIN:
+        check_result(fn, result)
+    return result
+
+
+async def run_out(fn: Callable[..., Any], result: Any) -> Any:
+    """Await what `fn`, of a process with a task, has returned, if it can be, and return what comes of it.
+
+    Raises:
+        CoroutineReturned, LiveResult: as `check_result`.
+    """
+    if inspect.isawaitable(result):
+        result = await result
     if type(result) not in PLAIN:
         check_result(fn, result)
     return result

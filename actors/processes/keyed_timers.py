@@ -66,13 +66,21 @@ class KeyedTimers:
             seconds: at least 0; more than 0 with `every`.
             message: any object.
             every: whether to repeat until cancelled.
+
+        Raises:
+            TypeError: `key` is not hashable, or `seconds` is not a number; no timer is set then.
+            ValueError: `seconds` is negative or NaN, or 0 with `every`.
         """
         if every and seconds == 0:
             raise ValueError(f"the interval of a timer must be more than 0 seconds, got {safe_repr(seconds)}")
         tick = Tick(self, key, next(self._generations), message, seconds if every else None)
         timer = self._timer(tick, seconds)
-        self.cancel(key)
-        self._current[key] = (tick.generation, timer)
+        try:
+            self.cancel(key)
+            self._current[key] = (tick.generation, timer)
+        except BaseException:  # the key cannot be one
+            timer.cancel()
+            raise
 
     def cancel(self, key: Any) -> bool:
         """Cancel the timer of `key`, even when its message waits in the mailbox; false when there is none."""

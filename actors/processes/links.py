@@ -24,7 +24,7 @@ from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.methods import method_name
 from enfilade.actors.messages.reasons import NO_PROCESS, NORMAL, SHUTDOWN, Reason
-from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef
+from enfilade.actors.messages.ref import NameRef, Ref, RemoteRef, checked_ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.processes.mailbox import wait_for_room
@@ -158,8 +158,10 @@ class Alias(LocalRef[A]):
 
     def deliver(self, signal: signals.Signal) -> None:
         if self.active:
+            was_settled = isinstance(signal, signals.Call) and signal.settled
             self._process.ref.deliver(signal)
-            self._used()
+            if was_settled or not (isinstance(signal, signals.Call) and signal.settled):
+                self._used()  # otherwise the mailbox is full, and has refused it
         elif isinstance(signal, signals.Call):
             signal.abandon(NO_PROCESS)
 
@@ -223,9 +225,7 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
     process = process_of(ref)
     if process is not None:
         return process.ref
-    if not is_a(ref, Ref):
-        raise TypeError(f"expected a Ref, got {safe_repr(ref)}")
-    return ref
+    return checked_ref(ref)
 
 
 def link(process: Process, ref: Ref[Any]) -> None:

@@ -143,7 +143,7 @@ class LocalRef(Ref[A]):
                     return result
                 deferred: Request[Any] = result.request
                 del result  # which the callee may drop, and then is to fail the call
-                return await deferred.receive(self.limit)
+                return await self._answered_later(deferred, name)
             if (
                 process.attention
                 and process.idle
@@ -156,7 +156,7 @@ class LocalRef(Ref[A]):
                     return result
                 deferred = result.request
                 del result
-                return await deferred.receive(self.limit)
+                return await self._answered_later(deferred, name)
         if name is None:
             name = name_for(process, method)
         node = process.node
@@ -185,9 +185,22 @@ class LocalRef(Ref[A]):
             process.put(request)
         if caller is None:
             return await request.receive(limit)
-        begin_waiting(caller, request)
+        begin_waiting(caller, request, limit)
         try:
             return await request.receive(limit)
+        finally:
+            caller.awaited = None
+
+    async def _answered_later(self, request: Request[Any], name: str | None) -> Any:
+        """Wait for the answer to a call that was handed off, and that its handler has deferred."""
+        caller = request.node.current
+        if caller is None:
+            return await request.receive(self.limit)
+        if not request.method:
+            request.method = name or ""
+        begin_waiting(caller, request, self.limit)
+        try:
+            return await request.receive(self.limit)
         finally:
             caller.awaited = None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import StashOverflow
 from enfilade.actors.messages.reasons import KILL, NORMAL, Reason, checked
-from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.ref import Ref, checked_ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.processes import links
 from enfilade.actors.processes.control_lane import Continuation, StopRequest
@@ -145,6 +145,8 @@ class Process(Record):
             NotPublic: `method` is not a public method.
         """
         node = self.node
+        if type(ref) is not LocalRef:
+            checked_ref(ref)
         request = node.request_type(node, ref, ref.name_of(method), args, kwargs, self)
         ref.deliver(request)
         return request
@@ -301,7 +303,7 @@ class Process(Record):
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
         """Send an exit signal; `KILL` cannot be trapped. Not a checkpoint. Source: `erlang:exit/2`."""
         if type(ref) is not LocalRef:
-            ref.deliver(signals.Exit(self.ref, checked(reason), linked=False))
+            checked_ref(ref).deliver(signals.Exit(self.ref, checked(reason), linked=False))
             return
         process = ref._process
         checked(reason)

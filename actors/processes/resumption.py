@@ -138,9 +138,8 @@ def resumed(process: Process, actor: Any, message: Any, error: BaseException) ->
     if not node.config.keep_tracebacks:
         outline(error)
     if is_a(message, signals.Call):
-        if message is not signals.HANDED_OFF:
-            process.settle_deferred(message)  # the handler may have deferred its reply before it failed
-            message.fail(error)
+        process.settle_deferred(message)  # the handler may have deferred its reply before it failed
+        message.fail(error)
     elif message is not None and (type(message) is signals.Cast or signals.is_plain(message)):
         node.dead_letters.publish(message, process.ref, Crashed(error))
     process.at_hand = None

@@ -20,6 +20,7 @@ from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import (
     AlreadyStarted,
+    CallingSelf,
     CallTimeout,
     Ignore,
     LiveArgument,
@@ -335,6 +336,9 @@ async def start(
     except CallTimeout as late:
         await _kill(process)
         raise StartTimeout(late.seconds) from None
+    except CallingSelf:
+        await _kill(process)
+        raise
     except trio.Cancelled:
         _abandon(process)
         raise
@@ -381,7 +385,7 @@ async def _acknowledged(request: Request[Any], seconds: float) -> Any:
     starter = request.node.current
     if starter is None:
         return await request.receive(seconds)
-    begin_waiting(starter, request)
+    begin_waiting(starter, request, seconds)
     try:
         return await request.receive(seconds)
     finally:

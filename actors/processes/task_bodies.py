@@ -33,7 +33,7 @@ from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.current import CURRENT
-from enfilade.actors.processes.handlers import PLAIN, check_result, refuse_unknown, refused
+from enfilade.actors.processes.handlers import PLAIN, check_result, refuse_unknown, refused, run_out
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.left_generators import give_up_nursery
 from enfilade.actors.processes.links import Down, Exited
@@ -259,7 +259,7 @@ class AsyncBody(TaskBody):
         and a handler costs a call.
         """
         result = self._construct()
-        if type(result) is CoroutineType:
+        if result is not None and inspect.isawaitable(result):
             result = await result
         live = None if result is None else live_kind(result)
         if live is not None:
@@ -349,7 +349,9 @@ class AsyncBody(TaskBody):
                     else:  # by far the most frequent one: a coroutine in between would cost an eighth
                         result = self.protocol.on_message(self.actor, message)
                         if type(result) is CoroutineType:
-                            await result
+                            result = await result
+                        if result is not None:
+                            await run_out(self.protocol.on_message, result)
                         result = None
                 except Exception as error:
                     if not resumed(process, self.actor, bare(message), error):
@@ -390,9 +392,7 @@ class AsyncBody(TaskBody):
         process, protocol = self.process, self.protocol
         if type(message) is not Cast:
             within = Within(process, trace, protocol.on_message, awaits=True)
-            result = within(self.actor, message)
-            if type(result) is CoroutineType:
-                await result
+            await run_out(protocol.on_message, within(self.actor, message))
             return
         handler = protocol.handlers.get(message.method)
         if handler is None:
@@ -418,27 +418,23 @@ class AsyncBody(TaskBody):
             if not counts:
                 return
             kind = type(message)
-        if kind is Down:
-            result = protocol.on_down(self.actor, message)
-        elif kind is StopRequest:
+        if kind is StopRequest:
             message.serve(self.process)
             return
-        elif kind is Exited:
-            if self.process.is_parent(message.ref):
-                self.process.stop(message.reason)
-                return
-            result = protocol.on_exit(self.actor, message)
-        else:
-            result = protocol.on_message(self.actor, message)
-        if type(result) is CoroutineType:
-            await result
+        if kind is Exited and self.process.is_parent(message.ref):
+            self.process.stop(message.reason)
+            return
+        hook = (
+            protocol.on_down if kind is Down else protocol.on_exit if kind is Exited else protocol.on_message
+        )
+        await run_out(hook, hook(self.actor, message))
 
     async def stopped(self, reason: Reason) -> None:
         try:
             if not isinstance(self.actor, type):
                 result = self.protocol.on_stop(self.actor, reason)
-                if result is not None and inspect.isawaitable(result):
-                    await result
+                if result is not None:
+                    await run_out(self.protocol.on_stop, result)
         finally:
             held = self._message
             # The handler has answered, whatever `on_stop` does; but a kill leaves nothing to be said.

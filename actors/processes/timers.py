@@ -74,6 +74,9 @@ class Lane:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._entries
+
     @property
     def armed(self) -> bool:
         """True when a timer is set for the oldest entry, or for one that has left."""
@@ -390,6 +393,10 @@ class Timers:
         lane = self._lanes.get(seconds)
         if lane is not None:
             lane.discard(entry)
+
+    def limits(self, entry: object) -> bool:
+        """Tell whether something waits for a limited time."""
+        return any(entry in lane for lane in self._lanes.values())
 
     def keep_spare(self, lane: Lane) -> None:
         """`lane` has run empty: keep it for the next call with that limit, and no other empty one."""

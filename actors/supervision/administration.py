@@ -59,7 +59,7 @@ def supervise(supervisor: Actor, children: Children[AnyRef]) -> None:
 def carry_out(supervisor: Actor, request: Callable[..., Any], *args: Any) -> Deferred[Any]:
     """Have the body carry out a request that may take steps; the caller is answered when it is done."""
     reply, deferred = reply_to_caller(supervisor)
-    body_of(supervisor).ask(reply, request, *args)
+    body_of(supervisor).ask(reply, None if deferred is None else deferred.request, request, *args)
     return deferred
 
 

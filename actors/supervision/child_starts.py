@@ -1,7 +1,8 @@
-"""Events of a child whose start takes time, as its supervisor is sent them."""
+"""What takes a supervisor several steps: starts that it waits for, and events of them, as it is sent them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,7 +16,7 @@ from enfilade.actors.supervision.remote_children import RemoteStart
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Acknowledged", "StartDue"]
+__all__ = ["Acknowledged", "NextStep", "StartDue", "begun"]
 
 AnyRef = Ref[Any]
 
@@ -37,3 +38,21 @@ class StartDue:
 
     child: ChildRecord[AnyRef]
     start: Process | RemoteStart
+
+
+@undroppable
+@attrs.frozen(eq=False)
+class NextStep:
+    """The next step of a request that takes several: `fn` asks for it once the strategy is free again."""
+
+    fn: Callable[[], None]
+
+
+def begun(
+    starts: Mapping[ChildRecord[AnyRef], Process | RemoteStart], starting: Mapping[Process, Request[Any]]
+) -> Iterator[tuple[Request[Any], float]]:
+    """The starts on this node among those that a supervisor waits for, and their time limits."""
+    for child, made in starts.items():
+        start = None if isinstance(made, RemoteStart) else starting.get(made)
+        if start is not None:
+            yield start, child.spec.start_timeout

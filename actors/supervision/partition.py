@@ -122,7 +122,8 @@ class PartitionSupervisor(Supervisor):
         index = partition_index(key, self._supervisor_partitions)
         if self._supervisor_template.name is not None:
             return self.process.node.named(f"{self._supervisor_template.name}.{index}")
-        ref = next(child.ref for child in strategy_of(self).children.infos() if child.id == index)
+        found = (child.ref for child in strategy_of(self).children.infos() if child.id == index)
+        ref = next(found, None)
         if not isinstance(ref, Ref):
             raise PartitionStopped(index)
         return ref
@@ -149,13 +150,14 @@ class PartitionSupervisor(Supervisor):
             return deferred
 
         body, strategy = body_of(self), strategy_of(self)
+        call = None if deferred is None else deferred.request
 
         def step() -> None:
             if partitions < self._supervisor_partitions:
                 self._supervisor_partitions -= 1
-                body.ask(then, strategy.terminate_child, self._supervisor_partitions)
+                body.ask(then, call, strategy.terminate_child, self._supervisor_partitions)
             elif partitions > self._supervisor_partitions:
-                body.ask(grown, strategy.restart_child, self._supervisor_partitions)
+                body.ask(grown, call, strategy.restart_child, self._supervisor_partitions)
             else:
                 reply(Answer(None))
 

@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import attrs
-
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.crash import as_told, reason_in, reason_of
 from enfilade.actors.messages.errors import Ignore, NotConnected, ProcessDied, StartError, StartTimeout
@@ -27,7 +25,7 @@ from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Cr
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
-from enfilade.actors.messages.signals import Call, Cast, undroppable
+from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.messages.traced import Traced
 from enfilade.actors.peers.events import NodeDown, NodeUp, SiteFound
 from enfilade.actors.processes.actor import Actor, construct
@@ -50,7 +48,7 @@ from enfilade.actors.supervision.actions import (
 )
 from enfilade.actors.supervision.awaited_children import AwaitedChildren
 from enfilade.actors.supervision.child_spec import Child
-from enfilade.actors.supervision.child_starts import Acknowledged, StartDue
+from enfilade.actors.supervision.child_starts import Acknowledged, NextStep, StartDue, begun
 from enfilade.actors.supervision.child_stops import Stops, TimeUp
 from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.held_children import HeldStart
@@ -68,14 +66,6 @@ AnyRef = Ref[Any]
 Outcome = Callable[[Answer | Refuse], None]
 
 
-@undroppable
-@attrs.frozen(eq=False)
-class NextStep:
-    """The next step of a request that takes several: `fn` asks for it once the strategy is free again."""
-
-    fn: Callable[[], None]
-
-
 class SupervisorBody(DispatchedBody):
     """Runs one supervisor.
 
@@ -85,6 +75,7 @@ class SupervisorBody(DispatchedBody):
     """
 
     __slots__ = (
+        "_asked",
         "_asking",
         "_awaited",
         "_error",
@@ -97,6 +88,7 @@ class SupervisorBody(DispatchedBody):
         "_stops",
         "_work",
         "actor",
+        "at_hand",
         "hears",
         "protocol",
         "strategy",
@@ -112,6 +104,8 @@ class SupervisorBody(DispatchedBody):
         self.protocol: ActorProtocol = protocol
         self.actor: Any = None
         self.hears: bool = getattr(protocol.actor, "hears_", False)
+        self.at_hand: Any = None
+        self._asked: Call | None = None
         self._asking: Outcome | None = None
         self._incarnations = Incarnations(self)
         self._late: set[Process] = set()  # killed, because their start took too long
@@ -132,12 +126,14 @@ class SupervisorBody(DispatchedBody):
 
     @property
     def awaited_start(self) -> Request[Any] | None:
-        starting = self.process.node.starting
-        local = (made for made in self._starts.values() if not isinstance(made, RemoteStart))
-        return next((starting.get(made) for made in local), None)
+        return next((start for start, _ in begun(self._starts, self.process.node.starting)), None)
 
     def has_put_off(self, request: Request[Any]) -> bool:
-        return any(message is request for message in self._postponed)
+        return request is self._asked or any(message is request for message in self._postponed)
+
+    def limits(self, start: Request[Any]) -> bool:
+        found = begun(self._starts, self.process.node.starting)
+        return any(seconds != math.inf for known, seconds in found if known is start)
 
     @classmethod
     def start(
@@ -288,14 +284,17 @@ class SupervisorBody(DispatchedBody):
             process.node.finish(process, reason, error)
             return
         self._error = error
+        self.at_hand = message
         process.handlers, process.names = None, NO_NAMES
         process.stop(reason)
         process.wake()
 
     # Requests.
 
-    def ask(self, outcome: Outcome, request: Callable[..., list[Action[AnyRef]]], *args: Any) -> None:
-        """Make a request of the strategy; `outcome` is called with the answer, at once or later."""
+    def ask(
+        self, outcome: Outcome, call: Call | None, request: Callable[..., list[Action[AnyRef]]], *args: Any
+    ) -> None:
+        """Make a request of the strategy, for `call`; `outcome` is told the answer, at once or later."""
         try:
             actions = request(*args)
         except BaseException as error:  # an id, say, whose comparison fails: that is the fault of who asked
@@ -303,7 +302,7 @@ class SupervisorBody(DispatchedBody):
                 raise
             outcome(Refuse(as_told(error, "the request")))
             return
-        self._asking = outcome
+        self._asking, self._asked = outcome, call
         self._perform(actions)
 
     def continue_with(self, fn: Callable[[], None]) -> None:
@@ -512,7 +511,7 @@ class SupervisorBody(DispatchedBody):
             self.process.send_after(retry.delay, self.process.ref, retry)
 
     def _answered(self, answer: Answer | Refuse) -> None:
-        outcome, self._asking = self._asking, None
+        outcome, self._asking, self._asked = self._asking, None, None
         if outcome is not None:
             outcome(answer)
 

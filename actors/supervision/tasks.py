@@ -24,6 +24,7 @@ from enfilade.actors.messages.reasons import KILL, SHUTDOWN, TIMEOUT, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, shown_name
+from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.child_spec import Child, ShutdownLimit
@@ -110,7 +111,11 @@ class Task(Generic[R]):
 
         Args:
             timeout: seconds from the request to stop to the kill.
+
+        Raises:
+            TypeError, ValueError: `timeout` is no number of seconds; the task goes on.
         """
+        check_seconds(timeout, "the time limit of a task")
         if not self.done:
             self.ref.exit(SHUTDOWN)
             try:
@@ -205,11 +210,16 @@ def async_stream(
             outcome with the reason `TIMEOUT`.
 
     Raises:
-        ValueError: `max_concurrency` is less than 1, or `on_timeout` is none of the two.
+        TypeError: `max_concurrency` is no int, or `timeout` no number.
+        ValueError: `max_concurrency` is less than 1, `timeout` is negative or NaN, or `on_timeout` is none of
+            the two.
     """
     concurrency = (os.cpu_count() or 1) if max_concurrency is None else max_concurrency
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool):
+        raise TypeError(f"max_concurrency must be an int, got {safe_repr(concurrency)}")
     if concurrency < 1:
         raise ValueError(f"max_concurrency must be at least 1, got {safe_repr(concurrency)}")
+    check_seconds(timeout, "the time limit of a task")
     if on_timeout not in ("exit", "kill_task"):
         raise ValueError(f'on_timeout must be "exit" or "kill_task", got {safe_repr(on_timeout)}')
     return TaskStream(supervisor, fn, iter(items), concurrency, ordered, timeout, on_timeout)

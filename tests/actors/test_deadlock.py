@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -11,15 +12,20 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import (
     Actor,
+    CallingSelf,
     CallTimeout,
     Child,
+    Crashed,
     Deferred,
+    FailedToStart,
     Node,
     Process,
     ProcessDied,
     Ref,
     StartError,
+    StartFailed,
     Supervisor,
+    acknowledges_start,
 )
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
@@ -159,3 +165,154 @@ async def test_a_start_that_calls_others_is_no_circle(
     with caplog.at_level(logging.WARNING):
         await node.spawn(Supervisor, [Child(Asks, "other", Supervisor.children, id="child")])
     assert not [record for record in caplog.records if CIRCLE in record.getMessage()]
+
+
+# Circles that no time limit ends.
+
+REFUSED = "deadlock, which no time limit would end"
+
+
+class AsksItsParent(Actor):
+    async def on_start(self) -> None:
+        await self.process.parent.call(Supervisor.children)
+
+
+@acknowledges_start
+async def asks_its_parent(me: Process) -> None:
+    await me.parent.call(Supervisor.children)
+    me.started()
+
+
+class Middle(Actor):
+    """Calls the supervisor for others, without a limit."""
+
+    async def children(self) -> None:
+        await self.process.node.named("top").within(math.inf).call(Supervisor.children)
+
+
+class AsksTheMiddle(Actor):
+    async def on_start(self) -> None:
+        await self.process.node.named("middle").within(math.inf).call(Middle.children)
+
+
+@pytest.mark.parametrize("child", [AsksItsParent, asks_its_parent, AsksTheMiddle])
+@pytest.mark.parametrize("when", ["at the start", "on request"])
+async def test_a_start_that_waits_for_its_own_supervisor_is_refused(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture, child: Any, when: str
+) -> None:
+    """C14: requests to supervisors have no time limit, so nothing would end it; everybody in it is named."""
+    await node.spawn(Middle, name="middle")
+    with caplog.at_level(logging.WARNING):
+        if when == "at the start":
+            with pytest.raises(StartError) as raised:
+                await node.spawn(Supervisor, [Child(child, id="child")], name="top", intensity=0)
+            reason: Any = raised.value.reason
+            assert isinstance(reason.detail, FailedToStart)
+        else:
+            top = await node.spawn(Supervisor, [], name="top", intensity=0)
+            with pytest.raises(StartFailed):
+                await top.call(Supervisor.start_child, Child(child, id="child"))
+            assert await top.call(Supervisor.children) == ()
+        await wait_all_tasks_blocked()
+    assert trio.current_time() < 1
+    (record,) = [record for record in caplog.records if REFUSED in record.getMessage()]
+    assert "waits for start of <test@local:" in record.getMessage()
+
+
+class Asker(Actor):
+    """Has a child started that calls it."""
+
+    async def start(self, top: Ref[Supervisor], limit: float, patience: float) -> Any:
+        child = Child(CallsBack, self.process.ref.within(limit), start_timeout=patience, restart="temporary")
+        return await top.call(Supervisor.start_child, child)
+
+    async def within_a_scope(self, top: Ref[Supervisor]) -> Any:
+        with trio.move_on_after(2):
+            await self.start(top, math.inf, math.inf)
+        return "out of time"
+
+    async def nothing(self) -> None: ...
+
+
+class CallsBack(Actor):
+    def __init__(self, asker: Ref[Asker]) -> None:
+        self.asker = asker
+
+    async def on_start(self) -> None:
+        await self.asker.call(Asker.nothing)
+
+
+async def test_who_asks_for_a_start_is_in_the_circle(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C14: a supervisor that carries a request out holds it."""
+    top = await node.spawn(Supervisor, [])
+    asker = await node.spawn(Asker)
+    with caplog.at_level(logging.WARNING):
+        with pytest.raises(ProcessDied) as died:
+            await asker.within(math.inf).call(Asker.start, top, math.inf, math.inf)
+        await wait_all_tasks_blocked()
+    assert isinstance(died.value.__cause__, StartFailed)
+    failed: Any = died.value.__cause__
+    assert isinstance(failed.reason, Crashed)
+    assert isinstance(failed.reason.error, CallingSelf)
+    for part in (
+        f"{asker} waits for start_child of {top}",
+        f"{top} waits for start of",
+        "waits for nothing of",
+    ):
+        assert part in str(failed.reason.error)
+        assert part in caplog.text
+    assert REFUSED in caplog.text
+
+
+@pytest.mark.parametrize("limit", ["of the call", "of the start", "of a scope"])
+async def test_a_circle_that_some_limit_ends_is_not_refused(
+    autojump_clock: MockClock, node: Node, caplog: pytest.LogCaptureFixture, limit: str
+) -> None:
+    """C14: whoever waits for a limited time ends it in time."""
+    top = await node.spawn(Supervisor, [])
+    asker = await node.spawn(Asker)
+    began = trio.current_time()
+    with caplog.at_level(logging.WARNING):
+        if limit == "of a scope":
+            assert await asker.within(math.inf).call(Asker.within_a_scope, top) == "out of time"
+        else:
+            limits = (2, math.inf) if limit == "of the call" else (math.inf, 2)
+            with pytest.raises(ProcessDied):
+                await asker.within(math.inf).call(Asker.start, top, *limits)
+        await wait_all_tasks_blocked()
+    assert trio.current_time() - began == pytest.approx(2)
+    assert REFUSED not in caplog.text
+    assert CIRCLE in caplog.text
+
+
+class Ring(Actor):
+    async def along(self, *path: Ref[Any]) -> str:
+        return await path[0].within(math.inf).call(Ring.along, *path[1:]) if path else "end"
+
+
+@pytest.mark.parametrize("length", [2, 3, 5])
+async def test_calls_without_limits_in_a_circle(autojump_clock: MockClock, node: Node, length: int) -> None:
+    """C14: whoever closes it gets `CallingSelf`, and the others what follows from that."""
+    ring = [await node.spawn(Ring) for _ in range(length)]
+    with pytest.raises(ProcessDied):
+        await ring[0].within(math.inf).call(Ring.along, *ring[1:], ring[0])
+    assert trio.current_time() < 1
+
+
+async def test_a_function_with_other_tasks_may_go_on(autojump_clock: MockClock, node: Node) -> None:
+    """C14: another task of it may acknowledge its start."""
+
+    @acknowledges_start
+    async def function(me: Process) -> None:
+        async def acknowledge() -> None:
+            await trio.sleep(1)
+            me.started()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(acknowledge)
+            await me.parent.call(Supervisor.children)
+
+    top = await node.spawn(Supervisor, [Child(function, id="child")])
+    assert len(await top.call(Supervisor.children)) == 1

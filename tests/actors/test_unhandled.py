@@ -147,6 +147,22 @@ async def test_jobs_that_nobody_has_begun_are_dead_letters(
         assert await letters(me) == [(1, key), (2, key)]
 
 
+async def test_jobs_that_the_pool_does_not_take_are_dead_letters(
+    node: Node, autojump_clock: MockClock
+) -> None:
+    """M9: if nobody waits for them, nobody else would hear of it."""
+    async with node.mailbox() as me:
+        node.dead_letters.subscribe(me.ref)
+        for discard, lost in (("newest", 2), ("oldest", 1)):
+            pool = await node.spawn(Pool, Slow, size=1, queue_limit=1, discard=discard)
+            for job in range(3):
+                pool.cast(Pool.submit, job)
+            assert await letters(me) == [(lost, None)]
+            pool.cast(Pool.drain)
+            pool.cast(Pool.submit, "late")
+            assert await letters(me) == [("late", None)]
+
+
 class Selfish(Actor):
     """Calls itself by its alias."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from enfilade.actors.supervision.child_spec import Child, InvalidChild, InvalidF
 from enfilade.actors.supervision.children import ChildCounts
 from enfilade.actors.supervision.dynamic import DynamicSupervisor
 from enfilade.actors.supervision.partition import PartitionStopped, PartitionSupervisor
-from enfilade.actors.supervision.refusals import MaxChildren, NoTemplate, StartFailed
+from enfilade.actors.supervision.refusals import ChildNotFound, MaxChildren, NoTemplate, StartFailed
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.actors.supervision.tasks import TaskSupervisor, async_nolink, async_stream
 from tests.conformance.actors.family import BOOM, Family, Member, clean_node
@@ -247,6 +248,19 @@ async def double(number: int) -> int:
 
 async def explode(number: int) -> int:
     raise ValueError(f"not {number}")
+
+
+async def test_act_g_partition_that_was_deleted(autojump_clock: MockClock) -> None:
+    """SUP-75: its keys belong to it still, and there is nobody to ask."""
+    async with clean_node() as node:
+        top = await node.spawn(PartitionSupervisor, Child(Actor), partitions=2)
+        await top.call(PartitionSupervisor.terminate_child, 1)
+        for _ in range(2):
+            with pytest.raises(PartitionStopped):
+                await top.call(PartitionSupervisor.partition, 1)
+            with suppress(ChildNotFound):
+                await top.call(PartitionSupervisor.delete_child, 1)
+        assert isinstance(await top.call(PartitionSupervisor.partition, 0), Ref)
 
 
 async def test_act_g_task_result(autojump_clock: MockClock) -> None:

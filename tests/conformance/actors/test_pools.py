@@ -299,6 +299,32 @@ async def test_a_job_that_nobody_waits_for_any_more_is_not_begun(routing: Any) -
         await pool.call(Pool.drain)
 
 
+@pytest.mark.parametrize("routing", ["any", "round_robin", "key", "sticky"])
+@pytest.mark.parametrize("discard", ["newest", "oldest"])
+@pytest.mark.parametrize("waiting", [2, 200])
+async def test_act_q4_a_job_that_was_given_up_takes_no_place(
+    routing: Any, discard: Any, waiting: int
+) -> None:
+    """act-Q4: given a full queue, when one of its jobs is given up, then it is that one which goes."""
+    async with open_node("n") as node, node.mailbox() as me:
+        office = Office(node)
+        pool = await office.open(size=1, routing=routing, discard=discard, queue_limit=waiting)
+        for job in range(1 + waiting):
+            office.gates[job].set()
+        office.gates[0] = trio.Event()
+        requests = [me.request(pool, Pool.submit, job, "key") for job in range(1 + waiting)]
+        await trio.testing.wait_all_tasks_blocked()
+        given_up = requests.pop(waiting // 2)
+        given_up.cancel()
+        office.gates["new"].set()
+        requests.append(await submit(me, pool, "new", "key"))
+        await office.finish(0)
+        answers = [await request.receive() for request in requests]
+        assert answers == [job for job in range(1 + waiting) if job != waiting // 2] + ["new"]
+        statistics = await pool.call(Pool.statistics)
+        assert (statistics.queued, statistics.discarded) == (0, 1)
+
+
 @pytest.mark.parametrize("worker", [Actor, Worker])
 async def test_a_worker_that_does_not_work(worker: type[Actor]) -> None:
     async with open_node("n") as node:
