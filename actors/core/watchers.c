@@ -25,7 +25,7 @@ static int fire(PyObject *watcher, PyObject *reason)
     int failed = PyDict_DelItem(monitors, number) < 0;
     if (!failed) {
         set(watcher, Monitor_active, Py_False);
-        PyObject *done = core_put(owner, down);
+        PyObject *done = PyObject_CallMethodObjArgs(owner, s_put, down, NULL); /* there may be layers over it */
         failed = done == NULL;
         Py_XDECREF(done);
     }

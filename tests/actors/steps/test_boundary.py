@@ -123,6 +123,10 @@ async def _watch(node: Node, me: Process, victim: Ref[Any]) -> None:
         process.monitor(other.ref)
 
 
+def _if_down(process: Any, message: Any) -> Any:
+    return process if type(message) is links.Down else process.node
+
+
 async def _task(node: Node, me: Process, victim: Ref[Any]) -> None:
     async def fails() -> None:
         raise Injected
@@ -160,7 +164,7 @@ FAULTS = [
     Fault("reply", Process, "continue_with", lambda process, *_: process, _ask),
     Fault("finalizer", Record, "settle_deferred", lambda process, *_: process, _drop),
     Fault("signal", signals.arrivals, signals.Link, lambda process, *_: process, _link),
-    Fault("signal", links, "monitor_fired", lambda process, *_: process, _watch),
+    Fault("signal", Record, "put", lambda process, message: _if_down(process, message), _watch),
     Fault("task", None, "", lambda: None, _task),
 ]
 
