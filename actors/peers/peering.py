@@ -133,6 +133,7 @@ async def _join(
         door,
         entropy=node.runtime.entropy,
         random=node.runtime.random,
+        unix_time=node.runtime.unix_time,
         dial=node.runtime.dial or dial,
     )
 

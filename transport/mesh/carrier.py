@@ -78,6 +78,7 @@ class MeshCarrier(Carrier):
         own: what the node says of itself.
         entropy: makes so many bytes that nobody can guess: the numbers of inlets and requests.
         random: draws a float from 0 to 1: the jitter of pauses.
+        unix_time: returns the seconds since 1970.
         dial: connects to a server.
 
     Attributes:
@@ -105,6 +106,7 @@ class MeshCarrier(Carrier):
         *,
         entropy: Callable[[int], bytes],
         random: Callable[[], float],
+        unix_time: Callable[[], float],
         dial: Dial = dial,
     ) -> None:
         self._is_certified = identity is not None
@@ -138,7 +140,7 @@ class MeshCarrier(Carrier):
             dial=dial,
         )
         self.connection.subscribe(f"{subjects.links}.>", self._link_message)
-        self.namesakes = Namesakes(self.connection, subjects, self._question)
+        self.namesakes = Namesakes(self.connection, subjects, self._question, unix_time())
         self.meter = LoadMeter()
         self.heartbeats = Heartbeats(self.connection, subjects, self._presence, mesh.beat, self.meter)
         self.doubts = Doubts(self.connection, subjects, self._presence, self.heartbeats.bury)

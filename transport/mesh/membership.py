@@ -99,6 +99,7 @@ async def join(
     *,
     entropy: Callable[[int], bytes],
     random: Callable[[], float],
+    unix_time: Callable[[], float],
     dial: Dial = dial,
 ) -> Membership:
     """Join a mesh.
@@ -112,6 +113,7 @@ async def join(
         door: the path of its door, for the nodes of its machine; empty without one.
         entropy: makes so many bytes that nobody can guess.
         random: draws a float from 0 to 1: the jitter of pauses.
+        unix_time: returns the seconds since 1970.
         dial: connects to a server.
 
     Raises:
@@ -143,6 +145,7 @@ async def join(
             own_node(subjects, entries, mesh.labels, door),
             entropy=entropy,
             random=random,
+            unix_time=unix_time,
             dial=dial,
         )
         membership.carrier = carrier

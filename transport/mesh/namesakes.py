@@ -7,7 +7,6 @@ that one of them arrives.
 """
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -56,17 +55,20 @@ class Namesakes:
         connection: to the servers.
         subjects: of the node.
         question: encodes a question of either kind, which what the node says of itself follows.
+        since: when the node began, in seconds since 1970.
 
     Attributes:
         stays: whether the name is this node's: from then on it does not give way.
     """
 
-    def __init__(self, connection: Connection, subjects: Subjects, question: Callable[..., bytes]) -> None:
+    def __init__(
+        self, connection: Connection, subjects: Subjects, question: Callable[..., bytes], since: float
+    ) -> None:
         self.stays = False
         self._connection = connection
         self._subjects = subjects
         self._question = question
-        self._since = time.time()
+        self._since = since
         self._rival = ""
 
     async def find(self) -> str:

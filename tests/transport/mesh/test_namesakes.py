@@ -49,7 +49,7 @@ async def test_mesh_17_of_many_that_come_at_once_one_stays(server: NatsServer, a
 def test_mesh_17_the_higher_incarnation_gives_way(stays: bool) -> None:
     """Also when it has asked before the other could be met; but a node that stays has the name."""
     subjects = Subjects("default", "a@east", 7)
-    namesakes = Namesakes(Mute(), subjects, lambda **_: b"")  # type: ignore[arg-type]
+    namesakes = Namesakes(Mute(), subjects, lambda **_: b"", 0.0)  # type: ignore[arg-type]
     namesakes.stays = stays
     later, earlier = (msgspec.msgpack.encode(["one", 7, 0.0, each, False]) for each in (8, 6))
     namesakes.asked("answer", b"nonsense", is_contest=True)

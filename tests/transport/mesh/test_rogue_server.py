@@ -118,7 +118,14 @@ async def joined(rogue: Rogue, **settings: Any) -> AsyncIterator[Membership]:
     chance = random.Random(1)
     async with trio.open_nursery() as nursery:
         member = await join(
-            mesh, NODE, 7, nursery, [], entropy=chance.randbytes, random=chance.random, dial=dial
+            mesh,
+            NODE,
+            7,
+            nursery,
+            entropy=chance.randbytes,
+            random=chance.random,
+            unix_time=float,
+            dial=dial,
         )
         try:
             yield member
