@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import re
@@ -135,7 +136,8 @@ class Late(Actor):
         await asyncio.sleep(1)
 
     async def gather(self) -> None:
-        await asyncio.get_event_loop_policy().new_event_loop().create_future()
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            await loop.create_future()
 
 
 class Door(Machine):
