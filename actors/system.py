@@ -16,7 +16,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
@@ -377,22 +377,26 @@ class _Guarded:
         self.observer = observer
 
     def received(self, process: Process, message: Any) -> None:
-        self._run("received", process, message)
+        try:
+            self.observer.received(process, message)
+        except BaseException as error:
+            self._remove(process, error)
 
     def handled(self, process: Process, message: Any) -> None:
-        self._run("handled", process, message)
-
-    def _run(self, place: Literal["received", "handled"], process: Process, message: Any) -> None:
         try:
-            getattr(self.observer, place)(process, message)
+            self.observer.handled(process, message)
         except BaseException as error:
-            if is_interrupt(error):
-                raise
-            text = "an observer of %s raised and was removed"
-            process.node.reports.note("observers", logging.ERROR, text, about=process.ref, error=error)
-            extras = process.extras_or_none
-            if extras is not None:
-                extras.observers = [other for other in extras.observers if other is not self]
+            self._remove(process, error)
+
+    def _remove(self, process: Process, error: BaseException) -> None:
+        """Remove the observer, which has raised `error`; raise that again if it is an interrupt."""
+        if is_interrupt(error):
+            raise error
+        text = "an observer of %s raised and was removed"
+        process.node.reports.note("observers", logging.ERROR, text, about=process.ref, error=error)
+        extras = process.extras_or_none
+        if extras is not None:
+            extras.observers = [other for other in extras.observers if other is not self]
 
 
 def _install(process: Process, observer: Observer) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, cast
 
@@ -458,8 +458,11 @@ class Record(Handle):
             shown = bare(message)
             if extras.idle:
                 extras.idle.taken(shown)
-            if extras.observers:
-                with using(trace_of(message)) if shown is not message else nullcontext():
+            if shown is message:
+                for observer in extras.observers:
+                    observer.received(self, shown)  # type: ignore[arg-type]
+            elif extras.observers:
+                with using(trace_of(message)):
                     for observer in extras.observers:
                         observer.received(self, shown)  # type: ignore[arg-type]
 

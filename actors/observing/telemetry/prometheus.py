@@ -10,8 +10,8 @@ from enfilade.actors.observing.telemetry.metrics import INSTRUMENTS, Instrument,
 
 __all__ = ["exposition"]
 
-UNITS: Final = {"By": "bytes", "s": "seconds"}
-"""The units that a name ends in; those in braces, which only count, do not show."""
+UNITS: Final = {"By": "bytes", "s": "seconds", "1": "ratio"}
+"""The units that a name ends in, as OpenTelemetry says; those in braces, which only count, do not show."""
 
 
 def exposition(nodes: Mapping[str, Readings], accept: str = "") -> tuple[str, bytes]:

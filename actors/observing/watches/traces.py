@@ -175,31 +175,34 @@ class TracePicture(Listener):
         if now > self._until:
             self._end("time")
             return False
-        contents = self._contents(process, message) if self._view.contents else None
+        view = self._view
+        contents = self._contents(process, message) if view.contents else None
+        who = self._whos.get(process.serial)
+        if who is None or who[2] is not process.name:
+            who = self._who(process)
+        number = self._number + 1
         seen = facts or _facts_of(message)
-        which = self._number + 1, now, self._who(process), what, seen
-        entry = *which, receiver, seconds, outcome, contents, context
-        if not self._match.is_open and not self._match(_shown(entry, {}).get):
+        entry = (number, now, who, what, seen, receiver, seconds, outcome, contents, context)
+        if view.match and not self._match(_shown(entry, {}).get):
             return False
         if now - self._second >= 1.0:
             self._second, self._in_second = now, 0
         self._in_second += 1
-        if self._in_second > self._view.rate:
+        if self._in_second > view.rate:
             self._end("rate")
             return False
-        self._number += 1
-        if len(self._entries) == WAITING:
-            self._entries.popleft()
+        self._number = number
+        entries = self._entries
+        if len(entries) == WAITING:
+            entries.popleft()
             self._dropped += 1
-        self._entries.append(entry)
+        entries.append(entry)
         return True
 
     def _who(self, process: Process) -> Who:
         """The serial, text, name and class of a process, which are put into words once for each name."""
-        who = self._whos.get(process.serial)
-        if who is None or who[2] is not process.name:
-            text = shown_ref(process.ref)
-            who = self._whos[process.serial] = process.serial, text, process.name, actor_name(process)
+        text = shown_ref(process.ref)
+        who = self._whos[process.serial] = process.serial, text, process.name, actor_name(process)
         return who
 
     def _contents(self, process: Process, message: Any) -> str | None:

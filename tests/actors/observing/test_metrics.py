@@ -237,6 +237,7 @@ async def test_obs_57_the_text_can_be_parsed(accept: str) -> None:
     assert samples["enfilade_process_restarts_total"].labels["node"] == "bank@local"
     assert samples["process_memory_usage_bytes"].value > 0
     assert "process_cpu_time_seconds_total" in samples
+    assert 0 <= samples["enfilade_loop_busy_ratio"].value <= 1
     assert "enfilade_mailbox_longest" in samples
 
 
