@@ -1,4 +1,4 @@
-"""What takes a supervisor several steps: starts that it waits for, and events of them, as it is sent them."""
+"""The work that takes a supervisor several steps: starts that it waits for, and events of them, in order."""
 
 from __future__ import annotations
 

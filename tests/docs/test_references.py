@@ -37,8 +37,8 @@ SYSTEM = "net.core."
 PROGRAM = re.compile(r"(?:^|\$ |`)python3? (\w+\.py)", re.MULTILINE)
 """A file of the reader's that a page has run, which is written without its name beside the fence."""
 
-SHOWN = {"docs/absent.md", "docs/semantics", "tests/test_bank.py", "tests/actors/test_"}
-"""Paths of readers' own files, of files that a test says are absent, and beginnings of paths."""
+SHOWN = {"docs/semantics", "tests/test_bank.py", "tests/actors/test_"}
+"""Paths of readers' own files, and beginnings of paths."""
 
 Reference = tuple[int, str]
 
