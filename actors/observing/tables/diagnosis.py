@@ -66,7 +66,7 @@ def _circles(waits: list[Wait]) -> list[list[Wait]]:
 def _circle_shown(circle: list[Wait]) -> str:
     are_calls = all(wait.place in ("at hand", "queued", "deferred") for wait in circle)
     what = "calls" if are_calls else "waits"
-    return f"circle of {len(circle)} {what}: {', '.join(map(str, circle))}"
+    return f"circle of {len(circle)} {what}: {', '.join(wait.words for wait in circle)}"
 
 
 def _roots_shown(node: Node, waits: list[Wait], in_circles: set[int]) -> list[str]:

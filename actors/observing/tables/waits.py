@@ -88,7 +88,9 @@ class Wait:
     place: str
     seconds: float | None = None
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> str:
+        """The wait in words, of a call without where it lies."""
         if self.place in ("at hand", "queued", "deferred"):
             return f"{self.waiting_text} waits for {self.method or 'a call'} of {self.holder_text}"
         return wait_shown(attrs.asdict(self))
