@@ -195,6 +195,7 @@ void closing_close(int, const struct closing_payer *);
 #define CLOSING_STUCK ...
 int closing_is_behind(const struct closing_payer *);
 unsigned closing_unclosed(void);
+void closing_settle(const struct closing_payer *, unsigned);
 struct look {
     unsigned long long mount, device, inode, links;
     unsigned mode, user;

@@ -9,7 +9,7 @@ the sender owns it.
 import errno
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, Self
 
 from enfilade.transport.doors._doors import ffi, lib
@@ -17,6 +17,10 @@ from enfilade.transport.doors.info import Attributes, DoorInfo
 
 UNKNOWN = 0xFFFFFFFF
 """A user without a number in our user namespace, as C tells it: -1 without a sign."""
+
+
+PATIENCE_MICROSECONDS = 10_000
+"""For how long whoever closes received descriptors waits until they are closed; most are in a few dozen."""
 
 
 class HasFileno(Protocol):
@@ -47,7 +51,7 @@ class Descriptor:
     `ResourceWarning`, when its last reference goes.
 
     One that was received may lead to a file that keeps waiting whoever closes it: a socket that lingers, a
-    file of a silent file system. So a thread closes it, soon, and nobody waits for that.
+    file of a silent file system. So a thread closes it, and `close` waits for that no longer than 10 ms.
 
     Args:
         file: the number, or an object with `fileno()`, which then must outlive this.
@@ -101,14 +105,8 @@ class Descriptor:
         return fd
 
     def close(self) -> None:
-        """Close the file if it is owned, or have it closed if it was received; harmless when repeated."""
-        fd, self._fd = self._fd, -1
-        if fd < 0 or not self.owned:
-            return
-        if self._payer is None:
-            os.close(fd)
-        else:
-            lib.closing_close(fd, self._payer)
+        """Close the file if it is owned; harmless when repeated."""
+        close_all((self,))
 
     def __enter__(self) -> Self:
         return self
@@ -147,6 +145,22 @@ def received(array: Any, count: int, sender: tuple[int, int]) -> tuple[Descripto
         one._payer = payer
         found.append(one)
     return tuple(found)
+
+
+def close_all(descriptors: Iterable[Descriptor]) -> None:
+    """Close those that are owned. What was received from a peer is waited for once, and for 10 ms at most."""
+    payer = None
+    for descriptor in descriptors:
+        fd, descriptor._fd = descriptor._fd, -1
+        if fd < 0 or not descriptor.owned:
+            continue
+        if descriptor._payer is None:
+            os.close(fd)
+        else:
+            payer = descriptor._payer
+            lib.closing_close(fd, payer)
+    if payer is not None:
+        lib.closing_settle(payer, PATIENCE_MICROSECONDS)
 
 
 def sent_by_caller() -> tuple[int, int]:

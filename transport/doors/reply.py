@@ -17,7 +17,7 @@ from typing import Any, Self
 import attrs
 
 from enfilade.transport.doors._doors import ffi, lib
-from enfilade.transport.doors.descriptor import Descriptor
+from enfilade.transport.doors.descriptor import Descriptor, close_all
 
 MOST_KEPT = 16 * 1024 * 1024
 """Bytes of a mapping that is kept."""
@@ -115,8 +115,7 @@ class Reply:
         if self._mapping is not None:
             self._release_mapping()
         self._view = None
-        for descriptor in self.descriptors:
-            descriptor.close()
+        close_all(self.descriptors)
 
     def _release_mapping(self) -> None:
         # Whoever looks into the mapping does so through self._buffer and holds a reference to it. cffi's

@@ -8,7 +8,7 @@ import attrs
 
 from enfilade.transport.doors._doors import ffi
 from enfilade.transport.doors.credentials import Credentials
-from enfilade.transport.doors.descriptor import Descriptor
+from enfilade.transport.doors.descriptor import Descriptor, close_all
 from enfilade.transport.doors.errors import DoorUcredError
 
 
@@ -119,9 +119,7 @@ class Request:
         self._over = True
         if not self.descriptors and self._view is None:
             return
-        for descriptor in self.descriptors:
-            if not any(descriptor is kept for kept in keep):
-                descriptor.close()
+        close_all(one for one in self.descriptors if not any(one is kept for kept in keep))
         if self._view is not None:
             self._view.release()
             buffer, self._buffer, self._view = self._buffer, None, None

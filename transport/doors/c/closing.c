@@ -44,6 +44,9 @@ static unsigned resting;       /* threads that wait for something to close */
 static unsigned summoned;      /* of those, how many have been woken */
 static pthread_cond_t summons = PTHREAD_COND_INITIALIZER;
 
+static unsigned awaited; /* calls of closing_settle() */
+static pthread_cond_t settled = PTHREAD_COND_INITIALIZER;
+
 static atomic_uint unclosed;
 
 static int is_of_user(const struct closing_payer *one, const struct closing_payer *other) {
@@ -156,6 +159,9 @@ static void *work(void *unused) {
         busy--;
         free(item);
         atomic_fetch_sub(&unclosed, 1);
+        if (awaited > 0) {
+            pthread_cond_broadcast(&settled);
+        }
     }
     threads--;
     pthread_mutex_unlock(&lock);
@@ -197,8 +203,8 @@ static void release_lock(void) {
 
 /* The child has none of the threads. What they were closing may be closed here, too, or its number another file's. */
 static void start_afresh(void) {
-    threads = busy = resting = summoned = 0;
-    summons = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    threads = busy = resting = summoned = awaited = 0;
+    summons = settled = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     while (under_way != NULL) {
         struct item *item = under_way;
         under_way = item->next;
@@ -277,6 +283,30 @@ int closing_is_behind(const struct closing_payer *payer) {
         return CLOSING_STUCK;
     }
     return process >= CLOSING_MOST_OF_PROCESS || user >= CLOSING_MOST_OF_USER ? CLOSING_BUSY : 0;
+}
+
+void closing_settle(const struct closing_payer *payer, unsigned microseconds) {
+    struct timespec end;
+    if (atomic_load(&unclosed) == 0 || payer->process < 0) {
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_nsec += (long)(microseconds % 1000000) * 1000;
+    end.tv_sec += microseconds / 1000000 + end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&lock);
+    awaited++;
+    for (int error = 0; error == 0;) {
+        unsigned process = 0, user = 0;
+        count(waiting, payer, &process, &user);
+        count(under_way, payer, &process, &user);
+        if (process == 0) {
+            break;
+        }
+        error = pthread_cond_timedwait(&settled, &lock, &end);
+    }
+    awaited--;
+    pthread_mutex_unlock(&lock);
 }
 
 unsigned closing_unclosed(void) {

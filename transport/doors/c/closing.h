@@ -47,6 +47,9 @@ void closing_close(int fd, const struct closing_payer *payer);
 #define CLOSING_BUSY  2 /* it will be over in a moment */
 int closing_is_behind(const struct closing_payer *payer);
 
+/* Wait until all descriptors of a process are closed, as they are in a moment unless somebody keeps a thread waiting; so long at most. */
+void closing_settle(const struct closing_payer *payer, unsigned microseconds);
+
 /* How many descriptors are still to be closed. */
 unsigned closing_unclosed(void);
 
