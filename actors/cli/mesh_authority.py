@@ -13,7 +13,7 @@ from enfilade.actors.cli.refusal import Refusal
 try:
     from enfilade.transport.mesh.authority import Authority, Grant, Listed, request
 except ImportError as error:
-    raise Refusal("certificates need the package cryptography: install enfilade[mesh]") from error
+    raise Refusal("certificates need the extra \"mesh\": pip install 'enfilade[mesh]'") from error
 
 from enfilade.transport.mesh.configuration import permissions
 from enfilade.transport.mesh.files import write_private

@@ -92,7 +92,9 @@ def _program(given: str | None, *, needed: bool) -> Finding:
 
 def _cryptography() -> Finding:
     if importlib.util.find_spec("cryptography") is None:
-        return Finding("certificates", False, "they need cryptography: install enfilade[mesh]", needed=False)
+        return Finding(
+            "certificates", False, "they need the extra \"mesh\": pip install 'enfilade[mesh]'", needed=False
+        )
     version = importlib.metadata.version("cryptography")
     return Finding("certificates", True, f"cryptography {version}", needed=False)
 

@@ -51,9 +51,7 @@ def _check(settings: NetworkSettings, *paths: Path | None) -> None:
             parse_key,
         )
     except ModuleNotFoundError as error:
-        raise Refusal(
-            "certificates need the libraries for the network; pip install 'enfilade[net]'"
-        ) from error
+        raise Refusal("certificates need the extra \"net\": pip install 'enfilade[net]'") from error
     certificate, key, roots = paths
     expected = (
         (

