@@ -356,15 +356,26 @@ def simulate(
     compare: Annotated[
         Path | None, typer.Option(help="Show the first event in which the seed differs from a saved log.")
     ] = None,
+    shell: Annotated[
+        bool, typer.Option("--shell", help="With --until: look around there with Python's own prompt.")
+    ] = False,
+    doctor: Annotated[
+        bool, typer.Option("--doctor", help="Say whether the seed is the same in every run, and why not.")
+    ] = False,
 ) -> None:
     """Run a test of a simulated world by its seeds; explain the first that fails, with status 1."""
-    from enfilade.actors.cli.simulate import look_into, play
+    from enfilade.actors.cli.simulate import examine, look_into, play
 
-    if until is None and log is None and compare is None:
-        raise typer.Exit(play(test, seed, count))
-    if count != 1:
-        raise typer.BadParameter("expected one seed with --until, --log and --compare, got several")
-    raise typer.Exit(look_into(test, seed, until=until, log=log, compare=compare))
+    if shell and until is None:
+        raise typer.BadParameter("expected --until with --shell: the time at which to look around")
+    is_look = until is not None or log is not None or compare is not None
+    if count != 1 and (is_look or doctor):
+        raise typer.BadParameter("expected one seed with --until, --log, --compare and --doctor, got several")
+    if doctor:
+        raise typer.Exit(examine(test, seed))
+    if is_look:
+        raise typer.Exit(look_into(test, seed, until=until, log=log, compare=compare, shell=shell))
+    raise typer.Exit(play(test, seed, count))
 
 
 class _OrDoor(TyperGroup):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import code
 import importlib
 import inspect
 import sys
@@ -11,10 +12,12 @@ from typing import Any
 import typer
 
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.world_doctor import examine as doctor
 from enfilade.actors.simulation import World, run_simulation
+from enfilade.actors.simulation.log import difference
 from enfilade.actors.simulation.trial import Main, Trial
 
-__all__ = ["look_into", "play"]
+__all__ = ["examine", "look_into", "play"]
 
 SHOWN = 40
 """Events that are shown of a world that was stopped."""
@@ -40,17 +43,42 @@ def play(test: str, first: int, count: int) -> int:
     return 0
 
 
-def look_into(test: str, seed: int, *, until: float | None, log: Path | None, compare: Path | None) -> int:
+def look_into(
+    test: str, seed: int, *, until: float | None, log: Path | None, compare: Path | None, shell: bool
+) -> int:
     """Run one seed; show where it is at a time, keep its log, compare it with another; return the status."""
     main = _find(test)
     before = None if compare is None else _read(compare)
+    world, failure = _run(main, seed, until, shell=shell)
+    lines = world.log.lines()
+    if log is not None:
+        _write(log, lines)
+    found = None if before is None else difference(before, lines)
+    if found is not None:
+        number, then, now = found
+        typer.echo(f"event {number} differs:\n  then  {then}\n  now   {now}")
+    elif before is not None:
+        typer.echo(f"seed {seed}: the same {len(lines)} events")
+    if failure:
+        typer.echo(f"seed {seed}: {failure}")
+    return 1 if failure or found is not None else 0
+
+
+def examine(test: str, seed: int) -> int:
+    """Say whether a test is the same in every run, and what keeps it from that; return the status."""
+    main = _find(test)
+    return doctor(test, seed, lambda: _run(main, seed, None, shell=False)[0], sys.modules[main.__module__])
+
+
+def _run(main: Main, seed: int, until: float | None, *, shell: bool) -> tuple[World, str]:
+    """Run a seed once, until a time; return its world, and what it failed with."""
     worlds: list[World] = []
     failure = ""
 
     async def run(world: World) -> None:
         worlds.append(world)
         if until is not None:
-            world.call_at(until, lambda: _stop(world))
+            world.call_at(until, lambda: _stop(world, shell=shell))
         await main(world=world)
 
     try:
@@ -59,22 +87,11 @@ def look_into(test: str, seed: int, *, until: float | None, log: Path | None, co
         pass
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
-    world = worlds[0]
-    lines = world.log.lines()
-    if log is not None:
-        _write(log, lines)
-    difference = None if before is None else _difference(before, lines)
-    if difference is not None:
-        typer.echo(difference)
-    elif before is not None:
-        typer.echo(f"seed {seed}: the same {len(lines)} events")
-    if failure:
-        typer.echo(f"seed {seed}: {failure}")
-    return 1 if failure or difference is not None else 0
+    return worlds[0], failure
 
 
-def _stop(world: World) -> None:
-    """Show where everything is, and end the world."""
+def _stop(world: World, *, shell: bool) -> None:
+    """Show where everything is, let the user look around if wanted, and end the world."""
     typer.echo(f"at {world.now():g} s, after {world.log.count} events and {world.steps} steps")
     for host in world.hosts.values():
         life = host.life
@@ -88,15 +105,13 @@ def _stop(world: World) -> None:
         typer.echo(f"  {host.full_name}: {state}")
     for line in world.log.tail(SHOWN):
         typer.echo(f"  {line}")
+    if shell:
+        names = {name: host for name, host in world.hosts.items() if name.isidentifier()}
+        shown = ", ".join(["world", *names])
+        code.interact(
+            f"{shown}: look at them; the world ends with this", local={**names, "world": world}, exitmsg=""
+        )
     world.fail(_Reached())
-
-
-def _difference(before: list[str], now: list[str]) -> str | None:
-    for number in range(max(len(before), len(now))):
-        one, other = (lines[number] if number < len(lines) else "(it ends)" for lines in (before, now))
-        if one != other:
-            return f"event {number + 1} differs:\n  then  {one}\n  now   {other}"
-    return None
 
 
 def _read(path: Path) -> list[str]:

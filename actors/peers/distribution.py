@@ -147,6 +147,10 @@ class Distribution:
         """The names of the nodes that are connected."""
         return tuple(self.rendezvous.peers)
 
+    def remotes(self) -> list[Remote]:
+        """The nodes that are connected."""
+        return [remote for remote in self._current.values() if remote.peer is not None]
+
     def standings(self) -> list[Standing]:
         """See `services.Peers.standings`."""
         return standings_of(self.rendezvous, self._current.get, self.node.timers.now())

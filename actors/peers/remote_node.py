@@ -120,6 +120,11 @@ class RemoteNode:
         """Number of refs of this node that the other holds."""
         return len(self._passing.granted)
 
+    @property
+    def ledger(self) -> Ledger:
+        """All that is open across the node link, for whoever looks."""
+        return self._open
+
     def pending(self) -> dict[str, int]:
         """Numbers of what is open across the node link, by kind."""
         ledger = self._open

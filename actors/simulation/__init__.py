@@ -26,7 +26,7 @@ from enfilade.actors.simulation.faults.kinds import (
     Slow,
     Strike,
 )
-from enfilade.actors.simulation.faults.patterns import CrashLoop, Flap, RollingRestart, Swizzle
+from enfilade.actors.simulation.faults.patterns import Blackout, CrashLoop, Flap, RollingRestart, Swizzle
 from enfilade.actors.simulation.faults.swarm import Swarm, swarm
 from enfilade.actors.simulation.host import Host, HostCrashed
 from enfilade.actors.simulation.machine.clock import SimulationClock
@@ -44,6 +44,7 @@ __all__ = [
     "REGISTER",
     "SET",
     "Append",
+    "Blackout",
     "Block",
     "Crash",
     "CrashLoop",

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["Log", "first_difference"]
+__all__ = ["Log", "difference", "first_difference"]
 
 MARK: Final = 1000
 """Events between two digests that are kept."""
@@ -80,4 +81,14 @@ def first_difference(one: Log, other: Log) -> tuple[int, str, str] | None:
         mine, theirs = ours.get(number, ""), others.get(number, "")
         if number > kept and mine != theirs:
             return number, mine, theirs
+    return None
+
+
+def difference(one: Sequence[str], other: Sequence[str]) -> tuple[int, str, str] | None:
+    """The first line in which two logs differ that were kept as text: its number from 1, and both; None if
+    they are equal. Where one has ended its line says so.
+    """
+    for number, lines in enumerate(itertools.zip_longest(one, other, fillvalue="(it ends)"), 1):
+        if lines[0] != lines[1]:
+            return number, *lines
     return None

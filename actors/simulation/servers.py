@@ -118,6 +118,12 @@ class Servers:
             self._note("retire server", name)
             server.retire(seconds)
 
+    def skew_server_clock(self, name: str, seconds: float) -> None:
+        """Put a server's wall clock forward, or back, also in its next lives."""
+        assert self.cluster is not None, "it has servers"
+        self._note("skew server", name, seconds)
+        self.cluster.skew_clock(name, seconds)
+
     def fill_registry(self, seconds: float) -> None:
         """Let the registry refuse whatever is written, for so many seconds."""
         self._note("fill registry")

@@ -11,6 +11,7 @@ from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.custody import Warden
 from enfilade.actors.simulation.machine.substitutes import replaced
+from enfilade.actors.simulation.schedule import Schedule
 from enfilade.actors.simulation.world import World
 
 __all__ = ["run_simulation", "simulate"]
@@ -19,13 +20,14 @@ T = TypeVar("T")
 
 
 @async_block
-async def simulate(*, seed: int) -> AsyncIterator[World]:
+async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncIterator[World]:
     """Simulate a world for the length of a block, in a run whose clock is a `SimulationClock`.
 
     At the end of the block all lives are crashed; `World.close_nodes` ends them in order.
 
     Args:
         seed: which world: the same seed gives the same run.
+        schedule: faults in the place of those that `World.faults` is given.
 
     Raises:
         RuntimeError: the run has another clock, or another world runs in this process.
@@ -39,6 +41,7 @@ async def simulate(*, seed: int) -> AsyncIterator[World]:
             "`simulation_clock` in tests with pytest-trio, or run_simulation(main, seed=...)"
         )
     world = World(seed, clock)
+    world.prescribed = schedule
     warden = Warden()
     with replaced(world):
         trio.lowlevel.add_instrument(warden)
@@ -63,20 +66,23 @@ async def simulate(*, seed: int) -> AsyncIterator[World]:
             trio.lowlevel.remove_instrument(warden)
 
 
-def run_simulation(main: Callable[..., Awaitable[T]], *args: Any, seed: int) -> T:
+def run_simulation(
+    main: Callable[..., Awaitable[T]], *args: Any, seed: int, schedule: Schedule | None = None
+) -> T:
     """Run `main(world, *args)` in a simulated world, as `trio.run` runs a program.
 
     Args:
         main: a coroutine function; its first argument is the `World`.
         args: further arguments.
         seed: which world: the same seed gives the same run.
+        schedule: faults in the place of those that `World.faults` is given.
 
     Returns:
         What `main` returns; it raises what `main` raises, and what fails the world (see `simulate`).
     """
 
     async def run() -> T:
-        async with simulate(seed=seed) as world:
+        async with simulate(seed=seed, schedule=schedule) as world:
             return await main(world, *args)
 
     return trio.run(run, clock=SimulationClock())

@@ -62,10 +62,9 @@ class Trial:
 
         async def main(world: World) -> None:
             worlds.append(world)
-            world.prescribed = schedule
             await self.main(world=world, **self.fixtures)
 
-        run_simulation(main, seed=self.seed)
+        run_simulation(main, seed=self.seed, schedule=schedule)
 
     def _notes(self, error: Exception, world: World) -> Iterable[str]:
         """What is said of a failure, in the order in which it is read."""

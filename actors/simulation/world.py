@@ -19,6 +19,7 @@ from enfilade.actors.messages.rare import DRAW
 from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.opening import open_node
+from enfilade.actors.simulation.checkers.books import Mismatch, mismatches
 from enfilade.actors.simulation.checkers.history import History
 from enfilade.actors.simulation.checkers.properties import Properties
 from enfilade.actors.simulation.checkers.verdicts import Verdicts
@@ -32,6 +33,7 @@ from enfilade.actors.simulation.machine.isolation import import_anew
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.machines import Machines
 from enfilade.actors.simulation.partitions import Partitions
+from enfilade.actors.simulation.passage import SETTLED, Passage
 from enfilade.actors.simulation.schedule import Fault, Release, Schedule
 from enfilade.actors.simulation.servers import Servers
 from enfilade.transport.carrier import Credentials
@@ -50,9 +52,6 @@ COLLECT: Final = 10_000
 MOST_CRASHES: Final = 2000
 """Crashes in one world: each leaks the memory of a node."""
 
-SETTLED: Final = 1.0
-"""Seconds in which nothing is due, when a world has settled."""
-
 FIRST_PID: Final = 1000
 
 AGAIN: Final = 1.0
@@ -63,7 +62,7 @@ class Stuck(RuntimeError):
     """Nothing in the world can ever run again: each task waits for another."""
 
 
-class World(Machines, Partitions, Properties, Servers, Verdicts):
+class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
     """One simulated system. Made by `simulate` and `run_simulation`.
 
     Attributes:
@@ -107,6 +106,7 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
         self.struck: dict[str, int] = {}
         self.is_calm = False
         self.calm_since: float | None = None
+        self._mismatches: set[Mismatch] = set()
         self._collect_at = COLLECT
 
     # Looking.
@@ -430,16 +430,14 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
     def faults(self, faults: Schedule | Release) -> None:
         """Let faults strike: those of a schedule, or such as `swarm()` draws, until the world is calm.
 
-        What is due now strikes at once, and in a world that has no hosts yet when it goes on.
+        Each strikes in its turn, when the world comes to its time and nothing else can run: none while it
+        is given. What is due already comes next.
         """
         if self.prescribed is not None:
             faults, self.prescribed = self.prescribed, []
         if isinstance(faults, list):
             for seconds, fault in faults:
-                if self.hosts and seconds <= self.now():
-                    self.strike(fault)
-                else:
-                    self.call_at(seconds, partial(self.strike, fault))
+                self.call_at(seconds, partial(self.strike, fault))
         else:
             faults.release(self)
 
@@ -481,7 +479,9 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
             elif host.life is None or host.life.is_over:
                 await self._start(host)
         self.await_properties()
-        await self.run(seconds)
+        await self.run(max(0.0, seconds - SETTLED))
+        self._mismatches = mismatches(self.living_nodes())
+        await self.run(min(seconds, SETTLED))
         while self.is_awaiting:
             await self.run(SETTLED / 10)
 
@@ -490,29 +490,6 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
     def call_at(self, when: float, run: Callable[[], Any]) -> None:
         """Call a function at a time of the world, between two steps."""
         self.clock.call_at(when, run)
-
-    async def run(self, seconds: float) -> None:
-        """Let so many virtual seconds pass."""
-        await trio.sleep(seconds)
-        self.examine()
-
-    async def run_until(self, predicate: Callable[[], Any], within: float, every: float = 0.01) -> None:
-        """Let time pass until a predicate holds.
-
-        Raises:
-            AssertionError: it does not within so many seconds.
-        """
-        end = self.now() + within
-        while not predicate():
-            if self.now() >= end:
-                raise AssertionError(f"{_shown(predicate)} did not hold within {within:g} s")
-            await trio.sleep(every)
-
-    async def settle(self) -> None:
-        """Let time pass until nothing is under way and nothing is due within a second."""
-        gc.collect()
-        while self.clock.has_event_within(SETTLED):  # noqa: ASYNC110 (it is time that has to pass)
-            await trio.sleep(SETTLED / 10)
 
     # For lives and substitutes.
 
@@ -582,7 +559,3 @@ class World(Machines, Partitions, Properties, Servers, Verdicts):
 
 async def _nothing(_: object) -> None:
     return None
-
-
-def _shown(predicate: Callable[..., Any]) -> str:
-    return getattr(predicate, "__qualname__", repr(predicate))

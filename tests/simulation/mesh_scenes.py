@@ -138,8 +138,9 @@ async def weathered(
 
 
 async def opened(world: World, boot: Callable[[Node], Awaitable[Any]], **options: Any) -> list[Host]:
-    """Hosts of a mesh with three servers."""
-    mesh = world.open_servers(lease=LEASE)
+    """Hosts of a mesh with three servers. In some a node that loses its lease is dead, too."""
+    dead_after = world.random("patience").choice((0.0, 30.0))
+    mesh = world.open_servers(lease=LEASE, **({"dead_after": dead_after} if dead_after else {}))
     await world.run(3.0)
     return [await world.open_node(name, mesh=mesh, boot=boot, policy=OPEN, **options) for name in NAMES]
 

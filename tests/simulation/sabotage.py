@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from enfilade.actors.messages.errors import NoProcess
 from enfilade.actors.peers.ledger import Ledger
+from enfilade.actors.peers.mesh.global_ref import HolderSeeker
 from enfilade.actors.peers.remote_node import RemoteNode
 from enfilade.transport import node_link, wire
 from enfilade.transport.mesh.lease import Owner, Watch
@@ -83,11 +85,17 @@ def leases_are_broken_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watch, "is_over", lambda self, now: self._seen is not None)
 
 
+def holders_are_remembered(patch: pytest.MonkeyPatch) -> None:
+    """Go on calling the child that had a name, and waits for it now, when another one has got it."""
+    patch.setattr(HolderSeeker, "absences", (NoProcess,))
+
+
 SABOTAGE: dict[str, tuple[str, Patch, int]] = {
-    "link after the news": ("emigrants", link_after_the_news, 3),
+    "link after the news": ("emigrants", link_after_the_news, 21),
     "children outlive the node link": ("emigrants", children_outlive_the_node_link, 0),
-    "no sequence": ("messages", no_sequence, 15),
+    "no sequence": ("messages", no_sequence, 0),
     "leases that last too long": ("contested keys", leases_that_last_too_long, 0),
     "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 6),
+    "holders are remembered": ("contested names", holders_are_remembered, 1),
 }
 """For each fault: the scene that finds it, the patch, and the first seed that found it when last looked."""

@@ -135,6 +135,9 @@ async def messages(world: World) -> None:
         boot = talkative(world, name, others, 0.05)
         hosts.append(await world.open_node(name, boot=boot, policy=OPEN, settings=QUICK))
     world.connect(*hosts, both=True)
+    draws = world.random("doubles")
+    for one, other in itertools.permutations(hosts, 2):
+        world.way(one, other).set(twice=draws.between(0.0, 0.1))
     world.faults(swarm())
     await world.run(15)
     await world.calm(20)

@@ -297,3 +297,20 @@ def test_a_fault_of_an_unknown_host_is_refused_by_name() -> None:
 
     with pytest.raises(ValueError, match=r"expected a host of the world \('east'\), got 'esat'"):
         run_simulation(main, seed=1)
+
+
+def test_a_world_settles_when_nothing_is_under_way() -> None:
+    """One with servers of a mesh, which never rest, says so."""
+
+    async def main(world: World) -> None:
+        east, west = [await world.open_node(name, policy=OPEN) for name in ("east", "west")]
+        world.connect(east, west)
+        world.way(east, west).set(latency=1.5)
+        await world.settle()
+        assert world.now() > 1.5
+        assert east.node.peers == ("west@west",)
+        world.open_servers()
+        with pytest.raises(AssertionError, match="rest did not hold within 5 s"):
+            await world.settle(within=5.0)
+
+    run_simulation(main, seed=1)

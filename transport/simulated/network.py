@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from enfilade.transport.carrier import Handle, Traits
-from enfilade.transport.simulated.ways import Draws, Lane, Parcel, Port, Way
+from enfilade.transport.simulated.ways import LATENCY, Draws, Lane, Parcel, Port, Way
 
 __all__ = ["Network", "Time"]
 
@@ -47,7 +47,9 @@ class Network:
 
     Attributes:
         traits: what its carriers promise; by default, what doors promise. Set before there are carriers.
+        distance: the seconds that ways which are not in use yet will take.
         hand_overs: batches that were handed over so far.
+        under_way: the number of parcels that travel; those that are held back do not.
         strikes: what is done within the hand-over of a number, before the batch leaves: it may break the
             connection, or end a host. Called with the two hosts.
         inlets: those that are open, by their handles.
@@ -63,7 +65,9 @@ class Network:
         self.draws = draws
         self.note = note
         self.traits = Traits()
+        self.distance = LATENCY
         self.hand_overs = 0
+        self.under_way = 0
         self.strikes: dict[int, Callable[[Port, Port], None]] = {}
         self.inlets: dict[Handle, Receiver] = {}
         self.addresses: dict[str, Receiver] = {}
@@ -90,7 +94,7 @@ class Network:
         """
         known = self._ways.get((origin, destination))
         if known is None:
-            known = Way(self._ports[origin], self._ports[destination])
+            known = Way(self._ports[origin], self._ports[destination], self.distance)
             self._ways[origin, destination] = known
         return known
 
@@ -101,6 +105,12 @@ class Network:
             for destination in ends:
                 if origin is not destination:
                     yield self.way(origin.name, destination.name)
+
+    def keep_apart(self, seconds: float) -> None:
+        """Let each way take so many seconds, also those of hosts that are still to come."""
+        self.distance = seconds
+        for way in self._ways.values():
+            way.set(latency=seconds)
 
     def _named(self, names: Iterable[str]) -> Iterator[Port]:
         wanted = list(names)
@@ -130,13 +140,18 @@ class Network:
         way = self.way(origin.name, destination.name)
         now = self.time.current_time()
         lane.last = max(now + way.delay(now, size, self.draws), lane.last)
-        self.time.call_at(lane.last, partial(self._arrive, Parcel(way, deliver, drop)))
+        self.under_way += 1
+        self.time.call_at(lane.last, partial(self._come, Parcel(way, deliver, drop)))
 
     def call_later(self, port: Port, seconds: float, run: Callable[[], None]) -> None:
         """Call a function of a host's process in so many seconds; if the host is frozen then, afterwards."""
         way = self.way(port.name, port.name)
         when = self.time.current_time() + seconds
         self.time.call_at(when, partial(self._arrive, Parcel(way, run, _nothing)))
+
+    def _come(self, parcel: Parcel) -> None:
+        self.under_way -= 1
+        self._arrive(parcel)
 
     def _arrive(self, parcel: Parcel) -> None:
         way = parcel.way

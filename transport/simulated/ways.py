@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
 from enfilade.transport.simulated.disturbances import Disturbances
 
-__all__ = ["Draws", "Lane", "Parcel", "Port", "Way"]
+__all__ = ["LATENCY", "Draws", "Lane", "Parcel", "Port", "Way"]
+
+LATENCY: Final = 0.0005
+"""Seconds that a way takes of which nothing else was said."""
 
 
 class Draws(Protocol):
@@ -84,7 +87,7 @@ class Way:
 
     origin: Port
     destination: Port
-    latency: float = attrs.field(default=0.0005, validator=_seconds)
+    latency: float = attrs.field(default=LATENCY, validator=_seconds)
     jitter: float = attrs.field(default=0.0, validator=_seconds)
     tail: float = attrs.field(default=0.0, validator=_seconds)
     bandwidth: float = math.inf

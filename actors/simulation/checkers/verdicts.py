@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from enfilade.actors.simulation.checkers.books import Mismatch, check_books
 from enfilade.actors.simulation.checkers.history import History
 from enfilade.actors.simulation.checkers.linearizable import Model, explain
 from enfilade.actors.simulation.checkers.lives import check_lives, check_names
@@ -30,6 +31,8 @@ class Verdicts:
 
     history: History
     hosts: dict[str, Host]
+    _mismatches: set[Mismatch]
+    """What one end of a node link alone had in its books, shortly before the end of `calm`."""
 
     def living_nodes(self) -> list[Node]:
         """The nodes of the hosts that are alive."""
@@ -47,6 +50,7 @@ class Verdicts:
         nodes = self.living_nodes()
         for look in (check_quiet, check_links, check_children, check_supervision):
             look(nodes)
+        check_books(nodes, self._mismatches)
 
     def linearizable(self, model: Model) -> None:
         """Demand that the operations of the history can have happened one after another.

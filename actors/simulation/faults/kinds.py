@@ -5,7 +5,6 @@ Each ends by itself, after the seconds that it holds.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
@@ -284,7 +283,7 @@ class LostRegistry:
 
 @attrs.frozen
 class Skew:
-    """Put the wall clock of a host forward, or back."""
+    """Put the wall clock of a host forward, or back; or that of a server of the mesh, by its name."""
 
     host: str
     seconds: float
@@ -294,12 +293,17 @@ class Skew:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        world.skew_clock(_host(world, self.host), self.seconds)
+        if self.host in world.servers:
+            world.skew_server_clock(self.host, self.seconds)
+        else:
+            world.skew_clock(_host(world, self.host), self.seconds)
 
 
 @attrs.frozen
 class Distance:
-    """Let everything that travels between hosts, or to servers, take so many seconds from now on."""
+    """Let everything that travels between hosts, or to servers, take so many seconds from now on, also to
+    those that are opened later.
+    """
 
     latency: float
 
@@ -308,8 +312,7 @@ class Distance:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        for one, other in itertools.permutations((*world.hosts, *world.servers), 2):
-            world.way(one, other).set(latency=self.latency)
+        world.network.keep_apart(self.latency)
 
 
 @attrs.frozen

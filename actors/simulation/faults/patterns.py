@@ -14,9 +14,25 @@ from enfilade.actors.simulation.schedule import Fault
 if TYPE_CHECKING:
     from enfilade.actors.simulation.world import World
 
-__all__ = ["CrashLoop", "Flap", "RollingRestart", "Swizzle"]
+__all__ = ["Blackout", "CrashLoop", "Flap", "RollingRestart", "Swizzle"]
 
 Pair: TypeAlias = "tuple[str, str]"
+
+
+@attrs.frozen
+class Blackout:
+    """Cut the power of hosts at one moment, for so many seconds: all of a site."""
+
+    hosts: tuple[str, ...]
+    seconds: float = 2.0
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.hosts)} have no power for {self.seconds:g} s"
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        for host in self.hosts:
+            Crash(host, how="machine", back=self.seconds).strike(world)
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -26,7 +27,7 @@ from enfilade.actors.simulation.faults.kinds import (
     Skew,
     Slow,
 )
-from enfilade.actors.simulation.faults.patterns import CrashLoop, Flap, RollingRestart, Swizzle
+from enfilade.actors.simulation.faults.patterns import Blackout, CrashLoop, Flap, RollingRestart, Swizzle
 from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.actors.simulation.schedule import Fault
 
@@ -43,6 +44,9 @@ SHARES: Final = (0.1, 0.3, 0.6)
 
 LATENCIES: Final = {"machine": 5e-5, "rack": 5e-4, "continent": 0.03, "satellite": 0.3}
 """Seconds that ways take, by how far apart hosts are."""
+
+STEPS: Final = (-3600.0, -1.0, 1.0, 3600.0)
+"""Seconds by which wall clocks are put."""
 
 Make = Callable[[Stream, Sequence[str], float], Fault]
 
@@ -64,7 +68,7 @@ ALONE: Final[dict[str, Make]] = {
     "freeze": lambda draws, hosts, span: Freeze(hosts[0], span),
     "slow": lambda draws, hosts, span: Slow(hosts[0], draws.log_between(1e-5, 1e-3), span),
     "block": lambda draws, hosts, span: Block(hosts[0], span / 4),
-    "clock": lambda draws, hosts, span: Skew(hosts[0], draws.choice((-3600.0, -1.0, 1.0, 3600.0))),
+    "clock": lambda draws, hosts, span: Skew(hosts[0], draws.choice(STEPS)),
 }
 """The kinds of faults of one host."""
 
@@ -87,6 +91,7 @@ TOGETHER: Final[dict[str, Make]] = {
     ),
     "flap": lambda draws, hosts, span: Flap(hosts[0], hosts[1], 2 + draws.below(4), span),
     "swizzle": _swizzle,
+    "blackout": lambda draws, hosts, span: Blackout(tuple(hosts), span / 4),
     "rolling": lambda draws, hosts, span: RollingRestart(tuple(hosts), span),
     "reset": lambda draws, hosts, span: Flaky(hosts[0], hosts[1], span, reset=draws.log_between(0.01, 0.5)),
     "full": lambda draws, hosts, span: Flaky(hosts[0], hosts[1], span, full=draws.log_between(0.01, 0.9)),
@@ -105,6 +110,7 @@ SERVERS: Final[dict[str, Make]] = {
     "host apart": lambda draws, hosts, span: Partition(hosts[-1], tuple(hosts[:-1]), span),
     "server unheard": lambda draws, hosts, span: Partition(hosts[0], hosts[-1], span, one_way=True),
     "registry full": lambda draws, hosts, span: ServerTrouble(hosts[0], "full", span),
+    "server clock": lambda draws, hosts, span: Skew(hosts[0], draws.choice(STEPS)),
     "registry lost": lambda draws, hosts, span: LostRegistry(span / 4),
 }
 """The kinds of faults of the servers of a mesh, in worlds that have several: each makes one for servers, in a
@@ -132,8 +138,14 @@ class Swarm:
     hosts: tuple[str, ...] = ()
 
     def release(self, world: World) -> None:
-        """Draw the options, then faults for as long as the world is not calm."""
+        """Draw the options, then faults for as long as the world is not calm.
+
+        Raises:
+            ValueError: the world has no hosts yet.
+        """
         hosts = self.hosts or tuple(world.hosts)
+        if not hosts:
+            raise ValueError("expected a world with hosts, for which the seed draws faults: open them before")
         share = world.entropy.stream("swarm/share").choice(SHARES)
         rates: dict[str, float] = {}
         for name in self.kinds:
@@ -141,7 +153,7 @@ class Swarm:
             if draws.chance(share) and _can_strike(name, world, hosts):
                 rates[name] = draws.log_between(*self.rates)
         distance = world.entropy.stream("swarm").choice(self.latencies)
-        world.strike(Distance(LATENCIES[distance]))
+        world.call_at(world.now(), partial(world.strike, Distance(LATENCIES[distance])))
         shown = ", ".join(f"{name} {rate:.3g}/s" for name, rate in rates.items()) or "no faults"
         world.tell_options(f"{len(hosts)} hosts, latency {distance}, {shown}")
         for name, rate in rates.items():

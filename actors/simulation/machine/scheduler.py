@@ -70,7 +70,7 @@ def _surroundings_spared() -> Iterator[None]:
     """Spare the collector what there was before: modules, test suites, earlier worlds. A world collects
     often, and only what it has made itself can be of interest.
     """
-    if gc.get_freeze_count() > FROZEN:
+    if _is_spared():
         yield  # whoever has done so already wants it to stay so
         return
     gc.freeze()
@@ -78,6 +78,12 @@ def _surroundings_spared() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@functools.cache
+def _is_spared() -> bool:
+    """Tell whether the surroundings are spared already. Asked once: to count takes as long as a world."""
+    return gc.get_freeze_count() > FROZEN
 
 
 @functools.cache

@@ -10,10 +10,8 @@ from __future__ import annotations
 import _thread
 import logging
 import os
-import random
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
@@ -22,6 +20,7 @@ import trio
 
 from enfilade.actors.simulation.machine.custody import LIFE, Life
 from enfilade.actors.simulation.machine.entropy import Entropy
+from enfilade.actors.simulation.machine.library import Machine, by_life, clocks_replaced, functions
 from enfilade.actors.simulation.machine.scheduler import ordered
 from enfilade.transport import closing
 from enfilade.transport.mesh import witness
@@ -34,26 +33,10 @@ class Nondeterministic(RuntimeError):
     """Code of a simulated host asks for something real, whose outcome no seed determines."""
 
 
-class Source(Protocol):
+class Source(Machine, Protocol):
     """The world, as the substitutes see it."""
 
     entropy: Entropy
-
-    def monotonic(self, life: Life) -> float:
-        """Return the monotonic time of a life."""
-        ...
-
-    def unix_time(self, life: Life) -> float:
-        """Return the wall-clock time of a life."""
-        ...
-
-    def chance_of(self, life: Life) -> Any:
-        """Return the stream of draws that belongs to a life."""
-        ...
-
-    def process_of(self, life: Life) -> int:
-        """Return the number of a life's process."""
-        ...
 
     def started(self, process: int) -> int | None:
         """Return when a process has started; None if there is none."""
@@ -121,6 +104,7 @@ def replaced(source: Source) -> Iterator[None]:
         stack.enter_context(ordered(source.entropy.seed))
         stack.enter_context(_generators_known())
         stack.enter_context(_lines_of_the_living())
+        stack.enter_context(clocks_replaced(source))
         for owner, name, substitute in _substitutes(source):
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, substitute)
@@ -182,44 +166,15 @@ def _lines_of_the_living() -> Iterator[None]:
 def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     """The functions that are replaced: where each is, its name, and what takes its place."""
 
-    def by_life(real: Callable[..., Any], simulated: Callable[..., Any]) -> Callable[..., Any]:
-        def either(*args: Any, **kwargs: Any) -> Any:
-            life = LIFE.get()
-            return real(*args, **kwargs) if life is None else simulated(life, *args, **kwargs)
-
-        return either
-
-    def nanoseconds(seconds: Callable[[Life], float]) -> Callable[[Life], int]:
-        return lambda life: round(seconds(life) * 1e9)
-
-    def entropy(life: Life, count: int) -> bytes:
-        return source.chance_of(life).bytes(count)  # type: ignore[no-any-return]
-
     def refuse(what: str) -> Callable[..., Any]:
         return lambda life, *args, **kwargs: _refuse(what)
-
-    def clock(life: Life, number: int) -> float:
-        return (source.unix_time if number == time.CLOCK_REALTIME else source.monotonic)(life)
-
-    def machine(life: Life) -> os.uname_result:
-        return os.uname_result(("Linux", life.name, "", "", ""))
 
     def place(life: Life) -> Place:
         return Place(f"{life.name}/{life.name}/1", source.process_of(life), life.number)
 
-    yield os, "getpid", by_life(os.getpid, source.process_of)
-    yield os, "uname", by_life(os.uname, machine)
+    yield from functions(source)
     yield witness, "own_place", by_life(witness.own_place, place)
     yield witness, "started", by_life(witness.started, lambda life, process: source.started(process))
-    yield time, "clock_gettime", by_life(time.clock_gettime, clock)
-    yield os, "urandom", by_life(os.urandom, entropy)
-    yield random, "_urandom", by_life(random._urandom, entropy)  # type: ignore[attr-defined]
-    for name, simulated in (("time", source.unix_time), ("monotonic", source.monotonic)):
-        for suffix, given in (("", simulated), ("_ns", nanoseconds(simulated))):
-            yield time, name + suffix, by_life(getattr(time, name + suffix), given)
-    yield time, "perf_counter", by_life(time.perf_counter, source.monotonic)
-    yield time, "perf_counter_ns", by_life(time.perf_counter_ns, nanoseconds(source.monotonic))
-    yield time, "sleep", by_life(time.sleep, Life.spend)
     yield closing, "close", by_life(closing.close, lambda life, descriptor: os.close(descriptor))
     threads, waits = trio.to_thread, trio.lowlevel
     yield threads, "run_sync", by_life(threads.run_sync, source.run_blocking)

@@ -32,6 +32,12 @@ async def drawn(world):
     await world.run(1)
 
 
+async def unordered(world):
+    for name in {"east", "west", "south", "north", "middle"}:
+        world.record("name", name)
+    await world.run(1)
+
+
 def plain(world): ...
 
 
@@ -39,6 +45,20 @@ async def no_world(number): ...
 
 
 async def fixture(world, number): ...
+"""
+
+
+BORROWER = """
+from time import monotonic
+
+
+def age(clock=monotonic):
+    return clock()
+
+
+async def borrows(world):
+    east = await world.open_node("east")
+    world.record("age", await world.on(east, age))
 """
 
 
@@ -88,6 +108,46 @@ def test_logs_are_kept_and_compared(file: Path, tmp_path: Path) -> None:
     code, text = enfilade(f"{file}::drawn", "--seed", 1, "--compare", log)
     assert code == 1
     assert "differs:\n  then  " in text
+
+
+def test_a_look_with_a_prompt(file: Path) -> None:
+    """The world and its hosts have names there; the world ends with the prompt."""
+    result = CliRunner().invoke(
+        app,
+        ["simulate", f"{file}::calm", "--until", "2", "--shell"],
+        input="print(east.lives, world.now())\n",
+    )
+    assert result.exit_code == 0
+    assert "1 2.0\n" in result.output
+    code, text = enfilade(f"{file}::calm", "--shell")
+    assert code == 2
+    assert "expected --until with --shell" in text
+
+
+def test_a_test_that_is_the_same_in_every_run(file: Path) -> None:
+    code, text = enfilade(f"{file}::drawn", "--doctor")
+    assert code == 0
+    assert "again in this process: the same" in text
+    assert "with the hash seed 2: the same" in text
+    assert "differs" not in text
+
+
+def test_what_was_borrowed_from_the_machine_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "worlds_that_borrow.py"
+    file.write_text(BORROWER)
+    code, text = enfilade(f"{file}::borrows", "--doctor")
+    assert code == 1
+    module = "worlds_that_borrow"
+    assert f"{module}: `monotonic` is the machine's time.monotonic: call time.monotonic() instead" in text
+    assert f"{module}.age: an argument is the machine's time.monotonic if it is not given" in text
+    assert "again in this process: event" in text
+
+
+def test_what_depends_on_hashes_is_found(file: Path) -> None:
+    code, text = enfilade(f"{file}::unordered", "--doctor")
+    assert code == 1
+    assert "again in this process: the same" in text
+    assert "with the hash seed 1: event" in text or "with the hash seed 2: event" in text
 
 
 @pytest.mark.parametrize(

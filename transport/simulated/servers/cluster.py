@@ -65,6 +65,7 @@ class Cluster:
         self._bucket = f"enf-{to_token(mesh)}"
         self._lease = lease
         self._began = 0
+        self._skews = dict.fromkeys(addresses, 0.0)
         self._memories = {name: Memory() for name in addresses}
         for name in addresses:
             network.port(name, name)
@@ -89,8 +90,14 @@ class Cluster:
             self._memories[name],
             bucket=self._bucket,
             draws=self._entropy.stream(f"server/{name}"),
+            skew=self._skews[name],
             begun=self._begun,
         )
+
+    def skew_clock(self, name: str, seconds: float) -> None:
+        """Put a server's wall clock forward, or back, by which it lets what is stored expire."""
+        self._skews[name] += seconds
+        self.servers[name].skew = self._skews[name]
 
     def lose_data(self) -> None:
         """End all servers, and let their disks be empty when they start again."""

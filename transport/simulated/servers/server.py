@@ -65,12 +65,14 @@ class SimulatedServer:
         memory: what it has on its disk.
         bucket: the name of the registry's bucket.
         draws: its chance.
+        skew: seconds by which its wall clock is wrong.
         begun: called when it has become the leader and has the registry as it is: it may have none.
 
     Attributes:
         port: its host's place on the network.
         is_dead: whether its process has ended.
         is_retiring: whether it takes no more clients.
+        skew: seconds by which its wall clock is wrong.
         replica: its part in the agreement about the registry.
         registry: the registry, as far as it has applied it.
     """
@@ -85,6 +87,7 @@ class SimulatedServer:
         *,
         bucket: str,
         draws: Draws,
+        skew: float,
         begun: "Callable[[SimulatedServer], None]",
     ) -> None:
         self.network = network
@@ -94,6 +97,7 @@ class SimulatedServer:
         self.port.is_off = self.port.is_frozen = False
         self.is_dead = False
         self.is_retiring = False
+        self.skew = skew
         self.clients: dict[Client, None] = {}
         self.routes: dict[str, Route] = {}
         self.registry = Bucket(f"KV_{bucket}")
@@ -287,7 +291,7 @@ class SimulatedServer:
 
     def write(self, subject: str, value: bytes, expected: int | None) -> None:
         """Write a key of the registry, if this server leads and agreement can be had."""
-        self._propose(Write("", 0, self.network.time.current_time(), subject, value, expected))
+        self._propose(Write("", 0, self._clock(), subject, value, expected))
 
     def _write(self, message: Publish) -> None:
         if self.registry.is_full:
@@ -300,13 +304,16 @@ class SimulatedServer:
             Write(
                 self.name,
                 self._requests,
-                self.network.time.current_time(),
+                self._clock(),
                 message.subject,
                 message.payload,
                 None if expected is None else int(expected),
                 0.0 if lasts is None else float(lasts.removesuffix("s")),
             )
         )
+
+    def _clock(self) -> float:
+        return self.network.time.current_time() + self.skew
 
     def _propose(self, write: Write) -> None:
         self.replica.propose(msgspec.msgpack.encode(write))
@@ -316,7 +323,7 @@ class SimulatedServer:
             self._answer(message, failure(*NO_STREAM))
             return
         subject = msgspec.json.decode(message.payload, type=dict[str, str])["last_by_subj"]
-        self._answer(message, self.registry.read(subject, self.network.time.current_time()))
+        self._answer(message, self.registry.read(subject, self._clock()))
 
     def _answer(self, message: Publish, answer: bytes) -> None:
         if message.reply:

@@ -1,0 +1,68 @@
+"""The passage of time in a world: so many seconds, until something holds, until nothing is under way."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from enfilade.actors.simulation.machine.clock import SimulationClock
+from enfilade.transport.simulated.network import Network
+
+__all__ = ["SETTLED", "Passage"]
+
+SETTLED: Final = 1.0
+"""Seconds in which nothing is due, when a world has settled."""
+
+
+class Passage:
+    """The part of a `World` that lets time pass."""
+
+    clock: SimulationClock
+    network: Network
+    now: Callable[[], float]
+    examine: Callable[[], None]
+
+    async def run(self, seconds: float) -> None:
+        """Let so many virtual seconds pass."""
+        await trio.sleep(seconds)
+        self.examine()
+
+    async def run_until(
+        self, predicate: Callable[[], Any], within: float, every: float = 0.01, name: str = ""
+    ) -> None:
+        """Let time pass until a predicate holds.
+
+        Args:
+            predicate: a function without arguments.
+            within: virtual seconds that it has at most.
+            every: virtual seconds between two questions.
+            name: what the failure is called; that of the function by default.
+
+        Raises:
+            AssertionError: it does not hold in time.
+        """
+        end = self.now() + within
+        while not predicate():
+            if self.now() >= end:
+                raise AssertionError(f"{name or _shown(predicate)} did not hold within {within:g} s")
+            await trio.sleep(every)
+
+    async def settle(self, within: float = 60.0) -> None:
+        """Let time pass until nothing is under way and nothing is due within a second.
+
+        Raises:
+            AssertionError: that is not so within so many seconds: servers of a mesh, say, never rest.
+        """
+        gc.collect()
+        await self.run(SETTLED / 10)  # in which everything begins that is about to
+        await self.run_until(self._rests, within, SETTLED / 10, "rest")
+
+    def _rests(self) -> bool:
+        return not self.network.under_way and not self.clock.has_event_within(SETTLED)
+
+
+def _shown(predicate: Callable[..., Any]) -> str:
+    return getattr(predicate, "__qualname__", repr(predicate))
