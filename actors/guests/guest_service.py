@@ -136,7 +136,6 @@ class Service:
         if answer is None:
             self._has(call, args[0])
         else:
-            caller.slots.pass_by()
             call.reply(answer)
         return goes_on
 
@@ -182,8 +181,6 @@ class Service:
         )
         if conversation is None:
             return None
-        if conversation.calls:
-            callee.slots.pass_by()
         if not other._goes_on(waiting) and not other._host.execution.instance.rests:
             other._process.body.wake()
         if conversation.unanswered is None:

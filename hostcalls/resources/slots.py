@@ -87,14 +87,8 @@ class Slots:
 
     @property
     def coming(self) -> int:
-        """The number that `insert` gives out next, where there is room."""
+        """The number that `insert` gives out next, where there is room; and again, once it is freed."""
         return self._free[-1] if self._free else self._next
-
-    def pass_by(self) -> None:
-        """Have the number that comes next been given out and freed again."""
-        if not self._free:
-            self._free.append(self._next)
-            self._next += 1
 
     def share(self, slot: int) -> int:
         """Count one more use of a slot, which takes one more `free` or `take`; return the slot."""

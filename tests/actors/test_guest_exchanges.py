@@ -34,13 +34,15 @@ def _guests() -> bytes:
     """`serve` does with each request what its first byte says, and answers with its data.
 
     It keeps plain messages, and answers `h` with what it has heard. `converse` calls an actor so many times,
-    with the first bytes of `script` in turn, and looks whether the answers are right.
+    with the first bytes of `script` in turn, and looks whether the answers are right. `tell` sends an actor
+    something, calls it in the same turn, and looks whether it has heard of that.
     """
     guest = Assembler(
         "enfilade::actor::receive",
         "enfilade::actor::reply",
         "enfilade::actor::call",
         "enfilade::actor::release",
+        "enfilade::actor::send",
         "time::sleep",
         "time::now",
     )
@@ -117,6 +119,7 @@ def _guests() -> bytes:
     one, two = (codec(ActorCall).encode(ActorCall(slot, None, CALL, (), 4096)) for slot in (0, 1))
     slot = next(at for at, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
     call = guest.data(one)
+    told = guest.message(ActorSend, ActorSend(0, 0, CALL))  # the callee is the first of the slots
     guest.function(
         "converse",
         f"""
@@ -131,6 +134,23 @@ def _guests() -> bytes:
           (br_if $again (local.get $count)))
         """,
         "(param $callee i32) (param $script i32) (param $size i32) (param $count i32)",
+    )
+    guest.function(
+        "tell",
+        f"""
+        (i32.store (i32.const {call + slot}) (local.get $callee))
+        (i32.store8 (i32.const {call}) (i32.const {ord("h")}))
+        (loop $again
+          (local.set $told (i32.add (local.get $told) (i32.const {len(CALL)})))
+          (call $ok (call $actor.send {told})) ;; which is done at once: the call is made in the same turn
+          (local.set $word (call $actor.call (i32.const {call}) (i32.const {len(one)})))
+          (call $ok (local.get $word))
+          (if (i32.ne (local.get $told) (i32.load
+              (i32.sub (i32.add (global.get $result) (local.get $word)) (i32.const 12))))
+            (then unreachable))
+          (br_if $again (i32.lt_u (local.get $told) (i32.const {5 * len(CALL)}))))
+        """,
+        "(param $callee i32) (local $told i32) (local $word i32)",
     )
     return guest.binary()
 
@@ -349,9 +369,11 @@ async def test_a_batch_that_was_not_looked_at_comes_again(monkeypatch: pytest.Mo
             server.send(b"%d" % number)
         await stage.note(server.call(Guest.request, b"x"))
         await stage.note(server.call(Guest.request, b"h"))
+        await stage.reckon(server)
 
-    log, _ = await play(scene, monkeypatch)
-    assert log[-1] == b"012345" * 2
+    log, counts = await play(scene, monkeypatch)
+    assert counts["feed"]
+    assert b"012345" * 2 in log
 
 
 async def test_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,30 +391,51 @@ async def test_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     await play(scene, monkeypatch)
 
 
-async def test_a_rate_holds() -> None:
-    """A guest that calls without a pause is made to wait, and so is the one that is called."""
-    for of_caller in (False, True):
-        fast, slow = Limits(), Limits(hostcalls=200.0, messages=200.0)
-        async with open_node("test") as node, node.mailbox() as me:
-            server = await node.spawn(
-                Guest(
-                    GUESTS,
-                    entrypoint="serve",
-                    capabilities=EVERYTHING,
-                    limits=fast if of_caller else slow,
-                )
-            )
-            caller = Guest(
-                GUESTS,
-                entrypoint="converse",
-                capabilities=["ActorMessage", "TimeRead"],
-                arguments=(server, b"e", 1000),
-                limits=slow if of_caller else fast,
-            )
-            begin = trio.current_time()
-            me.monitor(await node.spawn(caller))
-            assert (await me.receive(Down)).reason.is_normal
-            assert trio.current_time() - begin > 1
+@pytest.mark.parametrize(("of_caller", "calls"), [(True, 6000), (False, 3000)])
+async def test_a_rate_holds(of_caller: bool, calls: int) -> None:
+    """A guest that calls without a pause is made to rest, and so is the one that is called."""
+    slow, fast = Limits(hostcalls=3000.0), Limits()
+    async with open_node("test") as node, node.mailbox() as me:
+        limits = fast if of_caller else slow
+        server = await node.spawn(Guest(GUESTS, entrypoint="serve", capabilities=EVERYTHING, limits=limits))
+        caller = Guest(
+            GUESTS,
+            entrypoint="converse",
+            capabilities=["ActorMessage", "TimeRead"],
+            arguments=(server, b"e", calls),
+            limits=slow if of_caller else fast,
+        )
+        ref = await node.spawn(caller)
+        me.monitor(ref)
+        process = node.processes[(ref if of_caller else server).serial]
+        rate = process.body.execution.caller.budget.hostcalls
+        assert (await me.receive(Down)).reason.is_normal
+        assert rate.left > -2000  # of 6000 in all
+
+
+@pytest.mark.parametrize("kind", ["hostcalls", "messages"])
+async def test_who_has_to_rest_takes_part_in_no_exchange(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_node("test") as node:
+        stage = Stage(node)
+        server = await stage.serve()
+        assert await server.call(Guest.request, b"e") == b"e"
+        monkeypatch.setattr(Exchange, "ask", None)
+        getattr(node.processes[server.serial].body.execution.caller.budget, kind).left = -1.0
+        assert await server.call(Guest.request, b"e") == b"e"
+
+
+async def test_a_call_does_not_overtake_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest sends, and calls in the same turn: what it has sent is heard first."""
+
+    async def scene(stage: Stage) -> None:
+        server = await stage.serve()
+        guest = Guest(GUESTS, entrypoint="tell", capabilities=EVERYTHING, arguments=(server,))
+        async with stage.node.mailbox() as me:
+            me.monitor(await stage.node.spawn(guest))
+            stage.log.append((await me.receive(Down)).reason)
+
+    log, _ = await play(scene, monkeypatch)
+    assert log[0].is_normal
 
 
 async def test_a_kill_ends_a_server_between_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:
