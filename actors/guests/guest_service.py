@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from itertools import islice
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.guests.guest_calls import METHODS, Callee, CallOfGuest, CallToGuest
@@ -93,7 +92,8 @@ class Service:
         waiting = inbox.in_exchange
         if waiting is None or not host.receives or not self._is_unseen:
             return False
-        until = monotonic() + _SECONDS
+        clock = self._process.node.runtime.monotonic
+        until = clock() + _SECONDS
         while True:
             message = queue[0]
             kind = type(message)
@@ -105,7 +105,7 @@ class Service:
                 is_done = False
             if not is_done:
                 return False
-            if not queue or monotonic() >= until:
+            if not queue or clock() >= until:
                 return True
 
     def _give(self, waiting: WaitingReceive) -> bool:
@@ -144,14 +144,15 @@ class Service:
         execution = self._host.execution
         if not execution.instance.is_alone or not self._is_unseen:
             return None
-        until = monotonic() + _SECONDS
+        clock = self._process.node.runtime.monotonic
+        until = clock() + _SECONDS
         receive = future
         while batch := self._batch(wish):
             given, receive = execution.feed(receive, wish, batch)
             self._remove(given)
             if receive == NO_FUTURE:
                 return DONE
-            if given < len(batch) or monotonic() >= until:
+            if given < len(batch) or clock() >= until:
                 break
         return None if receive == future else Again(receive)
 

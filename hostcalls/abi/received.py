@@ -57,7 +57,7 @@ def body_bytes(data: bytes) -> bytes:
 
 @attrs.frozen(eq=False)
 class Wish:
-    """What a receive asks for, as its encoded arguments say.
+    """The wish of a receive, as its encoded arguments say it.
 
     Attributes:
         arguments: these.

@@ -141,7 +141,7 @@ class Caller:
 
     @property
     def has_room(self) -> bool:
-        """Whether `check_room` finds room for one resource, and has nothing to do for it."""
+        """True if `check_room` finds room for one resource, and has nothing to do for it."""
         limit = self.limits.resources
         return not self.ended and len(self.slots) < limit and self.registry.owned(self.process.id) < limit
 

@@ -1,4 +1,4 @@
-"""What comes of hostcalls that a short cut answers (`enfilade.hostcalls.contracts.operation.Quick`)."""
+"""The outcomes of hostcalls that a short cut answers (`enfilade.hostcalls.contracts.operation.Quick`)."""
 
 from __future__ import annotations
 

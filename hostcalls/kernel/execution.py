@@ -309,7 +309,7 @@ class Execution:
 
     @property
     def is_free(self) -> bool:
-        """Whether the guest can take part in an exchange: it could go on, and nobody counts what it does."""
+        """True if the guest can take part in an exchange: it could go on, and nobody counts what it does."""
         return (
             self.exchange is not None
             and self.outcome is None
@@ -363,11 +363,11 @@ class Execution:
             call,
             arguments,
             data,
-            other.instance,
-            waiting.key,
-            wish.arguments,
-            request,
-            limit,
+            server=other.instance,
+            receive=waiting.key,
+            wish=wish.arguments,
+            request=request,
+            limit=limit,
         )
         if conversation is not None:
             other.slices += 1

@@ -216,9 +216,9 @@ async def play(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any]
     for name in ("feed", "ask", "converse"):
         plain = getattr(Exchange, name)
 
-        def counted(*args: Any, name: str = name, plain: Any = plain) -> Any:
+        def counted(*args: Any, name: str = name, plain: Any = plain, **named: Any) -> Any:
             counts[name] += 1
-            return plain(*args)
+            return plain(*args, **named)
 
         monkeypatch.setattr(Exchange, name, counted)
     logs = []
