@@ -38,6 +38,21 @@ static void test_one_that_lingers_holds_nobody(void) {
     CHECK(is_closed(&lingering.near));
 }
 
+static void test_settling_waits_for_one_payer_and_not_for_ever(void) {
+    struct lingering stuck = make_lingering();
+    int quick = dup(0);
+    closing_close(stuck.near, &ONE);
+    closing_close(quick, &OTHER);
+    closing_settle(&OTHER, 20000000);
+    CHECK(is_closed(&quick));
+    closing_settle(&ONE, 20000);
+    CHECK_EQUAL(closing_unclosed(), 1); /* and yet we are here */
+    close(stuck.far);
+    closing_settle(&ONE, 20000000);
+    CHECK_EQUAL(closing_unclosed(), 0);
+    CHECK(is_closed(&stuck.near));
+}
+
 static void test_each_payer_uses_up_its_own_share(void) {
     struct lingering stuck[CLOSING_SHARE_OF_PROCESS];
     struct closing_payer one = ONE;
@@ -309,6 +324,7 @@ static void test_a_server_goes_on_while_descriptors_cannot_be_closed(void) {
 static const struct test tests[] = {
     TEST(test_memory_is_closed_at_once),
     TEST(test_one_that_lingers_holds_nobody),
+    TEST(test_settling_waits_for_one_payer_and_not_for_ever),
     TEST(test_each_payer_uses_up_its_own_share),
     TEST(test_a_user_has_a_share_however_many_processes_it_starts),
     TEST(test_who_has_no_processor_is_not_stuck),
