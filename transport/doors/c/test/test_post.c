@@ -278,6 +278,38 @@ static void door_posted_replies_have_a_limit(void) {
     CHECK(open_descriptors() <= before + 2); /* the line */
 }
 
+/* What is kept for calls of one door goes, and of no other; a call that is under way goes on; the next one makes it anew. */
+static void door_posts_after_hanging_up(void) {
+    int doors[10], cookies[10], answer = 0;
+    door_posted_t posted;
+    for (int i = 0; i < 10; i++) {
+        cookies[i] = 1000 + i;
+        doors[i] = door_create(cookie_procedure, &cookies[i], 0);
+    }
+    int before = 0;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 10; i++) {
+            CHECK_EQUAL(door_post(doors[i], "x", 1, sizeof answer, &posted), 0);
+            CHECK_EQUAL(reply_of(&posted, (char *)&answer, sizeof answer, &NO_TIME), sizeof answer);
+            CHECK_EQUAL(answer, 1000 + i);
+        }
+        before = open_descriptors();
+        for (int i = 0; i < 5; i++) {
+            errno = E2BIG;
+            door_hang_up(doors[i]);
+            door_hang_up(doors[i]);
+            CHECK_EQUAL(errno, E2BIG);
+        }
+        CHECK(open_descriptors() <= before - 5); /* at this end; the server hears of it in a moment */
+    }
+    CHECK_EQUAL(door_post(doors[9], "x", 1, sizeof answer, &posted), 0);
+    door_hang_up(doors[9]);
+    CHECK_EQUAL(reply_of(&posted, (char *)&answer, sizeof answer, &SECONDS), sizeof answer);
+    CHECK_EQUAL(answer, 1009);
+    door_hang_up(-1);
+    door_hang_up(0);
+}
+
 static const struct test tests[] = {
     TEST(door_posted_call),
     TEST(door_posted_call_of_any_size),
@@ -288,5 +320,6 @@ static const struct test tests[] = {
     TEST(door_post_to_a_server_that_dies),
     TEST(door_post_to_a_stopped_server),
     TEST(door_posted_replies_have_a_limit),
+    TEST(door_posts_after_hanging_up),
 };
 TEST_MAIN(tests)
