@@ -171,8 +171,8 @@ def entry_shown(record: Mapping[str, Any], texts: Mapping[int, str]) -> str:
         record.get("kind"),
         record.get("method") or record.get("type"),
         record.get("contents"),
-        None if sender is None else f"from {sender}",
-        None if receiver is None else f"to {receiver}",
+        None if sender is None else f"from {texts.get(sender, sender)}",
+        None if receiver is None else f"to {texts.get(receiver, receiver)}",
         record.get("outcome"),
         None if record.get("seconds") is None else f"{record['seconds'] * 1e3:.3f} ms",
     ]

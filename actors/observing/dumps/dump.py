@@ -202,8 +202,7 @@ def text_of(records: Iterable[dict[str, Any]], stacks: Stacks = "all") -> Iterat
             if stacks == "all" or (stacks == "stuck" and record["state"] not in AT_REST):
                 yield from _stack_shown(record)
         elif kind == "row" and record["of"] in SHOWN:
-            row = record["row"]
-            yield _line(f"  {SHOWN[record['of']].format_map({name: safe_str(row[name]) for name in row})}")
+            yield _line(f"  {_row_shown(record['of'], record['row'])}")
         elif kind == "event":
             yield _line(_event_shown(record))
         elif kind == "log":
@@ -219,6 +218,13 @@ SHOWN: Final = {
     "peers": "node link to {name}: {state}, {queued} bytes queued",
 }
 """The text of a row, for those tables that a dump shows as text."""
+
+
+def _row_shown(of: str, row: dict[str, Any]) -> str:
+    """A row of a table: a timer without an owner is the node's own."""
+    fields = {name: "" if value is None else safe_str(value) for name, value in row.items()}
+    fields["owner_text"] = fields.get("owner_text") or "the node"
+    return SHOWN[of].format_map(fields).rstrip()
 
 
 def _event_shown(record: dict[str, Any]) -> str:

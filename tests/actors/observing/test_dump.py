@@ -153,6 +153,9 @@ async def test_a_dump_is_complete_and_can_be_read_back(autojump_clock: MockClock
     text = "\n".join(text_of(read))
     assert text.splitlines()[1] == "nothing waits: the node is idle"
     assert "\x1b" not in text
+    row = {"id": 7, "owner_text": None, "due_in": 1.5, "kind": "other", "message": None}
+    (timer,) = text_of([{"record": "row", "of": "timers", "row": row}])
+    assert timer == "  timer 7 of the node, due in 1.5 s: other"
 
 
 def test_a_dump_that_was_cut_is_shown_as_far_as_it_goes(
