@@ -52,7 +52,7 @@ class Trial:
             self.play(schedule, worlds)
         except Exception as error:
             if worlds:
-                for note in self._notes(error, worlds[0]):
+                for note in self._notes(error, worlds[0], schedule):
                     error.add_note(note)
             raise
         return worlds[0]
@@ -66,7 +66,7 @@ class Trial:
 
         run_simulation(main, seed=self.seed, schedule=schedule)
 
-    def _notes(self, error: Exception, world: World) -> Iterable[str]:
+    def _notes(self, error: Exception, world: World, given: Schedule | None) -> Iterable[str]:
         """What is said of a failure, in the order in which it is read."""
         if world.options:
             yield f"options: {world.options}"
@@ -81,6 +81,8 @@ class Trial:
                     f"schedule: {len(world.drawn)} faults; played as a list they do not fail in this way, so "
                     f"run the seed itself again: seed={self.seed}"
                 )
+            elif smallest == given:
+                yield f"schedule: as it was given, for it needs all of its {len(smallest)} faults ({effort})"
             else:
                 source = self._source(smallest)
                 yield (
@@ -98,7 +100,7 @@ class Trial:
             path.write_text(source)
         except OSError as error:
             return f" (which cannot be written to {path}: {error.strerror})"
-        return f" (in {path}, too)"
+        return f" (python -m pytest {path} runs it)"
 
     def _source(self, schedule: Schedule) -> str:
         """The source of a test with this schedule."""

@@ -198,6 +198,8 @@ def test_sim_73_the_printed_test_fails_in_the_same_way(
         ends.append((str(again.value), again.value.__notes__[0]))
     assert ends[0] == ends[1]
     assert ends[0][0] in story
+    assert any(note.startswith("schedule: as it was given, for it") for note in again.value.__notes__)
+    assert [path.name for path in tmp_path.joinpath(".simulation").iterdir()] == ["test_planted_21.py"]
 
 
 @simulated(seed=1)
