@@ -1,4 +1,4 @@
-"""Whether a test of a world is the same in every run: what its program has of the real machine, and tries."""
+"""Check that a test of a world is the same in every run: what its program has and tries of the real machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the standard library gives of the machine: its time, its chance, its names.
+"""The parts of the standard library that give the machine: its time, its chance, its names.
 
 Code of a life gets the world's; all other code gets the machine's, as before. Most of it is reached through
 attributes of modules. The class `datetime` is not: who has imported it has it for good, and so its methods
