@@ -1,4 +1,4 @@
-"""Check that a test of a world is the same in every run: what its program has and tries of the real machine."""
+"""Check that a test of a world is the same in every run: what it has and tries of the real machine."""
 
 from __future__ import annotations
 

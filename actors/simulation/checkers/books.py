@@ -41,7 +41,7 @@ class Mismatch:
 
 
 def mismatches(nodes: Iterable[Node]) -> set[Mismatch]:
-    """What ends of node links between these nodes have in their books, and the other ends have not."""
+    """The entries in the books of ends of node links between these nodes that the other ends lack."""
     books: dict[tuple[End, End], Any] = {}
     for node in nodes:
         here = (node.full_name, node.incarnation)
