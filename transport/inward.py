@@ -188,9 +188,7 @@ class Inward:
             self._patience.have_company()
             self._arrived.extend(self._inlet.take())
         self._reading = BUSY
-        room = self._turn.frames
-        while self._arrived and room > 0 and not self._must_wait:
-            room -= self._take_in()
+        self._take_in_turn()
         if self._reading is BUSY:
             if self._parts or self._arrived or self._must_wait:
                 assert self._tasks is not None, "the reader waits"
@@ -205,6 +203,12 @@ class Inward:
             arrivals = self._inlet.linger(self._moment)
             self._patience.learn(bool(arrivals))
         return arrivals
+
+    def _take_in_turn(self) -> None:
+        """Take in as much as a turn has, unless there is no room for it."""
+        room = self._turn.frames
+        while (self._parts or self._arrived) and room > 0 and not self._must_wait:
+            room -= self._take_in()
 
     def _take_in(self) -> int:
         """Take in the next part of what has arrived. Return the number of its frames, at least 1."""
@@ -274,9 +278,7 @@ class Inward:
             return
         with suppress(CarrierError):
             self._arrived.extend(self._inlet.take())
-        room = self._turn.frames
-        while (self._parts or self._arrived) and room > 0 and not self._must_wait:
-            room -= self._take_in()
+        self._take_in_turn()
 
     def is_of(self, inlet: Inlet) -> bool:
         """Tell whether batches arrive in this inlet."""

@@ -8,6 +8,13 @@
 
 enum { STRANGER = 4321 }; /* the user id of an attacker */
 
+/* A server procedure that answers 77, and closes what it is sent; asking it gives that, or the negative errno. */
+void number_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count);
+int ask_number(int door);
+
+double now(void); /* seconds that never go back */
+int make_public(const char *path); /* a door that gives the number, attached where anybody may call it */
+void become_stranger(void); /* when this process is root's */
 int sealed(size_t size, int seals);
 
 /* A channel of our own making to the door behind a trunk. */

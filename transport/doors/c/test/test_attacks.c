@@ -8,42 +8,6 @@
 #include <sys/time.h>
 #include <time.h>
 
-static void number_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
-    (void)cookie, (void)data, (void)size;
-    for (uint_t i = 0; i < count; i++) {
-        close(descriptors[i].d_data.d_desc.d_descriptor);
-    }
-    int number = 77;
-    door_return((char *)&number, sizeof number, NULL, 0);
-}
-
-static int ask(int door) {
-    int number = 0;
-    return call(door, NULL, 0, &number, sizeof number, NULL) == 0 ? number : -errno;
-}
-
-static int make_public(const char *path) {
-    int door = door_create(number_procedure, NULL, 0);
-    CHECK(door >= 0);
-    close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666));
-    CHECK_EQUAL(chmod(path, 0666), 0);
-    CHECK_EQUAL(fattach(door, path), 0);
-    return door;
-}
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-static void become_stranger(void) {
-    if (geteuid() == 0) {
-        CHECK_EQUAL(setgid(STRANGER), 0);
-        CHECK_EQUAL(setuid(STRANGER), 0);
-    }
-}
-
 /* Every datagram of the attacker brings a control message that the server has not asked for. */
 static void sends_control_messages(int socket, void *path) {
     become_stranger();
@@ -83,17 +47,17 @@ static void door_foreign_control_messages(void) {
     char *path = temporary_path("control");
     int door = make_public(path), most = 0;
     struct child attacker = start_child(sends_control_messages, path);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     descriptors_before = open_descriptors();
     send_byte(attacker.socket, 'g');
     while (!byte_within(attacker.socket, 1)) {
         int count = open_descriptors();
         most = count > most ? count : most;
         CHECK(count < descriptors_before + 200);
-        CHECK_EQUAL(ask(door), 77);
+        CHECK_EQUAL(ask_number(door), 77);
     }
     CHECK(eventually(has_given_back, NULL));
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     printf("      descriptors: %d before, at most %d during, %d after\n", descriptors_before, most, open_descriptors());
     send_byte(attacker.socket, 'e');
     finish_child(attacker);
@@ -131,7 +95,7 @@ static void door_descriptors_without_calls(void) {
     struct child attacker = start_child(sends_descriptors, path);
     struct rlimit limit = {400, 400};
     CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     descriptors_before = open_descriptors();
     send_byte(attacker.socket, 'g');
     receive_byte(attacker.socket);
@@ -139,7 +103,7 @@ static void door_descriptors_without_calls(void) {
     for (int i = 0; i < 50; i++) {
         int count = open_descriptors();
         most = count > most ? count : most;
-        CHECK_EQUAL(ask(door), 77);
+        CHECK_EQUAL(ask_number(door), 77);
         poll(NULL, 0, 2);
     }
     printf("      descriptors: %d before, at most %d during\n", descriptors_before, most);

@@ -5,17 +5,6 @@
 #include "attacks.h"
 #include "blocking.h"
 
-static void number_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
-    (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
-    int number = 77;
-    door_return((char *)&number, sizeof number, NULL, 0);
-}
-
-static int ask(int door) {
-    int number = 0;
-    return call(door, NULL, 0, &number, sizeof number, NULL) == 0 ? number : -errno;
-}
-
 static size_t address_space(void) {
     unsigned long pages = 0;
     FILE *file = fopen("/proc/self/statm", "re");
@@ -28,7 +17,7 @@ static size_t address_space(void) {
 static void door_region_of_64_terabytes(void) {
     const uint64_t huge = 1ull << 46;
     int door = door_create(number_procedure, NULL, 0);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     struct attached attached = attach(door);
     size_t before = address_space();
     for (int i = 0; i < 3; i++) {
@@ -41,21 +30,21 @@ static void door_region_of_64_terabytes(void) {
         CHECK_EQUAL(attached.session->reply.error, E2BIG);
     }
     CHECK(!mappings_are_ours() || address_space() < before + (1ull << 32));
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
 }
 
 /* The only thread of a pool is not kept busy by datagrams that announce nothing. */
 static void door_flood_of_datagrams(void) {
     door_server_create(one_thread);
     int door = door_create(number_procedure, NULL, 0);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     struct attached attached = attach(door);
     struct message message = {.type = MESSAGE_CALL, .sequence = 12345};
     for (int i = 0; i < 100000 && !has_hung_up(&attached); i++) {
         int error = message_send(attached.fd, &message, NULL, 0);
         CHECK(error == 0 || error == EAGAIN || error == EPIPE || error == ECONNRESET);
     }
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
 }
 
 static atomic_bool hammered;

@@ -10,42 +10,6 @@
 
 enum { NAMES = 8 };
 
-static void number_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
-    (void)cookie, (void)data, (void)size;
-    for (uint_t i = 0; i < count; i++) {
-        close(descriptors[i].d_data.d_desc.d_descriptor);
-    }
-    int number = 77;
-    door_return((char *)&number, sizeof number, NULL, 0);
-}
-
-static int ask(int door) {
-    int number = 0;
-    return call(door, NULL, 0, &number, sizeof number, NULL) == 0 ? number : -errno;
-}
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-static int make_public(const char *path) {
-    int door = door_create(number_procedure, NULL, 0);
-    CHECK(door >= 0);
-    close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666));
-    CHECK_EQUAL(chmod(path, 0666), 0);
-    CHECK_EQUAL(fattach(door, path), 0);
-    return door;
-}
-
-static void become_stranger(void) {
-    if (geteuid() == 0) {
-        CHECK_EQUAL(setgid(STRANGER), 0);
-        CHECK_EQUAL(setuid(STRANGER), 0);
-    }
-}
-
 /* A directory that the attacker may write to. */
 static char *open_directory(const char *name) {
     char *path = temporary_path(name);
@@ -152,14 +116,14 @@ static bool threads_have_ended(void *unused) {
 static void door_listener_that_waits(void) {
     struct target target = make_target();
     int door = make_public(target.door);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     threads_before = threads();
     struct child attacker = start_child(makes_listeners_wait, &target);
     for (bool is_over = false; !is_over;) {
         is_over = byte_within(attacker.socket, 1);
         double start = now();
         int other = door_open(target.door, O_RDONLY); /* which takes the control thread */
-        CHECK_EQUAL(ask(other), 77);
+        CHECK_EQUAL(ask_number(other), 77);
         close(other);
         CHECK(now() - start < 5);
     }
@@ -169,7 +133,7 @@ static void door_listener_that_waits(void) {
     send_byte(attacker.socket, 'e');
     finish_child(attacker);
     CHECK(eventually(threads_have_ended, NULL));
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     printf("      threads: %d before, %d during, %d after\n", threads_before, during, threads());
 }
 
@@ -183,9 +147,9 @@ static void attaches_and_goes(int socket_, void *argument) {
     int other = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     CHECK_EQUAL(connect(other, (struct sockaddr *)&bound.address, sizeof bound.address), 0);
     CHECK(byte_within(other, 20000)); /* the door says who it is */
-    CHECK_EQUAL(ask(other), 77);
+    CHECK_EQUAL(ask_number(other), 77);
     CHECK_EQUAL(unlink(bound.address.sun_path), 0);
-    CHECK_EQUAL(ask(other), 77);
+    CHECK_EQUAL(ask_number(other), 77);
     send_byte(socket_, 'd');
     receive_byte(socket_);
 }
@@ -193,7 +157,7 @@ static void attaches_and_goes(int socket_, void *argument) {
 static void door_name_of_another_process(void) {
     struct target target = make_target();
     int door = make_public(target.door);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     threads_before = threads();
     struct child other = start_child(attaches_and_goes, &target);
     receive_byte(other.socket);
@@ -225,10 +189,10 @@ static void attaches_many(int socket_, void *argument) {
 static void door_names_of_a_stranger(void) {
     struct target target = make_target();
     int door = make_public(target.door);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     struct child attacker = start_child(attaches_many, &target);
     receive_byte(attacker.socket);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     send_byte(attacker.socket, 'e');
     finish_child(attacker);
 }
@@ -246,7 +210,7 @@ static void door_answer_to_another_kind_of_socket(void) {
         CHECK_EQUAL(hand_over(trunk, bound.listener, bound.inode, pair[1], pair[0]), -1);
         CHECK(!byte_within(pair[0], 0));
     }
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
 }
 
 /* The mode of an inode that is not the attacker's stays as its owner has set it. */
@@ -274,7 +238,7 @@ static void door_mode_of_a_foreign_inode(void) {
     receive_byte(attacker.socket);
     CHECK_EQUAL(chmod(mine.address.sun_path, 0640), 0);
     for (int i = 0; i < 20; i++) { /* of a name of its own it would make 0660 of that in a millisecond */
-        CHECK_EQUAL(ask(door), 77);
+        CHECK_EQUAL(ask_number(door), 77);
         poll(NULL, 0, 10);
     }
     CHECK_EQUAL(stat(mine.address.sun_path, &status), 0);
@@ -315,16 +279,16 @@ static void door_flood_of_a_trunk(void) {
     flooded = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(flooded != MAP_FAILED);
     int door = make_public(target.door);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     struct child attacker = start_child(floods_a_trunk, &target);
     receive_byte(attacker.socket);
     double longest = 0;
     for (int i = 0; i < 200; i++) {
         double start = now();
-        CHECK_EQUAL(ask(door), 77);
+        CHECK_EQUAL(ask_number(door), 77);
         if (i % 20 == 0) {
             int other = door_open(target.door, O_RDONLY);
-            CHECK_EQUAL(ask(other), 77);
+            CHECK_EQUAL(ask_number(other), 77);
             close(other);
         }
         longest = now() - start > longest ? now() - start : longest;
@@ -336,13 +300,13 @@ static void door_flood_of_a_trunk(void) {
 
 /* A caller that gives descriptors away, and does not say that it has: its call waits a moment, and nobody else's. */
 static void *asks(void *argument) {
-    CHECK_EQUAL(ask(*(int *)argument), 77);
+    CHECK_EQUAL(ask_number(*(int *)argument), 77);
     return NULL;
 }
 
 static void door_release_that_is_not_confirmed(void) {
     int door = door_create(number_procedure, NULL, 0);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     struct attached attached[8];
     for (int i = 0; i < 8; i++) {
         attached[i] = attach(door);
@@ -398,7 +362,7 @@ static void door_release_that_is_talked_over(void) {
     CHECK(flooded != MAP_FAILED);
     door_server_create(make_only_thread);
     int door = door_create(number_procedure, NULL, 0);
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     talker = attach(door);
     for (int i = 0; i < 4; i++) {
         CHECK_EQUAL(pthread_create(&others[i], NULL, talks, NULL), 0);
@@ -408,14 +372,14 @@ static void door_release_that_is_talked_over(void) {
     while (atomic_load(&talker.session->state) == CALL_QUEUED) {
         sched_yield();
     }
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
     printf("      another call took %.1f ms\n", (now() - start) * 1e3);
     CHECK(now() - start < 0.9); /* it would be a second if each datagram were heard */
     atomic_store(flooded, true);
     for (int i = 0; i < 4; i++) {
         pthread_join(others[i], NULL);
     }
-    CHECK_EQUAL(ask(door), 77);
+    CHECK_EQUAL(ask_number(door), 77);
 }
 
 static const struct test tests[] = {
