@@ -148,8 +148,44 @@ def _network() -> Network:
     return Network.loopback()
 
 
-def _tuple(values: Sequence[Any]) -> tuple[Any, ...]:
+def _arguments(values: Iterable[Any]) -> tuple[Any, ...]:
+    if isinstance(values, str | bytes | bytearray | memoryview):
+        raise TypeError(f"expected a sequence of arguments, such as [{values!r}], got {values!r}")
     return tuple(values)
+
+
+def _results(values: Iterable[AbiParam]) -> tuple[AbiParam, ...]:
+    from enfilade.hostcalls.abi import BufferParam, ScalarParam
+
+    declared = tuple(values)
+    for value in declared:
+        if not isinstance(value, ScalarParam | BufferParam):
+            raise TypeError(f"expected ScalarParam or BufferParam as a result, got {value!r}")
+    return declared
+
+
+def _check_module(guest: Guest, attribute: object, value: str | Path | bytes) -> None:
+    if not isinstance(value, str | Path | bytes):
+        raise TypeError(f"expected a module as its name, its Path or its bytes, got {value!r}")
+
+
+def _check_text(guest: Guest, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) and (value is not None or attribute.default is not None):
+        raise TypeError(f"expected the {attribute.name} of a guest as a string, got {value!r}")
+
+
+def _check_limits(guest: Guest, attribute: object, value: object) -> None:
+    from enfilade.hostcalls.contracts.limits import Limits
+
+    if not isinstance(value, Limits):
+        raise TypeError(f"expected Limits, got {value!r}")
+
+
+def _check_network(guest: Guest, attribute: object, value: object) -> None:
+    from enfilade.hostcalls.net.policy import Network
+
+    if not isinstance(value, Network):
+        raise TypeError(f"expected a Network, got {value!r}")
 
 
 @attrs.frozen(eq=False)
@@ -180,19 +216,19 @@ class Guest(Spawnable["Guest"]):
         label: for people; by default module and entrypoint.
     """
 
-    module: str | Path | bytes
+    module: str | Path | bytes = attrs.field(validator=_check_module)
     capabilities: frozenset[Capability] = attrs.field(
         default=frozenset(), converter=_capabilities, kw_only=True
     )
-    entrypoint: str = attrs.field(default="start", kw_only=True)
-    arguments: Sequence[Any] = attrs.field(default=(), converter=_tuple, kw_only=True)
-    results: tuple[AbiParam, ...] = attrs.field(default=(), kw_only=True)
-    limits: Limits = attrs.field(factory=_limits, kw_only=True)
+    entrypoint: str = attrs.field(default="start", validator=_check_text, kw_only=True)
+    arguments: Sequence[Any] = attrs.field(default=(), converter=_arguments, kw_only=True)
+    results: tuple[AbiParam, ...] = attrs.field(default=(), converter=_results, kw_only=True)
+    limits: Limits = attrs.field(factory=_limits, validator=_check_limits, kw_only=True)
     finds: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
     registers: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
     ends: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
-    network: Network = attrs.field(factory=_network, kw_only=True)
-    label: str | None = attrs.field(default=None, kw_only=True)
+    network: Network = attrs.field(factory=_network, validator=_check_network, kw_only=True)
+    label: str | None = attrs.field(default=None, validator=_check_text, kw_only=True)
 
     def body(
         self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -55,7 +55,7 @@ class CallPlan:
 
 
 def check_scalar(scalar: ScalarValue) -> None:
-    """Raise `InvalidArgument` unless the value is one of its kind."""
+    """Raise `InvalidArgument`, which says why, unless the value is one of its kind."""
     value, span = scalar.value, _RANGES.get(scalar.kind)
     if span is not None:
         fits = isinstance(value, int) and span[0] <= value < span[1]
@@ -63,7 +63,7 @@ def check_scalar(scalar: ScalarValue) -> None:
         most = F32_OVERFLOW if scalar.kind is ScalarType.F32 else math.inf
         fits = isinstance(value, int | float) and not most <= abs(value) < math.inf
     if not fits:
-        raise InvalidArgument
+        raise InvalidArgument(why=f"expected a number that fits {scalar.kind.name}, got {value!r}")
 
 
 def plan(

@@ -92,8 +92,16 @@ def capabilities(names: Iterable[Capability | str]) -> frozenset[Capability]:
     """The set that `names` describe, members and their names mixed at will.
 
     Raises `ValueError` for unknown names, `TypeError` for a single text, whose letters would be taken for
-    names.
+    names, and for members that are neither.
     """
     if isinstance(names, str):
         raise TypeError(f"capabilities are a set of names, such as {{{names!r}}}, and not one text")
-    return frozenset(name if isinstance(name, Capability) else Capability.parse(name) for name in names)
+    return frozenset(
+        name if isinstance(name, Capability) else Capability.parse(_text(name)) for name in names
+    )
+
+
+def _text(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"expected a capability or its name, got {name!r}; numbers are Capability(...)")
+    return name

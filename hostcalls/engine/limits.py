@@ -43,6 +43,8 @@ class Limits:
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(type(self)):
             value = getattr(self, field.name)
+            if isinstance(field.default, int) and (type(value) is not int or value >= 1 << 63):
+                raise ValueError(f"the limit {field.name} must be an int below 2**63, got {value!r}")
             if field.name == "cpu_renewal":
                 if not 0 <= value < math.inf:
                     raise ValueError(f"the limit cpu_renewal must be 0 or more, and finite, got {value!r}")

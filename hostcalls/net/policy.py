@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -12,6 +12,7 @@ from enfilade.hostcalls.abi.errors import InvalidArgument
 from enfilade.hostcalls.net.domain import Domain, IPAddress, parse_domain
 
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
+_Rule = TypeVar("_Rule", "Bind", "Reach")
 
 _LARGEST_PORT = 65535
 _ALL_PORTS = (range(1, _LARGEST_PORT + 1),)
@@ -45,11 +46,11 @@ def _has(ports: tuple[range, ...], port: int) -> bool:
     return any(port in span for span in ports)
 
 
-def _address(text: str) -> IPAddress:
+def _address(given: str | IPAddress) -> IPAddress:
     try:
-        return ip_address(text)
+        return ip_address(str(given))
     except ValueError:
-        raise ValueError(f"expected an IPv4 or IPv6 address to bind, got {text!r}") from None
+        raise ValueError(f"expected an IPv4 or IPv6 address to bind, got {given!r}") from None
 
 
 def _names(given: str | Iterable[str] | None) -> frozenset[str] | None:
@@ -87,13 +88,14 @@ class Bind:
         )
 
 
-def _target(given: str) -> str | IPNetwork:
+def _target(given: str | IPNetwork) -> str | IPNetwork:
     """A network, or a name in lower case, possibly with a leading `*.`, or `*` alone."""
+    text = str(given)
     try:
-        return ip_network(given)
+        return ip_network(text)
     except ValueError:
         pass
-    name = given.lower().removesuffix(".")
+    name = text.lower().removesuffix(".")
     try:
         if name != "*":
             parse_domain(name.removeprefix("*."), brackets=False)
@@ -132,11 +134,19 @@ class Reach:
 
 
 def _bind_rules(given: Iterable[Bind]) -> tuple[Bind, ...]:
-    return tuple(given)
+    return _rules(given, Bind)
 
 
 def _connect_rules(given: Iterable[Reach]) -> tuple[Reach, ...]:
-    return tuple(given)
+    return _rules(given, Reach)
+
+
+def _rules(given: Iterable[_Rule], kind: type[_Rule]) -> tuple[_Rule, ...]:
+    found = tuple(given)
+    for rule in found:
+        if not isinstance(rule, kind):
+            raise TypeError(f"expected {kind.__name__} as a rule, such as {kind.__name__}(...), got {rule!r}")
+    return found
 
 
 @attrs.frozen
@@ -151,6 +161,8 @@ class Network:
             allow a listener's port and domain.
         connect: the rules for connections.
         outer: a policy that must allow it, too: a child has its parent's.
+
+    Raises `TypeError` for rules of another kind.
     """
 
     bind: tuple[Bind, ...] = attrs.field(default=(), converter=_bind_rules)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -23,6 +25,7 @@ from enfilade.actors import (
 from enfilade.actors.guests import Guest, guests_of, open_guests
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.hostcalls.abi import ScalarType, ScalarValue
 from enfilade.hostcalls.engine import engine as engine_module
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
 
@@ -213,3 +216,32 @@ def test_capabilities_are_no_text() -> None:
     """The letters of a name are not names."""
     with pytest.raises(TypeError, match="are a set of names"):
         Guest("any.wasm", capabilities="time_read")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "told"),
+    [
+        ("module", 5, "expected a module as its name, its Path or its bytes, got 5"),
+        ("module", None, "expected a module as"),
+        ("capabilities", [9999], "expected a capability or its name, got 9999"),
+        ("entrypoint", None, "expected the entrypoint of a guest as a string, got None"),
+        ("label", 5, "expected the label of a guest as a string, got 5"),
+        ("arguments", b"abc", "expected a sequence of arguments, such as"),
+        ("arguments", "abc", "expected a sequence of arguments, such as"),
+        ("results", [ScalarType.I32], "expected ScalarParam or BufferParam as a result"),
+        ("limits", 5, "expected Limits, got 5"),
+        ("network", "127.0.0.1", "expected a Network, got '127.0.0.1'"),
+        ("finds", [5], "expected a name pattern as a string, got 5"),
+    ],
+)
+def test_descriptions_are_checked_when_they_are_made(attribute: str, value: Any, told: str) -> None:
+    """A wrong attribute is an error where it is written, and not a failure of the runtime at the start."""
+    with pytest.raises(TypeError, match=re.escape(told)):
+        Guest(**{"module": b"", attribute: value})
+
+
+async def test_numbers_outside_of_their_kind_are_named() -> None:
+    """A start that fails for an argument says which it was."""
+    async with open_node("numbers") as node:
+        with pytest.raises(StartError, match="expected a number that fits U8, got 256"):
+            await node.spawn(Guest(ACTOR, entrypoint="done", arguments=[ScalarValue(ScalarType.U8, 256)]))

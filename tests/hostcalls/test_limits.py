@@ -62,3 +62,12 @@ def test_values_of_a_file(value: Any) -> None:
     """A file may hold values of any type."""
     with pytest.raises((ValueError, TypeError), match="limit"):
         limits_of({"resources": value})
+
+
+@pytest.mark.parametrize("value", [True, 1.5, math.inf, 1 << 63, "64MiB"])
+def test_whole_numbers_are_whole(value: Any) -> None:
+    """A limit that counts is an int, and one that the engine can hold."""
+    for name, default in attrs.asdict(Limits()).items():
+        if isinstance(default, int):
+            with pytest.raises(ValueError, match=f"the limit {name} must be an int below"):
+                Limits(**{name: value})

@@ -161,8 +161,17 @@ def test_a_child_has_what_both_allow() -> None:
         (Bind, ("localhost",)), (Bind, ("127.0.0.1", 0)), (Bind, ("127.0.0.1", range(1, 70000))),
         (Reach, ("a b",)), (Reach, ("",)), (Reach, ("10.0.0.1/8",)), (Reach, ("**.a",)), (Reach, ("[::1]",)),
         (Reach, ("a", 65536)),
+        (Bind, (5,)), (Reach, (5,)),
     ],
 )  # fmt: skip
 def test_rules_of_no_sense_are_refused(make: Any, arguments: tuple[Any, ...]) -> None:
     with pytest.raises(ValueError, match="expected"):
         make(*arguments)
+
+
+@pytest.mark.parametrize(
+    "rules", [{"bind": "127.0.0.1"}, {"bind": [Reach("a")]}, {"connect": ["10.0.0.0/8"]}]
+)
+def test_rules_are_rules(rules: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"expected (Bind|Reach) as a rule"):
+        Network(**rules)
