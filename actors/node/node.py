@@ -22,7 +22,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NameTaken, NodeStopped, NotConnected, ProcessDied, RuntimeFault
 from enfilade.actors.messages.global_name import Global
-from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.guarded import is_logged, log
 from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, Reason, checked
@@ -539,7 +539,7 @@ class Node(ObservedNode):
         """Conclude the end of `process`, once its links and monitors know; `quietly`: without logging it."""
         if error is not None and is_a(error, SystemExit, KeyboardInterrupt):
             self.stop_for(error)
-        if not (reason.is_normal or self.stopping or quietly):
+        if not (reason.is_normal or self.stopping or quietly) and is_logged(logging.ERROR):
             self.reports.abnormal_exit(process, reason, error)
         if self.end_waiters:
             waiter = self.end_waiters.pop(process, None)

@@ -92,10 +92,9 @@ class Reports:
     def abnormal_exit(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         """Report an abnormal exit, with the traceback of `error` if the process raised one.
 
-        The end of a child that its supervisor has killed, as its specification says, is a planned one.
+        The end of a child that its supervisor has killed, as its specification says, is a planned one. The
+        caller has asked whether errors are logged at all.
         """
-        if not is_logged(logging.ERROR):
-            return
         supervisor = supervisor_of(process) if reason == KILLED and reason.by == process.parent else None
         is_planned = supervisor is not None
         level = logging.INFO if is_planned else logging.WARNING if error is None else logging.ERROR

@@ -219,8 +219,8 @@ class Observation:
         """As `emit`, of an event at the time `at` that the timeline keeps, as a note: refs and reasons among
         the fields are notes, too (`events/notes.py`).
         """
-        self.number += 1
-        note = kind, self.number, at, *fields
+        self.number = number = self.number + 1
+        note = kind, number, at, *fields
         if kind.kind not in self._sinks:
             self._kept.append(note)
             return

@@ -208,7 +208,10 @@ def link_ended(process: Record, sender: Ref[Any], reason: Reason) -> None:
         state = linked.pop(sender, None)
         if state == UP:
             process.body.linked_ended(sender, reason)
-            process.exit_arrived(sender, reason, linked=True)
+            if process.trap_exits and not process.suspended:  # what `exit_arrived` does then
+                process.put(Exited(sender, reason))
+            else:
+                process.exit_arrived(sender, reason, linked=True)
         elif state is not None:
             linked[sender] = state
 

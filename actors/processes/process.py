@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import StashOverflow
-from enfilade.actors.messages.reasons import KILL, NORMAL, Reason, checked
+from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Kill, Reason, asked_by, checked
 from enfilade.actors.messages.ref import Ref, checked_ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.processes import links
@@ -306,10 +306,15 @@ class Process(Record):
             checked_ref(ref).deliver(signals.Exit(self.ref, checked(reason), linked=False))
             return
         process = ref._process
-        checked(reason)
+        is_kill = type(reason) is Kill
+        if not is_kill:
+            checked(reason)
         if process.ended is None:
             try:
-                process.exit_arrived(self.ref, reason, linked=False)
+                if is_kill:  # what `exit_arrived` does with it, who trap exits included
+                    process.interrupt(asked_by(KILLED, self.ref))
+                else:
+                    process.exit_arrived(self.ref, reason, linked=False)
             except BaseException as error:
                 process.signal_failed(error)
 

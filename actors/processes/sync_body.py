@@ -62,23 +62,19 @@ class SyncBody(DispatchedBody):
         cls, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> SyncBody:
         """Construct the actor and run `on_start`; raises what they raise."""
-        body = cls(process, actor.protocol_)
-        process.body = body
+        protocol = actor.protocol_
+        process.body = body = cls(process, protocol)
         made = construct(actor, process, args, kwargs)
-        on_start = body.protocol.on_start
+        on_start = protocol.on_start
         if on_start is not NOTHING_AT_START:
             info = run_sync(on_start, made)
             if info is not None:
                 process.extras().start_info = info
         process.actor = made
-        body._bind(body.protocol)
+        process.on_message = protocol.on_message  # what `rebind` does, too
+        process.handlers = protocol.handlers
+        process.names = protocol.names
         return body
-
-    def _bind(self, protocol: ActorProtocol) -> None:
-        self.protocol = protocol
-        self.process.on_message = protocol.on_message
-        self.process.handlers = protocol.handlers
-        self.process.names = protocol.names
 
     def rebind(self, actor: type[Actor]) -> None:
         protocol = protocol_of(actor)
@@ -88,7 +84,10 @@ class SyncBody(DispatchedBody):
                 "which has async methods"
             )
         protocol.take_over_from(self.protocol)
-        self._bind(protocol)
+        self.protocol = protocol
+        self.process.on_message = protocol.on_message
+        self.process.handlers = protocol.handlers
+        self.process.names = protocol.names
 
     def turn(self, budget: int) -> bool:
         process = self.process

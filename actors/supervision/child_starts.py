@@ -10,13 +10,15 @@ import attrs
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import undroppable
+from enfilade.actors.processes.links import link_newborn
+from enfilade.actors.processes.start import create
 from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.remote_children import RemoteStart
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Acknowledged", "NextStep", "StartDue", "begun"]
+__all__ = ["Acknowledged", "NextStep", "StartDue", "begun", "made_for"]
 
 AnyRef = Ref[Any]
 
@@ -46,6 +48,31 @@ class NextStep:
     """The next step of a request that takes several: `fn` asks for it once the strategy is free again."""
 
     fn: Callable[[], None]
+
+
+def made_for(supervisor: Process, child: ChildRecord[AnyRef], serial: int | None) -> Process:
+    """Make the process that is about to start as that child, linked to its supervisor.
+
+    With `serial`, its number is one that has been given out before. Raises what `create` raises.
+    """
+    spec = child.spec
+    mailbox = spec.mailbox
+    if spec.local_name is None and spec.on_failure is None and serial is None and not mailbox.inherit:
+        process = supervisor.node.new_process(supervisor, mailbox)
+        process.label = spec.label
+        link_newborn(supervisor, process)
+        return process
+    return create(
+        supervisor.node,
+        spawner=supervisor,
+        name=spec.local_name,
+        link=True,
+        mailbox=mailbox,
+        label=spec.label,
+        heir_of=child.predecessor if mailbox.inherit else None,
+        on_failure=spec.on_failure,
+        serial=serial,
+    )
 
 
 def begun(

@@ -18,7 +18,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.child_events import ChildEvent, ChildEventKind
 from enfilade.actors.processes.actor import Actor, shown_state
 from enfilade.actors.processes.handlers import run_sync
-from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 from enfilade.actors.supervision.children import RUNNING, STOPPED, ChildRecord
 
 if TYPE_CHECKING:
@@ -98,16 +98,19 @@ class Incarnations:
             self._leave(child)
         name = child.spec.local_name
         self.between[child] = Between(ref, reason, name)
-        self._body.process.node.mark_restarting(ref, name)
+        if name is None and type(ref) is LocalRef and not ref._process.mailbox.inherit:
+            ref._process.restarting = True  # all that `mark_restarting` does, for nearly every child
+        else:
+            self._body.process.node.mark_restarting(ref, name)
 
     def ended(self, child: ChildRecord[AnyRef], ref: AnyRef, reason: Reason) -> None:
         """The child has ended, and the strategy is about to be told."""
         before = self.between.get(child)
         if before is None or before.ref is not ref:
             self.foresee(ref, reason)  # it has not been: it is remote, or had unlinked itself
-        if child.spec.mailbox.inherit:
-            self.between.setdefault(child, Between(ref, reason, child.spec.local_name))
-        body = self._body
+        spec, body = child.spec, self._body
+        if spec.mailbox.inherit:
+            self.between.setdefault(child, Between(ref, reason, spec.local_name))
         if self._subscriptions or body.hears:
             self._tell("ended", child, ref, reason, state=self._last_states.pop(ref, None))
         heard = body.process.node.hooks.child_terminated
@@ -239,7 +242,11 @@ class Incarnations:
 
     def _leave(self, child: ChildRecord[AnyRef]) -> None:
         between = self.between.pop(child)
-        self._body.process.node.mark_restarting(between.ref, between.name, restarting=False)
+        ref, name = between.ref, between.name
+        if name is None and type(ref) is LocalRef and not ref._process.mailbox.inherit:
+            ref._process.restarting = False  # as in `foresee`
+        else:
+            self._body.process.node.mark_restarting(ref, name, restarting=False)
 
     # Whoever listens.
 

@@ -226,6 +226,31 @@ class Strategy(Generic[R]):
         actions, self._actions = self._actions, []  # as above
         return actions
 
+    def restarts_alone(self, child: ChildRecord[R], reason: Reason) -> bool:
+        """As `exited`, for what nearly every restart is: nothing but the start of the child follows.
+
+        True: the child is starting, and the outside starts it now. False: another case; nothing has changed.
+        """
+        spec = child.spec
+        if (
+            self._job is not None
+            or spec.restart == "temporary"
+            or reason.is_normal
+            or spec.backoff is not None
+            or spec.is_awaited
+            or self.children.flags.strategy not in ALONE
+        ):
+            return False
+        if not self._window.admit(self._clock()):
+            self._window.take_back()
+            return False
+        child.predecessor = self.children.forget_process(child)
+        child.status = STARTING
+        child.retry = None
+        self._starting = child
+        self._job = RESTART
+        return True
+
     def unkillable(self, child: ChildRecord[R]) -> list[Action[R]]:
         """The child could not be stopped; it is left behind, so that the others get their turn."""
         self._report("unkillable", child, KILLED)

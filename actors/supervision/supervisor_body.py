@@ -34,7 +34,7 @@ from enfilade.actors.processes.handlers import refuse_unknown, refused, run_sync
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.protocol import NO_NAMES, ActorProtocol, protocol_of
-from enfilade.actors.processes.start import begin, create, give_back, inherit, take_info
+from enfilade.actors.processes.start import begin, give_back, inherit, take_info
 from enfilade.actors.supervision.actions import (
     Action,
     Answer,
@@ -48,7 +48,7 @@ from enfilade.actors.supervision.actions import (
 )
 from enfilade.actors.supervision.awaited_children import AwaitedChildren
 from enfilade.actors.supervision.child_spec import Child
-from enfilade.actors.supervision.child_starts import Acknowledged, NextStep, StartDue, begun
+from enfilade.actors.supervision.child_starts import Acknowledged, NextStep, StartDue, begun, made_for
 from enfilade.actors.supervision.child_stops import Stops, TimeUp
 from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.held_children import HeldStart
@@ -186,7 +186,10 @@ class SupervisorBody(DispatchedBody):
                     return False
                 if process.attention:
                     process.observe(message)
-                self._take(message)
+                if type(message) is Exited:  # by far the most frequent one
+                    self._exit_arrived(message)
+                else:
+                    self._take(message)
                 if process.attention:
                     process.observed(message)
                 budget -= 1
@@ -210,9 +213,6 @@ class SupervisorBody(DispatchedBody):
             self._idle()
 
     def _take(self, message: Any) -> None:
-        if type(message) is Exited:  # by far the most frequent one
-            self._exit_arrived(message)
-            return
         event = EVENTS.get(type(message)) if has_hashable_class(message) else None
         if event is not None:
             event(self, message)
@@ -320,6 +320,9 @@ class SupervisorBody(DispatchedBody):
             self._incarnations.ended(child, ref, event.reason)
             if not isinstance(ref, LocalRef) and not event.reason.is_normal:
                 self._report(Report("child_terminated", child, ref, event.reason))
+            if self.strategy.restarts_alone(child, event.reason):
+                self._start_child(child)
+                return
             self._perform(self.strategy.exited(child, event.reason))
             if child.predecessor is not None and self.strategy.restarts(child):
                 self._incarnations.restarting(child)
@@ -396,7 +399,9 @@ class SupervisorBody(DispatchedBody):
             self._incarnations.settle()
 
     def _start(self, start: Start[AnyRef]) -> None:
-        child = start.child
+        self._start_child(start.child)
+
+    def _start_child(self, child: ChildRecord[AnyRef]) -> None:
         spec = child.spec
         process = self.process
         self._incarnations.attempt(child)
@@ -410,17 +415,7 @@ class SupervisorBody(DispatchedBody):
                     self._limit_start(child, awaited)
                     return
                 serial = self._awaited.serial(spec)
-            made = create(
-                process.node,
-                spawner=process,
-                name=spec.local_name,
-                link=True,
-                mailbox=spec.mailbox,
-                label=spec.label,
-                heir_of=child.predecessor if spec.mailbox.inherit else None,
-                on_failure=spec.on_failure,
-                serial=serial,
-            )
+            made = made_for(process, child, serial)
             if serial is not None:
                 self._awaited.made(spec, made)
             request = begin(made, spec.target, child.args, child.kwargs)
@@ -440,8 +435,10 @@ class SupervisorBody(DispatchedBody):
             inherit(made, child.predecessor)
         self._incarnations.started(child, made.ref)
         actions = self.strategy.started(child, made.ref, info)
-        if actions or not self._performing:
+        if actions:
             self._perform(actions)
+        elif self._incarnations.between and not self._performing:
+            self._incarnations.settle()
 
     def _limit_start(self, child: ChildRecord[AnyRef], start: Process | RemoteStart) -> None:
         """Have the start fail when its time has passed."""

@@ -16,6 +16,7 @@ from enfilade.actors.observing.events.notes import note_of, note_of_reason, note
 from enfilade.actors.observing.events.reasons import why, why_of_error
 from enfilade.actors.observing.events.records import Event
 from enfilade.actors.processes.identity import identity_of
+from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -67,6 +68,7 @@ class Rare(_EventListener):
     def __init__(self, observation: Maker) -> None:
         super().__init__(observation)
         self._ended: dict[Ref[Any], tuple[float, Any, Any]] = {}
+        self._keep = observation.keep
         self._now = observation.now
         self._stopping = why_of_error(None)
 
@@ -74,7 +76,7 @@ class Rare(_EventListener):
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
     ) -> None:
         place = noted(supervisor), child_id, note_of(ref)
-        self._observation.keep(events.ChildStarted, self._now(), *place, restart_number)
+        self._keep(events.ChildStarted, self._now(), *place, restart_number)
 
     def child_restarted(
         self,
@@ -94,36 +96,41 @@ class Rare(_EventListener):
             since, shown, former = ended
             seconds = now - since
         intensity = supervisor.body.strategy.children.flags.intensity
-        place = noted(supervisor), child_id, former, note_of(ref)
-        self._observation.keep(events.ChildRestarted, now, *place, shown, seconds, in_period, intensity)
+        # The process of a ref of this node is noted on the spot here and below, as every restart passes.
+        process = ref._process if type(ref) is LocalRef else None
+        new = note_of(ref) if process is None else (process.serial, process.name or process.label)
+        place = (supervisor.serial, supervisor.name or supervisor.label), child_id, former, new
+        self._keep(events.ChildRestarted, now, *place, shown, seconds, in_period, intensity)
 
     def child_terminated(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
     ) -> None:
-        now, shown, former = self._now(), note_of_reason(reason), note_of(ref)
+        now, shown = self._now(), note_of_reason(reason)
+        process = ref._process if type(ref) is LocalRef else None
+        former = note_of(ref) if process is None else (process.serial, process.name or process.label)
         if will_restart:
             if len(self._ended) >= RESTARTING:
                 del self._ended[next(iter(self._ended))]
             self._ended[ref] = now, shown, former
-        place = noted(supervisor), child_id, former
-        self._observation.keep(events.ChildTerminated, now, *place, shown, will_restart)
+        place = (supervisor.serial, supervisor.name or supervisor.label), child_id, former
+        self._keep(events.ChildTerminated, now, *place, shown, will_restart)
 
     def child_start_failed(
         self, supervisor: Process, child_id: Hashable, reason: Reason, attempt: int, next_in: float | None
     ) -> None:
         place = noted(supervisor), child_id
         shown = note_of_reason(reason)
-        self._observation.keep(events.ChildStartFailed, self._now(), *place, shown, attempt, next_in)
+        self._keep(events.ChildStartFailed, self._now(), *place, shown, attempt, next_in)
 
     def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
-        self._observation.keep(events.ChildRemoved, self._now(), noted(supervisor), child_id)
+        self._keep(events.ChildRemoved, self._now(), noted(supervisor), child_id)
 
     def supervisor_gave_up(
         self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
     ) -> None:
         place = noted(supervisor), child_id
         shown = note_of_reason(reason)
-        self._observation.keep(events.SupervisorGaveUp, self._now(), *place, shown, restarts, period)
+        self._keep(events.SupervisorGaveUp, self._now(), *place, shown, restarts, period)
 
     def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         if error is not None or process.exit_signal is None:  # otherwise it is the doing of a signal
@@ -133,16 +140,16 @@ class Rare(_EventListener):
         self._observation.emit(events.ProcessUnkillable, ref, frames)
 
     def loop_held(self, ref: Ref[Any] | None, place: str, seconds: float) -> None:
-        self._observation.keep(events.LoopHeld, self._now(), note_of(ref), place, seconds)
+        self._keep(events.LoopHeld, self._now(), note_of(ref), place, seconds)
 
     def node_up(self, peer: str) -> None:
-        self._observation.keep(events.NodeLinkUp, self._now(), peer)
+        self._keep(events.NodeLinkUp, self._now(), peer)
 
     def node_down(self, peer: str, reason: str) -> None:
-        self._observation.keep(events.NodeLinkDown, self._now(), peer, safe_str(reason))
+        self._keep(events.NodeLinkDown, self._now(), peer, safe_str(reason))
 
     def node_refused(self, reason: str) -> None:
-        self._observation.keep(events.NodeRefused, self._now(), safe_str(reason))
+        self._keep(events.NodeRefused, self._now(), safe_str(reason))
 
     def node_stopping(self, fatal: BaseException | None) -> None:
         self._stopping = why_of_error(fatal)

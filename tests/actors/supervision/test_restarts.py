@@ -431,3 +431,11 @@ def test_backoff_of_failing_starts() -> None:
         tree.now += 100
         tree.retry()
     assert delays == [1, 2, 4]
+
+
+def test_the_restart_that_is_one_too_many_counts_once() -> None:
+    tree = booted(intensity=2)
+    for number in (1, 2, 3):
+        tree.exit(f"a{number}")
+    assert tree.ended is not None
+    assert tree.strategy.restarts_in_period == 3

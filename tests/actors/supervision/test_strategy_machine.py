@@ -79,10 +79,10 @@ class Histories(RuleBasedStateMachine):
         self.reference.now += seconds
 
     @precondition(lambda self: self.world.alive)
-    @rule(data=st.data(), reason=REASONS)
-    def a_child_ends(self, data: st.DataObject, reason: Reason) -> None:
+    @rule(data=st.data(), reason=REASONS, at_once=st.booleans())
+    def a_child_ends(self, data: st.DataObject, reason: Reason, at_once: bool) -> None:
         ref = data.draw(st.sampled_from(self.world.alive))
-        self.world.exit(ref, reason)
+        self.world.exit(ref, reason, at_once=at_once)
         self.reference.exited(ref[0], reason)
 
     @precondition(lambda self: self.lives() and self.world.retries)

@@ -138,12 +138,13 @@ class World:
         self.do(self.strategy.boot())
         return self
 
-    def exit(self, ref: str, reason: Reason = BOOM) -> None:
-        """The process `ref` ends by itself."""
+    def exit(self, ref: str, reason: Reason = BOOM, *, at_once: bool = True) -> None:
+        """The process `ref` ends by itself; `at_once`: the strategy may have it restarted without a plan."""
         self.alive.remove(ref)
         child = self.strategy.children.running(ref)
         assert child is not None
-        self.do(self.strategy.exited(child, reason))
+        is_alone = at_once and self.strategy.restarts_alone(child, reason)
+        self.do([Start(child)] if is_alone else self.strategy.exited(child, reason))
 
     def retry(self) -> None:
         """The oldest retry comes back."""
