@@ -32,7 +32,7 @@ from enfilade.actors.processes.actor import Actor, attributes_of, formatted_stat
 from enfilade.actors.processes.body import Observer
 from enfilade.actors.processes.handler_statistics import Counter, MethodStatistics, Statistics
 from enfilade.actors.processes.handlers import run_sync
-from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.local_ref import the_process_of
 from enfilade.actors.processes.process import Process
 
 __all__ = [
@@ -133,10 +133,7 @@ def _target(ref: Ref[Any]) -> Process:
     """Return the process of `ref`, of this node, which may have ended."""
     if isinstance(ref, NameRef):
         ref = ref.resolve_here()
-    process = process_of(ref)
-    if process is None:
-        raise TypeError(f"{ref} lives on another node; system messages reach processes of this node")
-    return process
+    return the_process_of(ref, "system messages reach processes of this node")
 
 
 async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:

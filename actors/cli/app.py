@@ -5,15 +5,14 @@ machine where a compiled part is missing.
 """
 
 import importlib.metadata
-import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from enfilade.actors.cli.mesh_app import mesh
+from enfilade.actors.cli.observing_app import Secret, looking
 from enfilade.actors.cli.refusal import Refusal
 
 app = typer.Typer(
@@ -30,6 +29,7 @@ guest = typer.Typer(help="Run WebAssembly guests.", no_args_is_help=True)
 app.add_typer(zone, name="zone")
 app.add_typer(guest, name="guest")
 app.add_typer(mesh, name="mesh")
+app.add_typer(looking)
 
 
 def _print_version(wanted: bool) -> None:
@@ -117,7 +117,6 @@ MeshOption = Annotated[
     typer.Option(help='Reach the node over a mesh of this machine: "embedded", "embedded:NAME", an address.'),
 ]
 Name = Annotated[str, typer.Argument(help="A registered name that the node exports to us.")]
-Secret = Annotated[Path | None, typer.Option(help="A file with the node's secret.")]
 
 
 @zone.command("ps")
@@ -211,139 +210,6 @@ def zone_upgrade(
     raise typer.Exit(upgrade_guest(door, name, module, timeout, secret))
 
 
-Given = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="[DOOR]",
-        help="The node: its door, zone file, name or process id; by default, the one that runs.",
-    ),
-]
-
-
-@app.command()
-def top(
-    door: Given = None,
-    sort: Annotated[
-        str,
-        typer.Option(
-            help="serial, queued, rate, busy, memory, restarts, age, or another column: the largest first."
-        ),
-    ] = "busy",
-    count: Annotated[
-        int, typer.Option("--count", "-n", min=1, max=500, help="The number of processes.")
-    ] = 20,
-    every: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between two pictures.")] = 1.0,
-    times: Annotated[
-        int | None,
-        typer.Option(min=1, help="Stop after this many pictures; 1 if the output is not a terminal."),
-    ] = None,
-    match: Annotated[str, typer.Option(help="Show only matching processes, such as 'queued > 10'.")] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print each picture as a JSON document.")] = False,
-    secret: Secret = None,
-) -> None:
-    """Show the busiest processes of a node, until interrupted."""
-    from enfilade.actors.cli.top import show_top
-
-    if times is None and not sys.stdout.isatty():
-        times = 1
-    options: dict[str, Any] = {"every": every, "times": times, "match": match, "as_json": json}
-    raise typer.Exit(show_top(door, secret, sort=sort, count=count, **options))
-
-
-@app.command()
-def observe(
-    doors: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[DOOR]...",
-            help="The nodes, named as for `top`, or dump files; by default, the one that runs.",
-        ),
-    ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Observe the nodes that these are connected to as well.")
-    ] = False,
-    web: Annotated[bool, typer.Option("--web", help="Serve a page for a browser of this machine.")] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port of the page; 0 picks a free one.")
-    ] = 0,
-    open_: Annotated[bool, typer.Option("--open", help="Open the page in your browser.")] = False,
-    allow: Annotated[
-        str, typer.Option(metavar="RIGHTS", help="Further rights of the page, from inspect,trace,control.")
-    ] = "",
-    read_only: Annotated[bool, typer.Option("--read-only", help="Offer no actions.")] = False,
-    ascii_: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
-    secret: Secret = None,
-) -> None:
-    """Watch nodes, or dumps, on the terminal, or in a browser; steer their processes."""
-    from enfilade.actors.cli.observe.command import observe_in_browser, observe_on_terminal
-
-    looks: dict[str, Any] = {"follows": follow, "read_only": read_only, "ascii_only": ascii_}
-    if not web:
-        if port or open_ or allow:
-            raise typer.BadParameter("--port, --open and --allow need --web")
-        raise typer.Exit(observe_on_terminal(doors or [], secret, **looks))
-    if read_only or ascii_:
-        raise typer.BadParameter(
-            "--read-only and --ascii are for the terminal; the page may act with --allow"
-        )
-    rights = [right for each in allow.split(",") if (right := each.strip())]
-    page: dict[str, Any] = {"follows": follow, "port": port, "opens": open_, "allowed": rights}
-    raise typer.Exit(observe_in_browser(doors or [], secret, **page))
-
-
-@app.command()
-def dump(
-    door: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[DOOR]",
-            help="The node, named as for `top`, or a saved dump; by default, the one that runs.",
-        ),
-    ] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the dump to a file, as lines of JSON.")] = None,
-    all_: Annotated[
-        bool, typer.Option("--all", help="Show the idle processes of a very large node as well.")
-    ] = False,
-    stacks: Annotated[
-        Literal["all", "stuck", "none"],
-        typer.Option(
-            help="The stacks to print: all; only those of tasks that do not wait for a message; none."
-        ),
-    ] = "all",
-    secret: Secret = None,
-) -> None:
-    """Show what a node is doing, and who waits for whom; or show a saved dump."""
-    from enfilade.actors.cli.dump import dump_node, show_dump
-
-    if door is not None and door.suffix != ".toml" and door.is_file():
-        raise typer.Exit(show_dump(door, stacks))
-    raise typer.Exit(dump_node(door, secret, save=save, everything=all_, stacks=stacks))
-
-
-@app.command()
-def metrics(
-    doors: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[DOOR]...", help="The nodes, named as for `top`; by default, the one that runs."
-        ),
-    ] = None,
-    listen: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help="Serve them at this port of the loopback interface; 0 picks a free one."
-        ),
-    ] = None,
-    secret: Secret = None,
-) -> None:
-    """Print the metrics of nodes in the text format of Prometheus, or serve them at /metrics."""
-    from enfilade.actors.cli.metrics import print_metrics, serve_metrics
-
-    if listen is None:
-        raise typer.Exit(print_metrics(doors or [], secret))
-    raise typer.Exit(serve_metrics(doors or [], secret, listen))
-
-
 @app.command()
 def simulate(
     test: Annotated[str, typer.Argument(help="A test of a world, as FILE.py::NAME or package.module::NAME.")],
@@ -376,100 +242,6 @@ def simulate(
     if is_look:
         raise typer.Exit(look_into(test, seed, until=until, log=log, compare=compare, shell=shell))
     raise typer.Exit(play(test, seed, count))
-
-
-class _OrDoor(TyperGroup):
-    """A group whose first word, where it is none of its commands, is the door for "node"."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            args = ["node", *args]
-        return super().parse_args(ctx, args)
-
-
-trace = typer.Typer(
-    cls=_OrDoor, help="Show the messages of some processes: `enfilade trace DOOR PROCESS...`."
-)
-app.add_typer(trace, name="trace")
-
-
-@trace.command("node")
-def trace_node(
-    door: Annotated[
-        Path, typer.Argument(help="The node: the path of its door or zone file, its name, or its process id.")
-    ],
-    processes: Annotated[
-        list[str],
-        typer.Argument(help="Serials, names, patterns of names, or actor:CLASS."),
-    ],
-    sends: Annotated[bool, typer.Option("--sends", help="Also show what they send.")] = False,
-    match: Annotated[str, typer.Option(help="Show only matching entries, such as 'method = post'.")] = "",
-    count: Annotated[int, typer.Option(min=1, help="End after this many messages.")] = 100,
-    for_: Annotated[float, typer.Option("--for", min=0.01, help="End after this many seconds.")] = 10.0,
-    rate: Annotated[float, typer.Option(min=1.0, help="End when there are more entries a second.")] = 1_000.0,
-    contents: Annotated[bool, typer.Option("--contents", help="Show the contents of messages.")] = False,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Trace those, too, that a traced process sends to.")
-    ] = False,
-    save: Annotated[Path | None, typer.Option(help="Write a recording to a file.")] = None,
-    secret: Secret = None,
-) -> None:
-    """Show the messages of processes of a node, until the trace ends by itself."""
-    from enfilade.actors.cli.trace import trace_node as run
-    from enfilade.actors.observing.protocol.views import TraceView
-
-    named = tuple(int(each) if each.isdecimal() else each for each in processes)
-    view = TraceView(named, sends, match, count, for_, rate, contents, follow)
-    raise typer.Exit(run(door, secret, view, save=save))
-
-
-Recorded = Annotated[Path, typer.Argument(help="The recording.", exists=True, dir_okay=False)]
-AllRecorded = Annotated[
-    list[Path],
-    typer.Argument(help="The recordings, each of another node.", exists=True, dir_okay=False),
-]
-
-
-@trace.command("play")
-def trace_play(
-    files: AllRecorded,
-    speed: Annotated[float | None, typer.Option(min=0.001, help="Play it this many times as fast.")] = None,
-    step: Annotated[bool, typer.Option("--step", help="Wait for the return key after each entry.")] = False,
-) -> None:
-    """Show recordings, in one order."""
-    from enfilade.actors.cli.trace import play_recording
-
-    raise typer.Exit(play_recording(files, speed=speed, steps=step))
-
-
-@trace.command("redact")
-def trace_redact(file: Recorded) -> None:
-    """Take the contents of messages out of a recording."""
-    from enfilade.actors.cli.recordings import redact
-
-    typer.echo(f"{file}: contents taken out of {redact(file)} entries")
-
-
-@app.command()
-def chart(
-    files: AllRecorded,
-    format_: Annotated[
-        Literal["mermaid", "svg"], typer.Option("--format", help="Text for Mermaid, or a picture.")
-    ] = "mermaid",
-    only: Annotated[list[str] | None, typer.Option(help="A participant; may be repeated.")] = None,
-    from_: Annotated[
-        float, typer.Option("--from", min=0.0, help="Seconds after the first entry that it begins at.")
-    ] = 0.0,
-    to: Annotated[
-        float, typer.Option("--to", min=0.0, help="Seconds after the first entry that it ends at.")
-    ] = math.inf,
-    max_: Annotated[int, typer.Option("--max", min=1, help="The maximum number of events.")] = 200,
-) -> None:
-    """Print recordings of traces as one message sequence chart."""
-    from enfilade.actors.cli.trace import draw_chart
-
-    names = tuple(only or ())
-    raise typer.Exit(draw_chart(files, form=format_, only=names, most=max_, start=from_, end=to))
 
 
 Patterns = list[str] | None

@@ -47,6 +47,7 @@ def dump_node(
     secret: Path | None,
     *,
     save: Path | None = None,
+    as_text: bool = False,
     everything: bool = False,
     stacks: Stacks = "all",
 ) -> int:
@@ -56,6 +57,7 @@ def dump_node(
         given: as of `places.place_of`.
         secret: the file of the secret that it asks for; None.
         save: a file to write instead, as lines of JSON.
+        as_text: whether the file has the text that is printed else.
         everything: whether idle processes have their lines in a very large node, too.
         stacks: the stacks that are printed.
 
@@ -78,13 +80,13 @@ def dump_node(
     if given is not None and given.name.isdecimal() and not given.exists():
         node = running_place(given)
         if node.door is None:
-            return _show(_dumped_by_signal(node), save, stacks)
+            return _show(_dumped_by_signal(node), save, stacks, as_text=as_text)
     place = place_of(given, secret)
     try:
         records = visit_node(place.door, place.secret, visit, patience=PATIENCE)
     except NoAnswer as error:
         records = _dumped_by_signal(_behind(place.door, error))
-    return _show(records, save, stacks)
+    return _show(records, save, stacks, as_text=as_text)
 
 
 async def _asked(node: Node, peer: str, *, everything: bool) -> list[dict[str, Any]]:
@@ -138,15 +140,17 @@ def _dumped_by_signal(node: RunningNode) -> list[dict[str, Any]]:
     )
 
 
-def _show(records: Sequence[dict[str, Any]], save: Path | None, stacks: Stacks) -> int:
+def _show(records: Sequence[dict[str, Any]], save: Path | None, stacks: Stacks, *, as_text: bool) -> int:
+    lines = text_of(records, stacks)
     if save is not None:
+        data = (f"{line}\n".encode() for line in lines) if as_text else written(records)
         try:
-            save.write_bytes(b"".join(written(records)))
+            save.write_bytes(b"".join(data))
         except OSError as error:
             raise Refusal(f"the dump {save} cannot be written: {error.strerror}") from error
         typer.echo(f"{save}: {len(records)} records")
         return 0
-    for line in text_of(records, stacks):
+    for line in lines:
         typer.echo(line)
     return 0
 

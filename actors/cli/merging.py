@@ -4,6 +4,8 @@ What a node has sent comes before what another one got, where both have recorded
 Otherwise the order is that of the clocks of the nodes, as far as the observer could tell them.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -22,6 +24,23 @@ REF: Final = re.compile(r"^<([^:<>]+):(\d+)[ >]")
 
 LEAST: Final = 1e-6
 """Seconds that a message is under way, at least."""
+
+Times = dict[tuple[Any, ...], float]
+"""When each message was seen first."""
+
+
+@attrs.frozen
+class Ends:
+    """When messages were sent, and when they were got."""
+
+    sent: Times
+    got: Times
+
+    def add(self, others: Ends, shift: float) -> None:
+        """Add what is not known yet from another recording, moved by so many seconds."""
+        for mine, theirs in ((self.sent, others.sent), (self.got, others.got)):
+            for message, at in theirs.items():
+                mine.setdefault(message, at + shift)
 
 
 @attrs.frozen
@@ -64,15 +83,16 @@ def merged(recordings: Sequence[Recording]) -> Merged:
     """
     first = min(recording.header["started_at"] for recording in recordings)
     lines = [list(_timed(recording, first)) for recording in recordings]
-    shifts, by_clock = [0.0], []
-    for number in range(1, len(lines)):
-        before = [
-            (at + shifts[at_number], record) for at_number in range(number) for at, record in lines[at_number]
-        ]
-        shift = _shift(before, lines[number])
+    shifts: list[float] = []
+    by_clock: list[str] = []
+    known = Ends({}, {})
+    for recording, each in zip(recordings, lines, strict=True):
+        ends = _ends(each)
+        shift = _shift(known, ends) if shifts else 0.0
         if shift is None:
-            by_clock.append(recordings[number].header["node"])
+            by_clock.append(recording.header["node"])
         shifts.append(shift or 0.0)
+        known.add(ends, shifts[-1])
     found = [
         (at + shifts[number], number, place, record)
         for number, each in enumerate(lines)
@@ -96,12 +116,10 @@ def _timed(recording: Recording, first: float) -> Iterator[tuple[float, dict[str
         yield at, record
 
 
-def _shift(
-    before: Sequence[tuple[float, dict[str, Any]]], after: Sequence[tuple[float, dict[str, Any]]]
-) -> float | None:
+def _shift(before: Ends, after: Ends) -> float | None:
     """The least shift of the second, so that nothing is got before it was sent; None if nothing tells."""
-    least = _lags(before, after)
-    most = [-lag for lag in _lags(after, before)]
+    least = [before.sent[each] - at + LEAST for each, at in after.got.items() if each in before.sent]
+    most = [before.got[each] - at - LEAST for each, at in after.sent.items() if each in before.got]
     if not least and not most:
         return None
     if least and max(least) > 0:
@@ -109,21 +127,14 @@ def _shift(
     return min(0.0, *most) if most else 0.0
 
 
-def _lags(
-    senders: Sequence[tuple[float, dict[str, Any]]], receivers: Sequence[tuple[float, dict[str, Any]]]
-) -> list[float]:
-    """By how much what was sent is later than what was got, of each message that is in both."""
-    sent: dict[tuple[Any, ...], float] = {}
-    for at, record in senders:
-        if record.get("what") == "sent" and record.get("context"):
-            sent.setdefault(_message(record), at)
-    lags = []
-    for at, record in receivers:
-        if record.get("what") == "got" and record.get("context"):
-            began = sent.pop(_message(record), None)
-            if began is not None:
-                lags.append(began - at + LEAST)
-    return lags
+def _ends(lines: Sequence[tuple[float, dict[str, Any]]]) -> Ends:
+    """When each message of a trace context was sent and got first."""
+    ends = Ends({}, {})
+    for at, record in lines:
+        times = {"sent": ends.sent, "got": ends.got}.get(record.get("what", ""))
+        if times is not None and record.get("context"):
+            times.setdefault(_message(record), at)
+    return ends
 
 
 def _message(record: dict[str, Any]) -> tuple[Any, ...]:

@@ -27,7 +27,7 @@ EVERY = 0.2
 """Seconds between two updates."""
 
 
-def trace_node(given: Path, secret: Path | None, view: TraceView, *, save: Path | None = None) -> int:
+def trace_node(given: Path | None, secret: Path | None, view: TraceView, *, save: Path | None = None) -> int:
     """Print the entries of a trace until it ends, or is interrupted.
 
     Args:

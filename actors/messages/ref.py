@@ -81,6 +81,9 @@ class Ref(Handle, Generic[A]):
     is_name: ClassVar[bool] = False
     """True of refs to whoever has a name or a key, which no ref to a process is equal to."""
 
+    is_of_this_node: ClassVar[bool] = False
+    """True of refs to a process of this node, whether or not anything is left of it."""
+
     limit: float | None
 
     @property
@@ -115,6 +118,10 @@ class Ref(Handle, Generic[A]):
     def deliver(self, signal: signals.Signal) -> None:
         """Hand `signal` to the process. What the runtime itself uses; not a checkpoint, never fails."""
         raise AssertionError("a bare Ref stands for nothing")
+
+    def process_here(self) -> Any:
+        """The process, if it is one of this node and not a mere name. What the runtime itself uses."""
+        return None
 
     def name_of(self, method: Any) -> str:
         """Return the name by which to ask the process for `method`. What the runtime itself uses.

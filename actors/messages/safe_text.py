@@ -220,7 +220,9 @@ class _Text:
             else:
                 self.add(str(value))
         except BaseException as error:
-            self._add_failure(kind, error)
+            if is_interrupt(error):
+                raise
+            self.add(f"<unprintable {_name(kind)}: {_name(type(error))}>")
 
     def add_repr(self, value: object) -> None:
         """Add what `repr(value)` returns."""
@@ -239,12 +241,9 @@ class _Text:
                 finally:
                     self._open.pop()
         except BaseException as error:
-            self._add_failure(kind, error)
-
-    def _add_failure(self, kind: type, error: BaseException) -> None:
-        if is_interrupt(error):
-            raise error
-        self.add(f"<unprintable {_name(kind)}: {_name(type(error))}>")
+            if is_interrupt(error):
+                raise
+            self.add(f"<repr failed: {_name(type(error))}>")
 
     def add_series(self, opening: str, values: Iterable[object], closing: str) -> None:
         """Add values between commas, as long as there is room."""

@@ -78,6 +78,11 @@ class TraceContext:
         return f"00-{self.trace_id.hex()}-{self.span_id.hex()}-{self.flags:02x}"
 
     @property
+    def tracestate(self) -> str:
+        """The header field `tracestate`: `state`, empty if there is none."""
+        return self.state
+
+    @property
     def ids(self) -> dict[str, str]:
         """The fields of a log record that is made in this context."""
         return {"trace_id": self.trace_id.hex(), "span_id": self.span_id.hex()}

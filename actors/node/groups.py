@@ -24,7 +24,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.messages.signals import Notice, undroppable
 from enfilade.actors.processes.links import canonical
-from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.local_ref import LocalRef, process_of, the_process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -99,9 +99,7 @@ class GroupScope:
         joining = []
         refs = tuple(map(_member, refs))
         for ref in refs:
-            process = process_of(ref)
-            if process is None:
-                raise TypeError(f"only processes of this node can join a group, got {safe_repr(ref)}")
+            process = the_process_of(ref, "only processes of this node can join a group")
             if process.ended is not None:
                 raise NoProcess(ref)
             joining.append(process)

@@ -45,7 +45,7 @@ from enfilade.actors.processes import end, start
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.left_generators import all_left
-from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.local_ref import LocalRef, process_of, the_process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.process_tasks import ProcessTasks
@@ -355,10 +355,7 @@ class Node(ObservedNode):
             ValueError: not a name.
             TypeError: a process of another node.
         """
-        process = process_of(ref)
-        if process is None:
-            raise TypeError(f"only processes of this node can be registered, got {safe_repr(ref)}")
-        self.claim(name, process)
+        self.claim(name, the_process_of(ref, "only processes of this node can be registered"))
 
     def claim(self, name: str, process: Process) -> None:
         """Register `name` for `process`, unless a supervisor is restarting the child that had it.

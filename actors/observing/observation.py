@@ -6,6 +6,7 @@ late sees the last of it. The rest is made only while somebody asks for it.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections import deque
@@ -33,7 +34,7 @@ from enfilade.actors.observing.measurements.counting import Counts
 from enfilade.actors.observing.tables.dead_letter_kinds import DeadLetterKinds
 from enfilade.actors.patterns.events import HandlerExists
 from enfilade.actors.processes.identity import identity_of
-from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.local_ref import the_process_of
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -143,10 +144,9 @@ class Observation:
         Raises:
             ValueError: there is no such kind.
             TypeError: `ref` is no process of this node.
+            NoProcess: it has ended, and nothing of it is left.
         """
-        process = process_of(ref)
-        if process is None:
-            raise TypeError(f"expected the ref of a process of this node, got {safe_repr(ref)}")
+        process = the_process_of(ref, "expected the ref of a process of this node")
         self.subscribe(MailboxSink(kinds_of(kinds), process))
 
     def attach(
@@ -164,9 +164,12 @@ class Observation:
         Raises:
             HandlerExists: a handler with that id is attached.
             ValueError: there is no such kind.
+            TypeError: the handler is no function, or an async one.
         """
         if id in self._handlers:
             raise HandlerExists(id)
+        if not callable(handler) or inspect.iscoroutinefunction(handler):
+            raise TypeError(f"expected a function that runs at once, got {safe_repr(handler)}")
         patterns = (kinds,) if isinstance(kinds, str) else tuple(kinds)
         sink = self._handlers[id] = Handler(kinds_of(patterns), id, handler, config)
         self.subscribe(sink)

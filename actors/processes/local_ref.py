@@ -15,11 +15,12 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, Restarting
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
 from enfilade.actors.messages.methods import why_not_public
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.signals import NO_KWARGS, Cast
 from enfilade.actors.processes.deadlock import begin_waiting
 from enfilade.actors.processes.mailbox import wait_for_room
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["LocalRef", "process_of"]
+__all__ = ["LocalRef", "process_of", "the_process_of"]
 
 A = TypeVar("A", covariant=True)
 
@@ -226,4 +227,25 @@ class LocalRef(Ref[A]):
 
 def process_of(ref: Ref[Any] | None) -> Process | None:
     """The process of this node that `ref` leads to, ended or not; None for a name, and for other nodes."""
-    return ref._process if isinstance(ref, LocalRef) else None
+    if isinstance(ref, LocalRef):
+        return ref._process
+    return ref.process_here() if is_a(ref, Ref) else None
+
+
+def the_process_of(ref: Ref[Any], why: str) -> Process:
+    """The process of this node that `ref` leads to, ended or not.
+
+    Args:
+        ref: the ref.
+        why: the text of the error about what is no process of this node, up to what it is.
+
+    Raises:
+        NoProcess: it was one of this node, of which nothing is left.
+        TypeError: it is a name, or no ref, or leads to a process of another node.
+    """
+    process = process_of(ref)
+    if process is not None:
+        return process
+    if is_a(ref, Ref) and type(ref).is_of_this_node:
+        raise NoProcess(ref)
+    raise TypeError(f"{why}, got {safe_repr(ref)}")

@@ -12,6 +12,7 @@ from enfilade.actors.processes.local_ref import LocalRef, shown_ref
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["LightRef", "light"]
 
@@ -25,6 +26,8 @@ class LightRef(Ref[A]):
     """
 
     __slots__ = ("_home", "_serial", "_shown")
+
+    is_of_this_node = True
 
     def __init__(self, home: Node, serial: int, shown: str | None, limit: float | None = None) -> None:
         self._home = home
@@ -46,6 +49,9 @@ class LightRef(Ref[A]):
 
     def __repr__(self) -> str:
         return shown_ref(self._home.full_name, self._serial, self._shown)
+
+    def process_here(self) -> Process | None:
+        return self._home.processes.get(self._serial)
 
     def deliver(self, signal: signals.Signal) -> None:
         process = self._home.processes.get(self._serial)

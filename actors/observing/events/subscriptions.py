@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -160,7 +161,10 @@ class Handler:
             return True
         self._running = True
         try:
-            self._handler(event, self._config)
+            result = self._handler(event, self._config)
+            if type(result) is CoroutineType:
+                result.close()
+                raise TypeError("expected a function that runs at once, got one that returns a coroutine")
         except BaseException as error:
             if is_interrupt(error):
                 raise

@@ -16,7 +16,7 @@ from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str
-from enfilade.actors.messages.signals import Call
+from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.observing.events.reasons import why
 from enfilade.actors.observing.protocol.columns import PROCESS_COLUMNS
 from enfilade.actors.observing.tables.in_words import message_in_words, timer_in_words
@@ -110,8 +110,11 @@ def _capacity(process: Process) -> int | None:
 
 
 def _method(process: Process) -> str | None:
-    at_hand = process.at_hand
-    return safe_str(at_hand.method) if at_hand is not None and at_hand.method else None
+    at_hand: Any = process.at_hand
+    if at_hand is None and not process.idle:
+        at_hand = process.body.at_hand  # of a task: a cast, which is not kept for an answer
+    method = at_hand.method if type(at_hand) is Cast or issubclass(type(at_hand), Call) else ""
+    return safe_str(method) if method else None
 
 
 def row_of_ended(process: Process, reason: Reason, *, inspects: bool = False) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.observing.tables.walker import Walker
 from enfilade.actors.observing.telemetry.durations import Durations
 from enfilade.actors.observing.telemetry.extra import of_the_extra
@@ -70,13 +71,8 @@ def instrument(
     api = of_the_extra("opentelemetry.metrics")
     made = Instrumentation(node, api.Observation, messages=messages)
     meter = api.get_meter("enfilade", metadata.version("enfilade")) if meter is None else meter
-    makers = {
-        "counter": meter.create_observable_counter,
-        "updown": meter.create_observable_up_down_counter,
-        "gauge": meter.create_observable_gauge,
-    }
-    for each in INSTRUMENTS:
-        makers[each.kind](each.name, [made.callback_of(each)], unit=each.unit, description=each.description)
+    if propagation not in ("parent", "link"):
+        raise ValueError(f"propagation must be 'parent' or 'link', got {safe_repr(propagation)}")
     if (spans is not None or durations is not None) and node.traces.tracer is not None:
         raise ValueError(f"spans of node {node.full_name} are made already: instrument it once")
     if spans is not None:
@@ -85,6 +81,13 @@ def instrument(
         )
     if durations is not None:
         made.durations = Durations(node, durations, meter, made.spans)
+    makers = {
+        "counter": meter.create_observable_counter,
+        "updown": meter.create_observable_up_down_counter,
+        "gauge": meter.create_observable_gauge,
+    }
+    for each in INSTRUMENTS:
+        makers[each.kind](each.name, [made.callback_of(each)], unit=each.unit, description=each.description)
     node.start_service(made.run, "telemetry")
     for tracer in made.tracers:
         tracer.begin()

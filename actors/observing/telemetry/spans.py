@@ -81,8 +81,6 @@ class Spans(Listener):
     ) -> None:
         if not 0 <= probability <= 1:
             raise ValueError(f"spans must be a probability between 0 and 1, got {safe_repr(probability)}")
-        if propagation not in ("parent", "link"):
-            raise ValueError(f"propagation must be 'parent' or 'link', got {safe_repr(propagation)}")
         self.api = of_the_extra("opentelemetry.trace")
         self.contexts = of_the_extra("opentelemetry.context")
         self.records = record_exceptions

@@ -82,6 +82,35 @@ class Ledger(Actor):
 """
 
 
+def test_a_dump_is_written_as_text_or_as_lines_of_json_and_shown(bank: Path, tmp_path: Path) -> None:
+    door = str(bank / "bank.door")
+    file, text = tmp_path / "bank.jsonl", tmp_path / "bank.txt"
+    answered("dump", door, "--to", str(file))
+    shown = answered("dump", "show", str(file), "--stacks", "none")
+    assert shown.startswith("node bank@east")
+    assert answered("dump", str(file), "--stacks", "none") == shown
+    answered("dump", door, "--text", "--to", str(text))
+    assert text.read_text().splitlines()[0].startswith("node bank@east")
+    several = enfilade("dump", door, door)
+    assert several.returncode == 2
+
+
+@pytest.mark.parametrize("given", ["0.0.0.0:9464", "example.org:80", "9464x", "70000", ":", "127.0.0.1:"])
+def test_metrics_are_served_to_this_machine_alone(given: str) -> None:
+    result = enfilade_here("metrics", "shop.door", "--listen", given)
+    assert result.returncode == 2
+    assert "expected a" in result.stderr
+
+
+def test_a_trace_without_a_node_is_of_the_only_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is a door is none of its processes."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert "no node of this user" in enfilade_here("trace", "ledger").stderr
+    door = tmp_path / "shop.door"
+    door.touch()
+    assert "expected the processes" in enfilade_here("trace", str(door)).stderr
+
+
 def test_obs_75_nodes_that_run_are_found_without_their_doors(bank: Path, tmp_path: Path) -> None:
     """By name, process id or zone file, or as the only one; files of nodes that are gone are deleted."""
     (ours,) = running_nodes()

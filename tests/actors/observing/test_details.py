@@ -266,3 +266,43 @@ async def test_the_kinds_of_dead_letters_are_bounded_and_the_most_frequent_stay(
             state = await anext(states)
         assert state.fields["total"] == 256
         assert (state.rows[0]["addressee"], state.rows[0]["count"]) == ("often", 50)
+
+
+class Teller(Actor):
+    async def wait(self) -> None:
+        await trio.sleep_forever()
+
+    async def on_message(self, message: Any) -> None:
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(("sent", "method"), [("cast", "wait"), ("call", "wait"), ("send", None)])
+async def test_the_method_at_hand_is_told_of_each_kind_of_message(
+    autojump_clock: MockClock, sent: str, method: str | None
+) -> None:
+    async with observed() as (bank, eye), trio.open_nursery() as nursery:
+        teller = await bank.spawn(Teller, name="teller")
+        assert (await detail(eye, "teller"))["method"] is None
+        if sent == "cast":
+            teller.cast(Teller.wait)
+        elif sent == "send":
+            teller.send("wait")
+        else:
+            nursery.start_soon(teller.within(3600).call, Teller.wait)
+        await wait_all_tasks_blocked()
+        shown = await detail(eye, "teller")
+        assert (shown["state"], shown["method"]) == ("handling", method)
+        nursery.cancel_scope.cancel()
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError("no")
+
+
+async def test_a_repr_that_fails_is_told_by_the_type_of_its_error(autojump_clock: MockClock) -> None:
+    async with observed(EVERYTHING) as (bank, eye):
+        till = await suspended(bank, Till)
+        till.cast(Till.pay, Unprintable())
+        shown = await detail(eye, till.serial, "trace", contents=True)
+        assert "(<repr failed: ZeroDivisionError>,)" in shown["messages"][-1]["contents"]

@@ -100,6 +100,26 @@ async def test_obs_40_a_restart_is_told_when_the_name_answers(autojump_clock: Mo
     assert seen[1] == ("child.restarted", new)
 
 
+async def test_a_handler_that_would_have_to_wait_is_refused(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that is async when it is attached, one that returns a coroutine when it has."""
+
+    async def later(event: Event, config: None) -> None:
+        """Wait."""
+
+    async with open_node("shop") as node:
+        for wrong in (later, "till"):
+            with pytest.raises(TypeError, match="expected a function that runs at once, got"):
+                node.attach("later", "name.*", wrong)  # type: ignore[arg-type]
+        node.attach("later", "name.*", lambda event, config: later(event, config))
+        async with node.events("handler.*") as events:
+            await node.spawn(Till, name="till")
+            (detached,) = await taken(events, 1)
+    assert detached.id == "later"
+    assert "returns a coroutine" in detached.error
+
+
 async def test_obs_41_a_supervisor_gives_up_and_its_own_is_told(autojump_clock: MockClock) -> None:
     async with open_node("shop") as node:
         inner = Child(

@@ -321,7 +321,11 @@ async def test_without_an_sdk_contexts_are_passed_on() -> None:
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"spans": 1.5}, "probability"), ({"spans": 0.1, "propagation": "no"}, "propagation")],
+    [
+        ({"spans": 1.5}, "probability"),
+        ({"propagation": "no"}, "propagation"),
+        ({"durations": 0}, "durations"),
+    ],
 )
 async def test_wrong_arguments_are_refused(given: dict[str, Any], words: str) -> None:
     async with open_node("bank") as node:
