@@ -9,6 +9,7 @@ import random
 import sys
 import time
 import warnings
+import weakref
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from enfilade.actors.simulation import (
     run_simulation,
     simulate,
 )
+from enfilade.actors.simulation.machine import scheduler
 from enfilade.transport import Settings
 from enfilade.transport.door_carrier import DoorCarrier
 from tests.simulation.scenes import OPEN
@@ -312,5 +314,39 @@ def test_a_world_settles_when_nothing_is_under_way() -> None:
         world.open_servers()
         with pytest.raises(AssertionError, match="rest did not hold within 5 s"):
             await world.settle(within=5.0)
+
+    run_simulation(main, seed=1)
+
+
+@pytest.mark.parametrize("is_spared", [True, False])
+def test_what_there_was_before_a_world_is_spared_the_collector(
+    is_spared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when other objects are spared already. Crashed worlds leave much for good, and each collection of
+    a later one looked through all of it.
+    """
+    monkeypatch.setattr(scheduler, "_is_spared", lambda: is_spared)
+    left = [[]]  # type: ignore[var-annotated]
+
+    async def main(world: World) -> None:
+        assert not any(thing is left for thing in gc.get_objects())
+        own = [[]]  # type: ignore[var-annotated]
+        assert any(thing is own for thing in gc.get_objects())
+
+    run_simulation(main, seed=1)
+
+
+def test_a_world_keeps_no_garbage_of_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they stay spared for good, circles in them are collected first."""
+
+    class Circle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    monkeypatch.setattr(scheduler, "_is_spared", lambda: True)
+    circle = weakref.ref(Circle())
+
+    async def main(world: World) -> None:
+        assert circle() is None
 
     run_simulation(main, seed=1)

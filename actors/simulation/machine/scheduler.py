@@ -71,7 +71,10 @@ def _surroundings_spared() -> Iterator[None]:
     often, and only what it has made itself can be of interest.
     """
     if _is_spared():
-        yield  # whoever has done so already wants it to stay so
+        # Whoever has done so already wants it to stay so, and worlds that have crashed leave much for good.
+        gc.collect()
+        gc.freeze()
+        yield
         return
     gc.freeze()
     try:
