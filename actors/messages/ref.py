@@ -485,12 +485,13 @@ class NameRef(Ref[A]):
         return NameRef(self._home, self.name, seconds)
 
 
-def checked_ref(ref: Ref[A]) -> Ref[A]:
-    """Return `ref`, what the program has given as one.
+def checked_ref(ref: Ref[A], purpose: str = "") -> Ref[A]:
+    """Return `ref`, what the program has given as one, for that purpose.
 
     Raises:
         TypeError: it is none.
     """
     if not is_a(ref, Ref):  # `isinstance` believes an object that pretends to be one
-        raise TypeError(f"expected a Ref, got {safe_repr(ref)}")
+        role = f" as {purpose}, such as `me.ref`" if purpose else ""
+        raise TypeError(f"expected a Ref{role}, got {safe_repr(ref)}")
     return ref

@@ -32,7 +32,7 @@ from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, trap_for
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.wake import TaskTurn, resume
 
 if TYPE_CHECKING:
@@ -226,7 +226,11 @@ class Request(signals.Call, Generic[R]):
         settled.
 
         This is how a sync actor uses a reply. Not a checkpoint.
+
+        Raises:
+            TypeError: `fn` cannot be called.
         """
+        _check_callable(fn)
         assert self.caller is not None
         process = self.process
         if process is None:  # it has ended: nobody is left to run `fn`
@@ -241,7 +245,11 @@ class Request(signals.Call, Generic[R]):
         """Have `fn(request)` called when the outcome is known, beside all others; now if it is.
 
         Not a checkpoint. With `also_given_up` the caller's giving up counts as an outcome.
+
+        Raises:
+            TypeError: `fn` cannot be called.
         """
+        _check_callable(fn)
         if self.settled:
             fn(self)
             return
@@ -318,6 +326,12 @@ class Forwarded(signals.Call):
 
     def abandon(self, reason: Reason) -> None:
         self.fail(_end_of(self.target, reason))
+
+
+def _check_callable(fn: object) -> None:
+    """Raise `TypeError` unless `fn` can be called: later it would end the process, far from the mistake."""
+    if not callable(fn):
+        raise TypeError(f"expected a function that takes the request, got {safe_repr(fn)}")
 
 
 def _observer_failed(process: Process | None, error: BaseException) -> None:

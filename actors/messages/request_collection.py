@@ -6,19 +6,18 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
 from enfilade.actors.messages.errors import CallTimeout, NoProcess, Restarting
 from enfilade.actors.messages.methods import method_name
+from enfilade.actors.messages.ref import Ref, checked_ref
 from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import NO_KWARGS, Cast
 from enfilade.actors.messages.wake import Waiter
-
-if TYPE_CHECKING:
-    from enfilade.actors.messages.ref import Ref
 
 __all__ = ["RequestCollection", "multi_call", "multi_cast"]
 
@@ -46,7 +45,14 @@ class RequestCollection(Generic[L]):
         """Put `request` in, under `label`, which need not be unique. Not a checkpoint.
 
         It may be in other collections, too. If it is in this one already, it gets the new label.
+
+        Raises:
+            TypeError: `request` is not a `Request`.
         """
+        if not issubclass(type(request), Request):
+            raise TypeError(
+                f"expected a Request, which `Process.request` has returned, got {safe_repr(request)}"
+            )
         is_new = request not in self._labels
         self._labels[request] = label
         if is_new:
@@ -118,9 +124,11 @@ async def multi_call(
 
     Raises:
         NotPublic: `method` is not a public method.
-        TypeError, ValueError: `timeout` is no number of seconds; nobody is called then.
+        TypeError, ValueError: `timeout` is no number of seconds, or one of `refs` is no ref; nobody is called
+            then.
     """
     check_seconds(timeout, "a time limit")
+    refs = [checked_ref(ref) for ref in refs]
     collection: RequestCollection[Ref[Any]] = RequestCollection()
     name = method_name(method)
     replies: list[tuple[Ref[Any], Any]] = []
@@ -152,8 +160,9 @@ def multi_cast(refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: A
 
     Raises:
         NotPublic: `method` is not a public method.
+        TypeError: one of `refs` is no ref; nobody is told then.
     """
     name = method_name(method)
-    for ref in refs:
+    for ref in [checked_ref(ref) for ref in refs]:
         with contextlib.suppress(NoProcess, Restarting):
             ref.deliver(Cast(name, args, NO_KWARGS))

@@ -28,7 +28,6 @@ The places where the runtime touches objects of the program, other than to say w
 * `node/node.py`: the error that ends the program, and those of the runtime's own tasks
 * `node/reports.py`: everything that the log is told
 * `node/sharing.py`: values that processes pass to one another, in debug mode
-* `processes/timers.py`: functions and messages whose time has come
 * `node/watchdog.py`: names of tasks and functions, and stacks
 * `observing/dumps/dump.py`: tables that change while a thread reads them
 * `observing/dumps/files.py`: a whole node, dumped in the middle of any line

@@ -17,6 +17,7 @@ from enfilade.actors.messages.ref import NameRef, Ref, checked_ref
 from enfilade.actors.messages.safe_text import safe_record
 from enfilade.actors.messages.signals import Notice, undroppable
 from enfilade.actors.node.dead_letters import DeadLetters
+from enfilade.actors.processes.links import stands_for
 from enfilade.actors.processes.local_ref import process_of
 
 __all__ = ["ChildEvent", "ChildEventKind", "ChildEvents"]
@@ -82,10 +83,9 @@ class ChildEvents:
         Raises:
             TypeError: `ref` or `supervisor` is not a ref.
         """
-        checked_ref(ref)
         if supervisor is not None:
-            checked_ref(supervisor)
-        self.subscriptions[ref, supervisor] = None
+            checked_ref(supervisor, "supervisor")
+        self.subscriptions[checked_ref(ref, "subscriber"), supervisor] = None
 
     def unsubscribe(self, ref: Ref[Any], supervisor: Ref[Any] | None = None) -> None:
         """Cancel that subscription of `ref`, if there is one. Not a checkpoint."""
@@ -105,13 +105,14 @@ class ChildEvents:
 
     def forget(self, supervisor: Ref[Any]) -> None:
         """Cancel the subscriptions to `supervisor` alone, which has ended."""
-        for subscription in [found for found in self.subscriptions if found[1] == supervisor]:
-            del self.subscriptions[subscription]
+        for subscription in list(self.subscriptions):
+            if subscription[1] is not None and stands_for(subscription[1], supervisor):
+                del self.subscriptions[subscription]
 
 
 def _is_about(supervisor: Ref[Any], event: ChildEvent) -> bool:
     """Tell whether `event` is of the supervisor that a subscription names."""
-    process = process_of(event.supervisor)
     if is_a(supervisor, NameRef):
+        process = process_of(event.supervisor)
         return process is not None and process.name == supervisor.name
-    return supervisor == event.supervisor or (process is not None and process_of(supervisor) is process)
+    return stands_for(supervisor, event.supervisor)

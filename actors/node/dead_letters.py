@@ -17,10 +17,9 @@ import attrs
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import NoProcess, Restarting
 from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import NO_PROCESS, Crashed, Reason
-from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_record, safe_repr
+from enfilade.actors.messages.ref import Ref, checked_ref
+from enfilade.actors.messages.safe_text import safe_record
 from enfilade.actors.messages.signals import Call, Exit, Notice
 from enfilade.actors.messages.traced import bare
 from enfilade.actors.processes.local_ref import process_of
@@ -66,9 +65,7 @@ class DeadLetters:
         Raises:
             TypeError: `ref` is not a ref.
         """
-        if not is_a(ref, Ref):
-            raise TypeError(f"expected a Ref, such as `me.ref`, got {safe_repr(ref)}")
-        self._subscribers[ref] = None
+        self._subscribers[checked_ref(ref, "subscriber")] = None
 
     def unsubscribe(self, ref: Ref[Any]) -> None:
         """Cancel the subscription of `ref`, if there is one. Not a checkpoint."""

@@ -19,11 +19,10 @@ import attrs
 from enfilade.actors.messages.errors import MailboxFull, NoProcess, NotJoined
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.hooks import Hooks, call
-from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.ref import Ref, checked_ref
 from enfilade.actors.messages.safe_text import safe_record, safe_repr
 from enfilade.actors.messages.signals import Notice, undroppable
-from enfilade.actors.processes.links import canonical
+from enfilade.actors.processes.links import canonical, stands_for
 from enfilade.actors.processes.local_ref import LocalRef, process_of, the_process_of
 
 if TYPE_CHECKING:
@@ -226,7 +225,7 @@ class GroupScope:
         Raises:
             TypeError: `watcher` is not a ref.
         """
-        made = GroupMonitor(_checked(watcher), group)
+        made = GroupMonitor(checked_ref(watcher, "watcher"), group)
         self._monitors[made] = None
         return made, self.members(group)
 
@@ -236,22 +235,23 @@ class GroupScope:
         Raises:
             TypeError: `watcher` is not a ref.
         """
-        made = GroupMonitor(_checked(watcher), None)
+        made = GroupMonitor(checked_ref(watcher, "watcher"), None)
         self._monitors[made] = None
         return made, {group: self.members(group) for group in self.which_groups()}
 
     def demonitor(self, monitor: GroupMonitor) -> bool:
-        """End a subscription; return false when it had ended already."""
+        """End a subscription; return false when it had ended already.
+
+        Raises:
+            TypeError: `monitor` is not a `GroupMonitor`.
+        """
+        if type(monitor) is not GroupMonitor:
+            raise TypeError(f"expected a GroupMonitor, got {safe_repr(monitor)}")
         return self._monitors.pop(monitor, self) is None
 
     def forget(self, watcher: Ref[Any]) -> None:
         """End the subscriptions of `watcher`, which has ended."""
-        process = process_of(watcher)
-        for monitor in [
-            found
-            for found in self._monitors
-            if found.watcher == watcher or (process is not None and process_of(found.watcher) is process)
-        ]:
+        for monitor in [found for found in self._monitors if stands_for(found.watcher, watcher)]:
             del self._monitors[monitor]
 
     def forget_all(self) -> None:
@@ -285,12 +285,6 @@ def hand_out(members: Iterable[Ref[Any]], message: Any) -> None:
     for ref in members:
         with suppress(MailboxFull):
             ref.send(message)
-
-
-def _checked(watcher: Ref[Any]) -> Ref[Any]:
-    if not is_a(watcher, Ref):  # `isinstance` believes an object that pretends to be one
-        raise TypeError(f"expected a Ref as watcher, such as `me.ref`, got {safe_repr(watcher)}")
-    return watcher
 
 
 def _member(ref: Ref[Any]) -> Ref[Any]:

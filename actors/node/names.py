@@ -76,7 +76,10 @@ class Names:
 
         Raises:
             NoProcess: the name is not registered.
+            TypeError: it is not a string.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"a name must be a string, got {safe_repr(name)}")
         process = self._holders.pop(name, None)
         if process is None:
             raise NoProcess(name)

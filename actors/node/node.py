@@ -26,7 +26,7 @@ from enfilade.actors.messages.guarded import is_logged, log
 from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import KILL, Reason, checked
-from enfilade.actors.messages.ref import NameRef, NodeRef, Ref
+from enfilade.actors.messages.ref import NameRef, NodeRef, Ref, checked_ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.child_events import ChildEvents
@@ -46,7 +46,7 @@ from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.left_generators import all_left
 from enfilade.actors.processes.local_ref import LocalRef, process_of, the_process_of
-from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, is_kept, keep
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, checked_mailbox, is_kept, keep
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.process_tasks import ProcessTasks
 from enfilade.actors.processes.resumption import Resume
@@ -311,8 +311,11 @@ class Node(ObservedNode):
         """Be a process for the length of a block: link, monitor, receive from plain trio code.
 
         An exit signal that the process does not trap cancels the block, which then raises `ProcessDied`.
+
+        Raises:
+            TypeError: `mailbox` is not a `Mailbox`.
         """
-        process = self.new_process(self.current, mailbox)
+        process = self.new_process(self.current, checked_mailbox(mailbox))
         process.label = label
         process.body = body = EphemeralBody(process)
         if self.hooks.process_started:
@@ -380,6 +383,7 @@ class Node(ObservedNode):
 
         Raises:
             NoProcess: the name is not registered.
+            TypeError: it is not a string.
         """
         process = self.registry.unregister(name)
         if self.hooks.name_released:
@@ -463,8 +467,12 @@ class Node(ObservedNode):
         return self.groups.scope(name)
 
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
-        """Send an exit signal from the running process, or else from the node. Not a checkpoint."""
-        ref.exit(reason)
+        """Send an exit signal from the running process, or else from the node. Not a checkpoint.
+
+        Raises:
+            TypeError: `ref` is not a ref, or `reason` is not a `Reason`.
+        """
+        checked_ref(ref).exit(reason)
 
     @property
     def distribution(self) -> Peers:

@@ -179,10 +179,12 @@ class EventManager(Actor):
 
         Raises (in the caller):
             NoHandler: no handler has this key.
+            Whatever `on_remove` raises; the handler is gone then.
         """
         if self._manager_find(key) is None:
             return self.process.refuse(NoHandler(key))
-        return self._manager_remove(key, NORMAL)
+        left, failure = self._manager_remove(key, NORMAL)
+        return left if failure is None else self.process.refuse(as_told(failure, "the event handler"))
 
     def swap_handler(
         self, key: Hashable, new_key: Hashable, handler: Callable[..., EventHandler], *args: Any
@@ -203,7 +205,7 @@ class EventManager(Actor):
         other = self._manager_find(new_key)
         if other is not None and other is not entry:
             return self.process.refuse(HandlerExists(new_key))
-        left = self._manager_remove(key, NORMAL, tell=False)
+        left, _ = self._manager_remove(key, NORMAL, tell=False)
         try:
             self._manager_add(new_key, handler, (*args, left), entry.owner)
         except FATAL:
@@ -285,9 +287,13 @@ class EventManager(Actor):
         process = self.process
         process.node.reports.note("event handlers", logging.ERROR, text, key, process.ref, error=error)
 
-    def _manager_remove(self, key: Hashable, reason: Reason, *, tell: bool = True) -> Any:
+    def _manager_remove(
+        self, key: Hashable, reason: Reason, *, tell: bool = True
+    ) -> tuple[Any, BaseException | None]:
+        """Remove a handler; return what its `on_remove` returned, and what it raised."""
         entry = self._manager_entries.pop(key)
         left: Any = None
+        failure: BaseException | None = None
         try:
             left = run_sync(entry.handler.on_remove, reason)
         except FATAL:
@@ -295,9 +301,9 @@ class EventManager(Actor):
         except BaseException as error:
             self._manager_report("event handler %r of %s crashed while it was removed", key, error)
             let_go(self.process, error)
-            reason = reason_of(error)
+            reason, failure = reason_of(error), error
         self._manager_tell(key, entry, reason, tell)
-        return left
+        return left, failure
 
     def _manager_tell(self, key: Hashable, entry: _Entry, reason: Reason, tell: bool = True) -> None:
         if entry.monitor is not None:

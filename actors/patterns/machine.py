@@ -83,9 +83,19 @@ def when(
         method: a public method, or the hook `on_message`, `on_exit` or `on_down`, defined above in the class.
 
     The function takes and returns what the method does; it may be async only if the method is. Several marks
-    may stand on one function.
+    may stand on one function. A subclass may have a clause of its own for a state and method, but no class
+    has two.
+
+    Raises:
+        TypeError: `method` is not such a method.
     """
-    return lambda function: _mark(function, _Clause(state, method.__name__))
+    name = getattr(method, "__name__", None)
+    if type(name) is not str or name.startswith("_") or name in _NOT_EVENTS:
+        raise TypeError(
+            f"expected a public method, or on_message, on_exit or on_down, got {safe_repr(method)}: only "
+            "what others can ask for is an event"
+        )
+    return lambda function: _mark(function, _Clause(state, name))
 
 
 def _mark_sync(function: F, mark: object) -> F:
@@ -206,12 +216,18 @@ class Machine(Actor):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         clauses = dict(cls._machine_clauses)
+        own: dict[tuple[Hashable, str], Callable[..., Any]] = {}
         transitions = dict(cls._machine_transitions)
         timeouts = dict(cls._machine_timeouts)
         for name, function in list(vars(cls).items()):
             for mark in getattr(function, _MARK, ()):
                 match mark:
                     case _Clause(state, method):
+                        if own.setdefault((state, method), function) is not function:
+                            raise TypeError(
+                                f"{shown_name(cls)} has two clauses for {method} in the state "
+                                f"{safe_repr(state)}: {own[state, method].__name__} and {name}"
+                            )
                         clauses[state, method] = function
                     case _Transition(state, entering):
                         known = transitions.get((state, entering), ())
@@ -255,6 +271,12 @@ class Machine(Actor):
         if it does not, the state is entered when its own `on_start` has returned.
         """
         if not self._machine_entered:
+            own = [base for base in type(self).__mro__ if base is not Machine]
+            if self.states is None and not any("initial" in vars(base) for base in own):
+                raise TypeError(
+                    f"{shown_name(type(self))} has no first state; name it in `initial`, or call `become` in "
+                    "`__init__`"
+                )
             self.become(self.initial)
 
     @_inner

@@ -231,6 +231,12 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
     return checked_ref(ref)
 
 
+def stands_for(handle: Ref[Any], ref: Ref[Any]) -> bool:
+    """Tell whether two handles are of one process, as a ref and an alias of it are. A name is of none."""
+    process = process_of(ref)
+    return handle == ref or (process is not None and process_of(handle) is process)
+
+
 def link(process: Process, ref: Ref[Any]) -> None:
     """Link `process` and `ref`."""
     ref = canonical(ref)
@@ -337,6 +343,8 @@ def _watch(process: Process, made: Monitor) -> None:
 
 def demonitor(process: Process, target: Monitor, flush: bool) -> bool:
     """Take a monitor down."""
+    if type(target) is not Monitor:
+        raise TypeError(f"expected a Monitor, which `monitor` has returned, got {safe_repr(target)}")
     if target.owner != process.ref:
         raise NotOwner(
             f"the monitor of {target.ref or target.name} belongs to {target.owner}; "

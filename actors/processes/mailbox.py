@@ -122,6 +122,17 @@ class Lagged:
 UNBOUNDED = Mailbox()
 
 
+def checked_mailbox(mailbox: Mailbox) -> Mailbox:
+    """Return `mailbox`, what the program has given as one.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(mailbox, Mailbox):
+        raise TypeError(f"mailbox must be a Mailbox, such as Mailbox(capacity=100), got {safe_repr(mailbox)}")
+    return mailbox
+
+
 class BoundedQueue(deque[Any]):
     """The data lane of a bounded mailbox, which applies its policy to messages that find no room."""
 

@@ -11,6 +11,7 @@ from enfilade.actors.messages.errors import StashOverflow
 from enfilade.actors.messages.reasons import KILL, KILLED, NORMAL, Kill, Reason, asked_by, checked
 from enfilade.actors.messages.ref import Ref, checked_ref
 from enfilade.actors.messages.request import Deferred, Request
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes import links
 from enfilade.actors.processes.control_lane import Continuation, StopRequest
 from enfilade.actors.processes.keyed_timers import IdleTimer, KeyedTimers
@@ -190,7 +191,12 @@ class Process(Record):
         From `on_start`: the start is acknowledged first, so a long initialisation need not hold up the
         starter, and nothing that was queued meanwhile overtakes it. Source: `gen_server`'s `{continue,
         Term}`.
+
+        Raises:
+            TypeError: `fn` cannot be called.
         """
+        if not callable(fn):
+            raise TypeError(f"expected a function to continue with, got {safe_repr(fn)}")
         self.control_put(Continuation(fn, args))
 
     def started(self, info: Any = None) -> None:
@@ -231,7 +237,12 @@ class Process(Record):
 
         Raises:
             StashOverflow: it holds that many.
+            ValueError: `capacity` is neither None nor an int of at least 1.
         """
+        if capacity is not None and (type(capacity) is not int or capacity < 1):
+            raise ValueError(
+                f"the capacity of a stash must be an int of at least 1, got {safe_repr(capacity)}"
+            )
         extras = self.extras()
         if capacity is not None and len(extras.stash) >= capacity:
             raise StashOverflow(capacity)
@@ -283,6 +294,7 @@ class Process(Record):
 
         Raises:
             NotOwner: another process set it up.
+            TypeError: `monitor` is not a `Monitor`.
         """
         return links.demonitor(self, monitor, flush)
 

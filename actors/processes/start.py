@@ -46,7 +46,7 @@ from enfilade.actors.processes.deadlock import begin_waiting
 from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.identity import target_name
 from enfilade.actors.processes.local_ref import process_of
-from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, keep, take_left
+from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, checked_mailbox, keep, take_left
 from enfilade.actors.processes.protocol import protocol_of
 from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.resumption import Failures, Resume
@@ -141,8 +141,9 @@ def create(
     link, monitor = bool(link), bool(monitor)
     if spawner is None and (link or monitor):
         raise TypeError("only a process can link to or monitor a child; in plain code, use node.mailbox()")
-    if not isinstance(mailbox, Mailbox):
-        raise TypeError(f"mailbox must be a Mailbox, such as Mailbox(capacity=100), got {safe_repr(mailbox)}")
+    checked_mailbox(mailbox)
+    if arena not in ("supervisor", "node"):
+        raise ValueError(f'arena must be "supervisor" or "node", got {safe_repr(arena)}')
     if on_failure is not None and not issubclass(type(on_failure), Resume):
         raise TypeError(f"on_failure must be a Resume or None, got {safe_repr(on_failure)}")
     process = node.new_process(spawner, mailbox, arena, serial or 0)

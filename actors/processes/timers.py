@@ -29,9 +29,7 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages.handle import Handle
-from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.ref import Ref, checked_ref
 from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.messages.signals import Exit, Notice
 from enfilade.actors.processes.local_ref import LocalRef
@@ -314,8 +312,7 @@ class Timers:
             TypeError: `destination` is not a ref, or `seconds` is not a number.
             ValueError: `seconds` is negative or NaN.
         """
-        if not is_a(destination, Ref):
-            raise TypeError(f"expected a Ref as the destination of a timer, got {safe_repr(destination)}")
+        checked_ref(destination, "the destination of a timer")
         return self.call_after(seconds, self._dead_letters.deliver, destination, signal, owner=owner)
 
     def _set(

@@ -52,6 +52,8 @@ class Backoff:
     reset: float = 60.0
 
     def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(Backoff):
+            self._check(field.name, type(getattr(self, field.name)) in (float, int), "a number")
         self._check(
             "first", self.first > 0 and math.isfinite(self.first), "a finite number of seconds above 0"
         )

@@ -19,7 +19,8 @@ from typing import Any, Generic, Literal, TypeVar
 import attrs
 import trio
 
-from enfilade.actors.messages.errors import CallTimeout, ProcessDied
+from enfilade.actors.messages.errors import CallTimeout, LiveResult, ProcessDied
+from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.reasons import KILL, SHUTDOWN, TIMEOUT, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
@@ -90,7 +91,7 @@ class Task(Generic[R]):
 
         Raises:
             ProcessDied: the task ended without a result; the error has the reason, and the exception as its
-                cause.
+                cause: `LiveResult`, if the function returned a generator or an iterator.
             CallTimeout: it has not ended within `timeout`; it can be waited for again.
         """
         outcome = await self.outcome(timeout)
@@ -130,7 +131,11 @@ async def run(
 ) -> None:
     """The body of a task."""
     if not request.settled:  # else whoever started it has given up meanwhile
-        request.reply(Outcome(await fn(*args)))
+        result = await fn(*args)
+        live = live_kind(result)
+        if live is not None:
+            raise LiveResult(fn, live)
+        request.reply(Outcome(result))
 
 
 async def async_nolink(
@@ -151,12 +156,15 @@ async def async_nolink(
         label: a text for people.
 
     Raises:
+        TypeError: `supervisor` is not the ref of a process of this node, or `fn` cannot be called.
         MaxChildren: the supervisor has as many tasks as it may have.
         Everything that `Ref.call` raises.
     """
     parent = process_of(supervisor)
     if parent is None:
         raise TypeError(f"expected a supervisor on this node, got {safe_repr(supervisor)}")
+    if not callable(fn):
+        raise TypeError(f"expected an async function, got {safe_repr(fn)}")
     request: Request[Any] = Request(parent.node, supervisor, "task", (), {}, None)
     child = Child(
         run, request, fn, args, id="task", restart="temporary", shutdown=shutdown, label=label or fn_name(fn)

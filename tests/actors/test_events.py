@@ -235,3 +235,18 @@ async def test_keys_and_owners_that_are_none_harm_nobody() -> None:
         with pytest.raises(NoHandler):
             await manager.call(EventManager.swap_handler, unhashable, "b", Collector)
         assert await manager.call(EventManager.which_handlers) == []
+
+
+async def test_whoever_removes_a_handler_hears_why_it_left_badly() -> None:
+    class Sticky(EventHandler):
+        def on_remove(self, reason: Reason) -> None:
+            raise RuntimeError("stuck")
+
+    async with open_node("events") as node, node.mailbox() as me:
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "sticky", Sticky, supervised=me.ref)
+        with pytest.raises(RuntimeError, match="stuck"):
+            await manager.call(EventManager.delete_handler, "sticky")
+        removed = await me.receive(HandlerRemoved)
+        assert isinstance(removed.reason, Crashed)
+        assert await manager.call(EventManager.which_handlers) == []

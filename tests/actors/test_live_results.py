@@ -24,6 +24,8 @@ from enfilade.actors import (
     ProcessDied,
     StartError,
     Supervisor,
+    TaskSupervisor,
+    async_nolink,
 )
 from enfilade.actors.patterns.machine import enter
 
@@ -114,7 +116,8 @@ async def test_event_handlers(node: Node, function: Callable[..., Any], error: t
     # As with an actor: a reply that the caller cannot have costs nobody his place.
     assert await manager.call(EventManager.which_handlers) == (["it"] if error is LiveResult else [])
     await manager.call(EventManager.add_handler, "other", handler_with("on_remove", function))
-    assert await manager.call(EventManager.delete_handler, "other") is None
+    with pytest.raises(error):
+        await manager.call(EventManager.delete_handler, "other")
 
 
 @pytest.mark.parametrize(("function", "error"), [(items, LiveResult), (nothing, CoroutineReturned)])
@@ -143,6 +146,16 @@ def test_a_machine_that_cannot_run_its_code(function: Callable[..., Any]) -> Non
     """C15: a generator function as an `enter` function is refused when the class is made."""
     with pytest.raises(TypeError, match="cannot be a generator"):
         enter("on")(function)
+
+
+async def test_tasks(node: Node) -> None:
+    async def made() -> Any:
+        return items()
+
+    task = await async_nolink(await node.spawn(TaskSupervisor), made)
+    with pytest.raises(ProcessDied) as died:
+        await task.wait()
+    assert isinstance(died.value.__cause__, LiveResult)
 
 
 async def test_child_events(node: Node, caplog: pytest.LogCaptureFixture) -> None:

@@ -505,3 +505,36 @@ async def test_the_first_state_is_entered_whatever_on_start_calls(kind: str) -> 
     async with open_node("n") as node:
         light = await node.spawn({"sync": Sync, "async": Async, "calls the base": Base}[kind])
         assert await light.call(Light.history) == expected
+
+
+async def test_a_machine_without_a_first_state_does_not_start() -> None:
+    class Light(Machine):
+        def on_start(self) -> None:
+            """Does not change the state either."""
+
+    class Lit(Light):
+        initial = None  # a state as others, if the class says so
+
+    async with open_node("n") as node:
+        with pytest.raises(StartError, match="Light has no first state; name it in `initial`"):
+            await node.spawn(Light)
+        await node.spawn(Lit)
+
+
+def test_a_class_has_one_clause_for_a_state_and_method() -> None:
+    with pytest.raises(TypeError, match="has two clauses for push in the state 'locked': _once and _twice"):
+
+        class Doubled(Turnstile):
+            @when("locked", Turnstile.push)
+            def _once(self) -> str:
+                return "once"
+
+            @when("locked", Turnstile.push)
+            def _twice(self) -> str:
+                return "twice"
+
+
+@pytest.mark.parametrize("method", [Turnstile._unlock, Turnstile.on_start, Turnstile.on_stop, "push", None])
+def test_a_clause_is_of_what_others_can_ask_for(method: object) -> None:
+    with pytest.raises(TypeError, match="expected a public method, or on_message, on_exit or on_down"):
+        when("locked", method)  # type: ignore[arg-type]

@@ -407,3 +407,18 @@ async def test_dynamic_supervisor_that_is_killed(autojump_clock: MockClock, node
         assert [(event.kind, event.ref, event.reason) for event in await _events(me)] == [
             ("ended", ref, KILLED) for ref in reversed(refs)
         ]
+
+
+async def test_a_subscription_to_a_supervisor_by_its_alias_ends_with_it(
+    autojump_clock: MockClock, node: Node
+) -> None:
+    class Known(Supervisor):
+        def alias(self) -> Ref[Any]:
+            return self.process.alias()
+
+    async with node.mailbox() as me:
+        supervisor = await node.spawn(Known)
+        node.child_events.subscribe(me.ref, await supervisor.call(Known.alias))
+        assert len(node.child_events) == 1
+        await supervisor.stop()
+        assert len(node.child_events) == 0
