@@ -17,6 +17,7 @@ from enfilade.actors.simulation.faults.kinds import (
     DiskFailure,
     DiskTrouble,
     Distance,
+    Drift,
     Flaky,
     Freeze,
     LostRegistry,
@@ -30,6 +31,7 @@ from enfilade.actors.simulation.faults.patterns import Blackout, CrashLoop, Flap
 from enfilade.actors.simulation.faults.swarm import Swarm, swarm
 from enfilade.actors.simulation.host import Host, HostCrashed
 from enfilade.actors.simulation.machine.clock import SimulationClock
+from enfilade.actors.simulation.machine.library import block
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.schedule import Fault, Schedule
 from enfilade.actors.simulation.simulate import run_simulation, simulate
@@ -51,6 +53,7 @@ __all__ = [
     "DiskFailure",
     "DiskTrouble",
     "Distance",
+    "Drift",
     "Fault",
     "Flaky",
     "Flap",
@@ -78,6 +81,7 @@ __all__ = [
     "Transaction",
     "Undecided",
     "World",
+    "block",
     "run_simulation",
     "simulate",
     "simulated",

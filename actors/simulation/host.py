@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -21,12 +22,40 @@ __all__ = ["EPOCH", "Boot", "Host", "HostCrashed"]
 EPOCH: Final = 1767225600.0
 """The wall-clock time at which every world begins: 2026-01-01, 00:00 UTC."""
 
+SLEW: Final = 1 / 2000
+"""Seconds that a clock which is put right little by little catches up in a second."""
+
 Boot: TypeAlias = "Callable[[Node], Awaitable[object]]"
 """The first code of each life of a host: it spawns what the node is for."""
 
 
 class HostCrashed(Exception):
     """The host was crashed while something waited for its code."""
+
+
+@attrs.define
+class Skewness:
+    """By how many seconds a wall clock is wrong: what it has been put by, and what it still catches up."""
+
+    _jumps: float = 0.0
+    _rest: float = 0.0
+    _since: float = 0.0
+
+    def put(self, now: float, seconds: float, *, at_once: bool) -> None:
+        """Put the clock by so many seconds, at once or little by little."""
+        caught_up = self._caught_up(now)
+        self._jumps, self._rest, self._since = self._jumps + caught_up, self._rest - caught_up, now
+        if at_once:
+            self._jumps += seconds
+        else:
+            self._rest += seconds
+
+    def at(self, now: float) -> float:
+        """Return the seconds at a time of the world."""
+        return self._jumps + (self._caught_up(now) if self._rest else 0.0)
+
+    def _caught_up(self, now: float) -> float:
+        return math.copysign(min(abs(self._rest), (now - self._since) * SLEW), self._rest)
 
 
 @attrs.define(eq=False)
@@ -37,7 +66,8 @@ class Host:
         name: of the host, and of its node.
         zone: of the host.
         address: where its node can be called.
-        skew: seconds by which its wall clock is wrong.
+        skew: by how much its wall clock is wrong.
+        rate: seconds that its monotonic clock counts in one of the world.
         life: the present life, or the last one.
         lives: how many there were.
         latest: the node of that life; None until one is open.
@@ -50,7 +80,8 @@ class Host:
     boot: Boot
     options: dict[str, Any]
     port: Port
-    skew: float = 0.0
+    skew: Skewness = attrs.field(factory=Skewness)
+    rate: float = 1.0
     life: Life | None = None
     lives: int = 0
     latest: Node | None = None

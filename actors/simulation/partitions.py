@@ -42,6 +42,8 @@ class Partitions:
             how: "silence" holds back what arrives; "reset" breaks connections, and none can be made.
             one_way: whether only what travels from `one` to `other` is concerned.
         """
+        if how not in ("silence", "reset"):
+            raise ValueError(f"expected 'silence' or 'reset', got {how!r}")
         self._note("partition", *_names(one), "|", *_names(other), how, one_way)
         for way in self._ways(one, other, one_way=one_way):
             (self.network.silence if how == "silence" else self.network.cut)(way)

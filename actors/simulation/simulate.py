@@ -10,7 +10,7 @@ import trio
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.custody import Warden
-from enfilade.actors.simulation.machine.substitutes import replaced
+from enfilade.actors.simulation.machine.substitutes import put_back, replaced
 from enfilade.actors.simulation.schedule import Schedule
 from enfilade.actors.simulation.world import World
 
@@ -30,6 +30,7 @@ async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncItera
         schedule: faults in the place of those that `World.faults` is given.
 
     Raises:
+        TypeError: the seed is no integer.
         RuntimeError: the run has another clock, or another world runs in this process.
         Stuck: nothing in the world could ever run again.
         Nondeterministic: code of a host asked for something real.
@@ -40,6 +41,8 @@ async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncItera
             f"a world needs a run with a SimulationClock, got a {type(clock).__name__}: use the fixture "
             "`simulation_clock` in tests with pytest-trio, or run_simulation(main, seed=...)"
         )
+    if not isinstance(seed, int):
+        raise TypeError(f"a seed is an integer, got {seed!r}")
     world = World(seed, clock)
     world.prescribed = schedule
     warden = Warden()
@@ -53,6 +56,7 @@ async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncItera
             try:
                 with world.scope:
                     yield world
+                world.examine()
             finally:
                 world.end()
                 with trio.CancelScope(shield=True):
@@ -85,4 +89,7 @@ def run_simulation(
         async with simulate(seed=seed, schedule=schedule) as world:
             return await main(world, *args)
 
-    return trio.run(run, clock=SimulationClock())
+    try:
+        return trio.run(run, clock=SimulationClock())
+    finally:
+        put_back()  # which has something to do after an internal error of trio alone

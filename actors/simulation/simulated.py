@@ -34,7 +34,9 @@ def simulated(
         schedule: faults in the place of those that `World.faults` is given.
 
     Raises:
-        TypeError: not exactly one of `seed` and `seeds` is given, or the function has no argument `world`.
+        TypeError: not exactly one of `seed` and `seeds` is given, or the function is not asynchronous or has
+            no argument `world`.
+        ValueError: there are no seeds.
     """
     if (seed is None) == (seeds is None):
         raise TypeError("simulated() must be given either seed=7 or seeds=50")
@@ -42,11 +44,18 @@ def simulated(
         chosen = [seed]
     else:
         chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not chosen:
+        raise ValueError(f"expected at least one seed, got seeds={seeds!r}: the test would never run")
+    for each in chosen:
+        if not isinstance(each, int):
+            raise TypeError(f"a seed is an integer, got {each!r}")
 
     def decorate(main: Main) -> Any:
         import pytest  # which only tests have
 
         signature = inspect.signature(main)
+        if not inspect.iscoroutinefunction(main):
+            raise TypeError(f"expected an async function, got {main!r}")
         if "world" not in signature.parameters:
             raise TypeError(f"{main.__qualname__} must have an argument `world`")
         others = [each for name, each in signature.parameters.items() if name != "world"]

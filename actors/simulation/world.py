@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-import math
 import os
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
@@ -20,14 +19,15 @@ from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.opening import open_node
 from enfilade.actors.simulation.checkers.books import Mismatch, mismatches
-from enfilade.actors.simulation.checkers.history import History
+from enfilade.actors.simulation.checkers.history import Event, History
 from enfilade.actors.simulation.checkers.properties import Properties
 from enfilade.actors.simulation.checkers.verdicts import Verdicts
 from enfilade.actors.simulation.extremes import draw_options
 from enfilade.actors.simulation.host import Boot, Host, HostCrashed
 from enfilade.actors.simulation.log import Log
-from enfilade.actors.simulation.machine.clock import SimulationClock
+from enfilade.actors.simulation.machine.clock import Departures, SimulationClock
 from enfilade.actors.simulation.machine.custody import LIFE, Life
+from enfilade.actors.simulation.machine.drift import set_rate
 from enfilade.actors.simulation.machine.entropy import Entropy, Stream
 from enfilade.actors.simulation.machine.isolation import import_anew
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
@@ -39,7 +39,6 @@ from enfilade.actors.simulation.servers import Servers
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.mesh.settings import MeshError
 from enfilade.transport.simulated.carrier import SimulatedCarrier
-from enfilade.transport.simulated.disk import SimulatedDisk
 from enfilade.transport.simulated.network import Network
 
 __all__ = ["Stuck", "World"]
@@ -80,6 +79,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         options: what the seed has drawn of settings and kinds of faults, in words.
         struck: how often a fault of each kind has struck.
         is_calm: whether faults have ended.
+        ended_at: when it was over; None while it goes on.
         calm_since: when `calm` was called last; None if it was not.
     """
 
@@ -92,11 +92,12 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self.hosts: dict[str, Host] = {}
         self.steps = 0
         self.crashes = 0
-        self.network = Network(clock, self.entropy.stream("network"), self._note)
+        self.network = Network(Departures(clock), self.entropy.stream("network"), self._note)
         self._holder: trio.Nursery
         self._scope = trio.CancelScope()
         self._trouble: BaseException | None = None
         self._ended = trio.Event()
+        self.ended_at: float | None = None
         self.history = History(self.now, self._note)
         self.prescribed: Schedule | None = None
         self.drawn: Schedule = []
@@ -116,9 +117,14 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         """A digest over all events so far: equal for equal runs."""
         return self.log.digest
 
+    @property
+    def events(self) -> list[Event]:
+        """The events of the history so far: what the nodes told, and what the test noted."""
+        return self.history.events
+
     def now(self) -> float:
-        """The present virtual time, in seconds from the beginning of the world."""
-        return self.clock.current_time()
+        """The present virtual time, in seconds from the world's beginning; of one that is over, its end."""
+        return self.clock.now if self.ended_at is None else self.ended_at
 
     def random(self, name: str) -> Stream:
         """A stream of draws of that name, for the test's own use."""
@@ -132,15 +138,29 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         """Note what the seed has drawn, in words."""
         self.options = f"{self.options}; {text}" if self.options else text
 
-    def record(self, kind: str, *fields: object) -> None:
+    def record(self, kind: str, *fields: object, **named: object) -> None:
         """Note an event of the test's own in the log; fields must be the same in every run."""
-        self._note(f"user.{kind}", *fields)
+        self._note(f"user.{kind}", *fields, *(f"{name}={value}" for name, value in named.items()))
 
     def owners(self, name: str) -> int:
         """On how many living hosts a process has that name now."""
         return sum(node.whereis(name) is not None for node in self.living_nodes())
 
     # Hosts.
+
+    def host(self, host: Host | str) -> Host:
+        """A host of this world, by its name or as it is.
+
+        Raises:
+            ValueError: the world has no such host.
+        """
+        found = self.hosts.get(host) if isinstance(host, str) else host
+        if found is None or self.hosts.get(found.name) is not found:
+            known = ", ".join(map(repr, self.hosts)) or "none"
+            raise ValueError(
+                f"expected a host of the world ({known}), got {host!r}: open its node before that"
+            )
+        return found
 
     async def open_node(self, name: str, *, zone: str = "", boot: Boot | None = None, **options: Any) -> Host:
         """Make a host, start its first life, and wait until its `boot` has run.
@@ -169,7 +189,12 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         port = self.network.port(name, zone)
         host = Host(name, zone, address, boot or _nothing, options, port)
         self.hosts[name] = host
-        await self._start(host)
+        try:
+            await self._start(host)
+        except BaseException:
+            if not host.is_alive:  # it may be opened again
+                del self.hosts[name]
+            raise
         return host
 
     def draw_settings(self) -> None:
@@ -189,6 +214,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
     async def _start(self, host: Host) -> None:
         life = host.life = Life(host.name, host.lives, self)
         life.modules = import_anew(self._isolated)
+        set_rate(life, host.rate, self.now())
         host.lives += 1
         host.ready, host.closing, host.ended = trio.Event(), trio.Event(), trio.Event()
         host.trouble = None
@@ -238,7 +264,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
     def _runtime(self, host: Host, life: Life) -> NodeRuntime:
         return NodeRuntime(
-            monotonic=lambda: self.now() + life.charge,
+            monotonic=lambda: life.local(life.within_step(self.clock.now)),
             unix_time=lambda: self.unix_time(life),
             entropy=self.chance_of(life).bytes,
             random=self.chance_of(life).random,
@@ -267,15 +293,16 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
         self._spawn(None, start)
 
-    def connect(self, *hosts: Host, both: bool = False) -> None:
+    def connect(self, *hosts: Host | str, both: bool = False) -> None:
         """Keep hosts connected, each with each, now and in later lives.
 
         Args:
             hosts: at least two.
             both: whether both of a pair call; otherwise the later one does.
         """
-        for place, later in enumerate(hosts):
-            for earlier in hosts[:place]:
+        known = [self.host(host) for host in hosts]
+        for place, later in enumerate(known):
+            for earlier in known[:place]:
                 for caller, called in ((later, earlier), (earlier, later)) if both else ((later, earlier),):
                     caller.calls[called.address] = None
                     if caller.is_alive and caller.life is not None:
@@ -285,12 +312,13 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         if host.latest is not None:
             host.latest.distribution.keep_connected(address)
 
-    async def on(self, host: Host, function: Callable[..., Any], *args: Any) -> Any:
+    async def on(self, host: Host | str, function: Callable[..., Any], *args: Any) -> Any:
         """Run a function as code of a host, and return what it returns. It may be a coroutine function.
 
         Raises:
             HostCrashed: the host was crashed meanwhile, or has no life.
         """
+        host = self.host(host)
         life = host.life
         if life is None or not host.is_alive:
             raise HostCrashed(f"host {host.name!r} has no life at present")
@@ -323,7 +351,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
     # Faults.
 
-    def crash(self, host: Host, how: Literal["process", "machine"] = "process") -> None:
+    def crash(self, host: Host | str, how: Literal["process", "machine"] = "process") -> None:
         """End a host's life at this instant, as `kill -9` does: no line of its code runs any more.
 
         Args:
@@ -333,7 +361,11 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
         Raises:
             RuntimeError: this world has seen too many crashes, each of which leaks a node.
+            ValueError: there is no such host, or `how` is neither of the two.
         """
+        host = self.host(host)
+        if how not in ("process", "machine"):
+            raise ValueError(f"expected 'process' or 'machine', got {how!r}")
         life = host.life
         if life is None or not host.is_alive:
             return
@@ -354,17 +386,26 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         if host.carrier is not None:
             self.network.end(host.carrier, silently=silently)
         if host.disk is not None:
-            host.disk.lose_power() if silently else host.disk.end_life()
+            host.disk.lose_unsynced() if silently else host.disk.end_life()
 
-    async def restart(self, host: Host, after: float = 0.0) -> None:
-        """Start the next life of a host; crash the present one first, if there is one."""
+    async def restart(self, host: Host | str, after: float = 0.0) -> None:
+        """Start the next life of a host; crash the present one first, if there is one.
+
+        Args:
+            host: which.
+            after: seconds between the crash and the start.
+        """
+        host = self.host(host)
+        if not after >= 0:
+            raise ValueError(f"expected at least 0 seconds, got {after!r}")
         self.crash(host)
         await trio.sleep(after)
         if not host.is_alive:
             await self._start(host)
 
-    async def close(self, host: Host) -> None:
+    async def close(self, host: Host | str) -> None:
         """End a host's life in order, as leaving the block of `open_node` does."""
+        host = self.host(host)
         host.closing.set()
         await host.ended.wait()
         if host.carrier is not None and not host.carrier.is_dead:
@@ -376,55 +417,13 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             if host.is_alive:
                 await self.close(host)
 
-    def freeze(self, host: Host, seconds: float = math.inf) -> None:
-        """Let a host stand still, as SIGSTOP does; for so many seconds, or until `thaw`."""
-        life = host.life
-        if life is None or not host.is_alive or life.is_frozen:
-            return
-        self._note("freeze", host.name)
-        life.freeze()
-        self.network.freeze(host.port)
-        if seconds < math.inf:
-            self.call_at(self.now() + seconds, lambda: self._thaw(host, life))
-
-    def thaw(self, host: Host) -> None:
-        """Let a frozen host go on, as SIGCONT does."""
-        if host.life is not None:
-            self._thaw(host, host.life)
-
-    def _thaw(self, host: Host, life: Life) -> None:
-        if life is host.life and life.is_frozen and not life.is_over:
-            self._note("thaw", host.name)
-            life.thaw()
-            self.network.thaw(host.port)
-
-    def slow(self, host: Host, *, step: float = 2e-4, blocked: float = 0.0) -> None:
-        """Give a host a slow processor, until its life ends.
-
-        Args:
-            host: which.
-            step: seconds that each step of a task takes; 0: none.
-            blocked: seconds for which it holds its loop now, once.
-        """
-        if host.life is not None and host.is_alive:
-            self._note("slow", host.name, step, blocked)
-            host.life.step_cost = step
-            if blocked:
-                host.life.occupy(blocked)
-
-    def disk(self, host: Host) -> SimulatedDisk:
-        """The disk of a host. Its files outlive lives; a crash of the "machine" takes what was not synced."""
-        if host.disk is None:
-            host.disk = SimulatedDisk(self.entropy.stream(f"disk/{host.name}"))
-        return host.disk
-
-    def skew_clock(self, host: Host, seconds: float) -> None:
-        """Put a host's wall clock forward, or back; its timers do not notice."""
-        self._note("skew", host.name, seconds)
-        host.skew += seconds
-
     def at(self, seconds: float, fault: Fault) -> None:
-        """Let a fault strike at a time of the world."""
+        """Let a fault strike at a time of the world.
+
+        Raises:
+            TypeError: it is no fault.
+        """
+        _check_fault(fault)
         self.call_at(seconds, lambda: self._strike(fault))
 
     def faults(self, faults: Schedule | Release) -> None:
@@ -432,7 +431,15 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
         Each strikes in its turn, when the world comes to its time and nothing else can run: none while it
         is given. What is due already comes next.
+
+        Raises:
+            TypeError: it is neither a list of times with faults, nor what `swarm()` returns.
         """
+        if isinstance(faults, list):
+            for _, fault in faults:
+                _check_fault(fault)
+        elif not hasattr(faults, "release"):
+            raise TypeError(f"expected a list of (seconds, fault), or swarm(), got {faults!r}")
         if self.prescribed is not None:
             faults, self.prescribed = self.prescribed, []
         if isinstance(faults, list):
@@ -474,6 +481,8 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             self.thaw(host)
             if host.disk is not None:
                 host.disk.recover()
+            if host.rate != 1.0:
+                self.drift_clock(host, 1.0)
             if host.is_alive:
                 self.slow(host, step=0.0)
             elif host.life is None or host.life.is_over:
@@ -544,6 +553,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             if host.life is not None and host.is_alive:
                 self._bury(host, host.life, silently=False)
         self.end_servers()
+        self.ended_at = self.clock.now  # its clock goes on: trio's, with deadlines of the dead
         self._ended.set()
 
     def raise_trouble(self) -> None:
@@ -555,6 +565,11 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
     def scope(self) -> trio.CancelScope:
         """Ends the world's block when the world has failed."""
         return self._scope
+
+
+def _check_fault(fault: object) -> None:
+    if not hasattr(fault, "strike"):
+        raise TypeError(f"expected a fault such as Crash('bank'), got {fault!r}")
 
 
 async def _nothing(_: object) -> None:

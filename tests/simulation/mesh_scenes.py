@@ -35,7 +35,7 @@ OPEN = Policy.same_mesh(exports="*", entries="*", ends="*", groups="*", kinds="*
 
 NAMES = ("east", "west", "south")
 KEYS = ("ann", "bob", "cy")
-FAULTS = ("crash", "power", "freeze", "slow", "block", *SERVERS)
+FAULTS = ("crash", "power", "freeze", "slow", "block", "drift", *SERVERS)
 
 LEASE = 2.0
 RECOVERY = 20.0

@@ -55,7 +55,7 @@ def test_sim_55_each_subset_of_unsynced_sectors_is_seen_and_synced_ones_always()
         made = disk(seed)
         file = stored(made, "book", OLD * 4 * SECTOR)
         file.write(0, NEW * 3 * SECTOR)
-        made.lose_power()
+        made.lose_unsynced()
         data = left(made, "book") or b""
         sectors = [data[begin : begin + SECTOR] for begin in range(0, 4 * SECTOR, SECTOR)]
         assert all(sector in (OLD * SECTOR, NEW * SECTOR) for sector in sectors)
@@ -72,7 +72,7 @@ def test_sim_55_a_later_write_survives_an_earlier_one() -> None:
         file = stored(made, "book", b"0" * SECTOR)
         file.write(0, b"1" * SECTOR)
         file.write(0, b"2" * SECTOR)
-        made.lose_power()
+        made.lose_unsynced()
         seen.add((left(made, "book") or b"")[:1])
     assert seen == {b"0", b"1", b"2"}
 
@@ -85,7 +85,7 @@ def test_sim_55_a_file_that_grew_has_any_of_its_sizes() -> None:
         file = stored(made, "log", b"")
         file.write(0, b"a" * SECTOR)
         file.write(SECTOR, b"b" * SECTOR)
-        made.lose_power()
+        made.lose_unsynced()
         data = left(made, "log") or b""
         sizes.add(len(data))
         for begin, letter in ((0, b"a"), (SECTOR, b"b")):
@@ -122,7 +122,7 @@ def test_sim_57_names_without_a_sync_of_their_directory(
             assert made.names() == after
             if is_synced:
                 made.sync_directory()
-            made.lose_power()
+            made.lose_unsynced()
             seen.add(tuple(made.names()))
         assert seen == ({tuple(after)} if is_synced else {tuple(before), tuple(after)})
 
@@ -136,7 +136,7 @@ def test_sim_57_a_file_that_takes_the_place_of_another_is_whole() -> None:
         beside.write(0, b"new")
         beside.sync()
         made.rename("etc/settings.new", "etc/settings")
-        made.lose_power()
+        made.lose_unsynced()
         assert left(made, "etc/settings") in (b"old", b"new")
 
 
@@ -156,7 +156,7 @@ class TestFaults:
         with pytest.raises(OSError, match="Input/output"):
             file.sync()
         assert file.read(0, 10) == NEW + b"!"
-        made.lose_power()
+        made.lose_unsynced()
         assert left(made, "book") == OLD
 
     @pytest.mark.parametrize("operation", ["read", "write", "sync"])
@@ -194,7 +194,7 @@ class TestFaults:
             made.is_lying = True
             file.write(0, NEW)
             file.sync()
-            made.lose_power()
+            made.lose_unsynced()
             seen.add(left(made, "book"))
         assert seen == {OLD, NEW}
 
@@ -212,7 +212,7 @@ class TestFaults:
             assert sum((one ^ other).bit_count() for one, other in zip(tail, b"c" * 10, strict=True)) == 1
         else:
             assert tail == (bytes(10) if how == "zero" else b"a" * 10)
-        made.lose_power()
+        made.lose_unsynced()
         assert left(made, "book") == damaged
 
     def test_what_is_not_there(self) -> None:

@@ -135,11 +135,11 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
 
     for seed in range(20):
         run_simulation(main, seed=seed)
-    drawn = {"Crash", "CrashLoop", "RollingRestart", "Freeze", "Slow", "Block", "Skew"}
+    drawn = {"Crash", "CrashLoop", "RollingRestart", "Freeze", "Slow", "Block", "Skew", "Drift"}
     drawn |= {"DiskFailure", "DiskTrouble"}
     drawn |= {"Partition", "Blackout", "Flap", "Swizzle", "Flaky", "ServerTrouble", "LostRegistry"}
     assert all(struck[kind] >= 20 for kind in drawn)
-    assert len(KINDS) == 34
+    assert len(KINDS) == 35
 
 
 @pytest.mark.parametrize("name", SABOTAGE)

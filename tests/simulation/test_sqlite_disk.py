@@ -78,10 +78,10 @@ class Scripted(SimulatedDisk):
 def is_kept(seed: int, how: str) -> bool:
     """Whether what was acknowledged is there after a power cut at a drawn point, in order and whole."""
     point = 1 + Stream(f"point {seed}").below(POINTS)
-    disk = Scripted(f"disk {seed}", point, SimulatedDisk.lose_power)
+    disk = Scripted(f"disk {seed}", point, SimulatedDisk.lose_unsynced)
     acknowledged = journal(f"{how} {seed}", disk, how)
     if disk.number > 0:  # it never came to that
-        disk.lose_power()
+        disk.lose_unsynced()
     try:
         found = recovered(f"{how} {seed} again", disk)
     except apsw.Error:
@@ -106,7 +106,7 @@ def test_sim_59_a_disk_that_is_full_at_any_byte_of_a_commit() -> None:
         disk = SimulatedDisk(Stream("full"))
         disk.capacity = room
         acknowledged = journal(f"room {room}", disk)
-        disk.lose_power()
+        disk.lose_unsynced()
         disk.recover()
         assert recovered(f"room {room} again", disk) == acknowledged
         assert len(acknowledged) < COMMITS or room >= whole.used
@@ -119,6 +119,6 @@ def test_a_sync_that_fails_is_told() -> None:
     for number in range(1, 21):
         disk = Scripted(str(number), number, lambda disk: disk.fail("sync"), "sync")
         acknowledged = journal(f"sync {number}", disk)
-        disk.lose_power()
+        disk.lose_unsynced()
         found = recovered(f"sync {number} again", disk)
         assert found[: len(acknowledged)] == acknowledged

@@ -79,7 +79,7 @@ class _Content:
         self.states.clear()
         self.sizes.clear()
 
-    def lose_power(self, draws: Draws) -> None:
+    def lose_unsynced(self, draws: Draws) -> None:
         """Keep what was stored, and of the rest what the draws say."""
         size = _one_of([len(self.stored), *self.sizes], draws)
         left = bytearray(self.stored[:size].ljust(size, b"\0"))
@@ -232,18 +232,26 @@ class SimulatedDisk:
         content.stored = bytes(data[:end]) + content.stored[end:]
         content.states.pop(sector, None)
 
-    def lose_power(self) -> None:
+    def lose_unsynced(self) -> None:
         """The machine has no power any more: keep what was synced, and of the rest what the draws say."""
         self.end_life()
         self._store_names(self._draws.below(len(self._renames) + 1))
         self._renames.clear()
         self._seen = dict(self._stored)
         for path in sorted(self._seen):
-            self._seen[path].lose_power(self._draws)
+            self._seen[path].lose_unsynced(self._draws)
 
     def end_life(self) -> None:
         """The process that has opened files here has ended: it can do nothing more with them."""
         self._life += 1
+
+    def fill(self, room: int = 0) -> None:
+        """Leave room for so many bytes more, until `recover`: what needs more fails with ENOSPC."""
+        self.disturb(capacity=self.used + room)
+
+    def slow(self, seconds: float) -> None:
+        """Let each operation in `trio.to_thread.run_sync` take so many seconds, until `recover`."""
+        self.disturb(latency=seconds)
 
     def disturb(self, **properties: float) -> Callable[[], None]:
         """Change `latency` or `capacity` until what is returned is called. Of several disturbances the latest

@@ -114,12 +114,20 @@ class Network:
 
     def _named(self, names: Iterable[str]) -> Iterator[Port]:
         wanted = list(names)
-        known = [port for port in self._ports.values() if port.name in wanted or port.zone in wanted]
-        missing = [name for name in wanted if not any(name in (port.name, port.zone) for port in known)]
+        self.check_names(wanted)
+        yield from (port for port in self._ports.values() if port.name in wanted or port.zone in wanted)
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Refuse names of neither hosts nor zones.
+
+        Raises:
+            ValueError: one of them is unknown.
+        """
+        known = {name for port in self._ports.values() for name in (port.name, port.zone)}
+        missing = [name for name in names if name not in known]
         if missing:
             there = ", ".join(sorted(self._ports)) or "none"
             raise ValueError(f"expected names of hosts or zones, got {missing[0]!r}; the hosts are {there}")
-        yield from known
 
     def new_handle(self) -> Handle:
         """A number for an inlet that was not given out before."""

@@ -36,6 +36,11 @@ def _seconds(_instance: object, attribute: "attrs.Attribute[float]", value: floa
         raise ValueError(f"{attribute.name} must be a finite number of at least 0, got {value!r}")
 
 
+def _rate(_instance: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be more than 0 bytes in a second, got {value!r}")
+
+
 @attrs.define(eq=False)
 class Lane:
     """One direction of one connection: what travels in it keeps its order.
@@ -90,7 +95,7 @@ class Way:
     latency: float = attrs.field(default=LATENCY, validator=_seconds)
     jitter: float = attrs.field(default=0.0, validator=_seconds)
     tail: float = attrs.field(default=0.0, validator=_seconds)
-    bandwidth: float = math.inf
+    bandwidth: float = attrs.field(default=math.inf, validator=_rate)
     full: float = attrs.field(default=0.0, validator=_share)
     loss: float = attrs.field(default=0.0, validator=_share)
     twice: float = attrs.field(default=0.0, validator=_share)

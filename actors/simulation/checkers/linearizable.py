@@ -122,7 +122,14 @@ def _longest_order(history: Sequence[Operation], model: Model, budget: int) -> l
     return [history[place] for place in best]
 
 
+def _check_name(operation: Operation, *known: str) -> None:
+    """Refuse an operation that the object does not have."""
+    if operation.name not in known:
+        raise ValueError(f"expected an operation among {', '.join(known)}, got {operation}")
+
+
 def _register(state: Any, operation: Operation) -> Iterable[tuple[Any, Any]]:
+    _check_name(operation, "read", "write", "compare_and_set")
     if operation.name == "read":
         return [(state, state)]
     if operation.name == "write":
@@ -132,11 +139,13 @@ def _register(state: Any, operation: Operation) -> Iterable[tuple[Any, Any]]:
 
 
 def _counter(state: Any, operation: Operation) -> Iterable[tuple[Any, Any]]:
+    _check_name(operation, "add", "read")
     total = state + (operation.arguments[0] if operation.arguments else 0)
     return [(total, total)]
 
 
 def _set(state: Any, operation: Operation) -> Iterable[tuple[Any, Any]]:
+    _check_name(operation, "add", "remove", "contains")
     (member,) = operation.arguments
     if operation.name == "contains":
         return [(member in state, state)]
@@ -145,12 +154,14 @@ def _set(state: Any, operation: Operation) -> Iterable[tuple[Any, Any]]:
 
 
 def _queue(state: Any, operation: Operation) -> Iterable[tuple[Any, Any]]:
+    _check_name(operation, "put", "take")
     if operation.name == "put":
         return [(None, (*state, operation.arguments[0]))]
     return [(state[0], state[1:])] if state else [(None, state)]
 
 
 def _lock(state: Any, operation: Operation) -> Iterable[tuple[Any, Any]]:
+    _check_name(operation, "acquire", "release")
     if operation.name == "acquire":
         return [(True, operation.client)] if state is None else [(False, state)]
     return [(True, None)] if state == operation.client else [(False, state)]

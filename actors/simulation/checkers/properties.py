@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from enfilade.actors.simulation.machine.clock import SimulationClock
+
 __all__ = ["Properties"]
 
 Predicate = Callable[[], Any]
@@ -39,6 +41,8 @@ class Properties:
     now: Callable[[], float]
     call_at: Callable[[float, Callable[[], Any]], None]
     fail: Callable[[BaseException], None]
+    clock: SimulationClock
+    calm_since: float | None
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class Properties:
             every: virtual seconds between two questions at least, for one that takes long; 0: at every step.
         """
         self._always.append(_Always(name, predicate, every))
-        self._has_questions = True
+        self._begin_to_ask()
 
     def eventually(self, name: str, predicate: Predicate, *, within: float) -> None:
         """Demand that a predicate holds once, at most so many seconds after the beginning of each `calm`.
@@ -88,12 +92,20 @@ class Properties:
         """
         self.seen.setdefault(name, False)
         self._sometimes[name] = predicate
-        self._has_questions = True
+        self._begin_to_ask()
 
     def examine(self) -> None:
-        """Ask all that is to be asked after a step."""
+        """Ask all that is to be asked after a step, or after an event of the world. What a predicate raises
+        fails the world.
+        """
         if not self._has_questions:
             return
+        try:
+            self._ask()
+        except Exception as error:
+            self.fail(error)
+
+    def _ask(self) -> None:
         for always in self._always:
             if always.every and self.now() < always.due:
                 continue
@@ -105,11 +117,28 @@ class Properties:
                 if waiting is self._sometimes:
                     self.seen[name] = True
 
+    def _begin_to_ask(self) -> None:
+        """From now on there is something to ask: after each step, and after each event of the world."""
+        self._has_questions = True
+        self.clock.on_event = self.examine
+
+    def judge_properties(self) -> None:
+        """Demand that the properties of `eventually` have had their time.
+
+        Raises:
+            AssertionError: faults have never ended, so that nobody can tell.
+        """
+        if self._eventually and self.calm_since is None:
+            name = self._eventually[0].name
+            raise AssertionError(
+                f"{name!r} was never asked for: call `calm`, which `eventually` counts from"
+            )
+
     def await_properties(self) -> None:
         """From now on the properties of `eventually` have their time to become true."""
         for property_ in self._eventually:
             self._awaited[property_.name] = property_.predicate
-            self._has_questions = True
+            self._begin_to_ask()
             self.call_at(self.now() + property_.within, lambda late=property_: self._is_late(late))  # type: ignore[misc]
 
     def _is_late(self, late: _Eventually) -> None:

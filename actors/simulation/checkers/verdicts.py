@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from enfilade.actors.simulation.checkers.books import Mismatch, check_books
@@ -31,6 +32,7 @@ class Verdicts:
 
     history: History
     hosts: dict[str, Host]
+    judge_properties: Callable[[], None]
     _mismatches: set[Mismatch]
     """What one end of a node link alone had in its books, shortly before the end of `calm`."""
 
@@ -50,6 +52,7 @@ class Verdicts:
         nodes = self.living_nodes()
         for look in (check_quiet, check_links, check_children, check_supervision):
             look(nodes)
+        self.judge_properties()
         check_books(nodes, self._mismatches)
 
     def linearizable(self, model: Model) -> None:
@@ -57,6 +60,7 @@ class Verdicts:
 
         Raises:
             AssertionError: those on some key cannot; or it takes too long to tell.
+            ValueError: the object of the model has no such operation.
         """
         _demand_none(explain(self.history.operations, model))
 

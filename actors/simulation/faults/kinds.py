@@ -5,12 +5,11 @@ Each ends by itself, after the seconds that it holds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 import attrs
 
 if TYPE_CHECKING:
-    from enfilade.actors.simulation.host import Host
     from enfilade.actors.simulation.world import World
 
 __all__ = [
@@ -19,6 +18,7 @@ __all__ = [
     "DiskFailure",
     "DiskTrouble",
     "Distance",
+    "Drift",
     "Flaky",
     "Freeze",
     "LostRegistry",
@@ -30,13 +30,28 @@ __all__ = [
 ]
 
 
-def _host(world: World, name: str) -> Host:
-    """Return a host of a world by its name."""
-    host = world.hosts.get(name)
-    if host is None:
-        known = ", ".join(map(repr, world.hosts)) or "none"
-        raise ValueError(f"expected a host of the world ({known}), got {name!r}: open its node before that")
-    return host
+Blow: TypeAlias = Literal[
+    "reset",
+    "cut",
+    "silence",
+    "one way",
+    "crash sender",
+    "crash receiver",
+    "freeze sender",
+    "freeze receiver",
+    "full",
+]
+"""What a `Strike` does."""
+
+_SECONDS: Final[Any] = attrs.validators.ge(0.0)  # which NaN is not, either
+_ONCE: Final = attrs.validators.ge(1)
+_SHARE: Final = attrs.validators.optional([_SECONDS, attrs.validators.le(1.0)])
+_DELAY: Final = attrs.validators.optional(_SECONDS)
+_ENDS: Final = attrs.validators.in_(("process", "machine"))
+_APART: Final = attrs.validators.in_(("silence", "reset"))
+_RATE: Final = attrs.validators.and_(attrs.validators.ge(0.5), attrs.validators.le(2.0))
+_DISK_OPERATIONS: Final = attrs.validators.in_(("read", "write", "sync"))
+_SERVER_TROUBLES: Final = attrs.validators.in_(("killed", "power", "frozen", "retiring", "full"))
 
 
 @attrs.frozen
@@ -50,8 +65,8 @@ class Crash:
     """
 
     host: str
-    how: Literal["process", "machine"] = "process"
-    back: float | None = 1.0
+    how: Literal["process", "machine"] = attrs.field(default="process", validator=_ENDS)
+    back: float | None = attrs.field(default=1.0, validator=_DELAY)
 
     def __str__(self) -> str:
         back = "for good" if self.back is None else f"and comes back after {self.back:g} s"
@@ -59,7 +74,7 @@ class Crash:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        host = _host(world, self.host)
+        host = world.host(self.host)
         if host.is_alive:
             world.crash(host, self.how)
             if self.back is not None:
@@ -71,14 +86,14 @@ class Freeze:
     """Let a host stand still for so many seconds."""
 
     host: str
-    seconds: float = 1.0
+    seconds: float = attrs.field(default=1.0, validator=_SECONDS)
 
     def __str__(self) -> str:
         return f"{self.host} stands still for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        world.freeze(_host(world, self.host), self.seconds)
+        world.freeze(world.host(self.host), self.seconds)
 
 
 @attrs.frozen
@@ -86,15 +101,15 @@ class Slow:
     """Give a host a slow processor: each step costs it seconds, for so many seconds."""
 
     host: str
-    step: float = 2e-4
-    seconds: float = 1.0
+    step: float = attrs.field(default=2e-4, validator=_SECONDS)
+    seconds: float = attrs.field(default=1.0, validator=_SECONDS)
 
     def __str__(self) -> str:
         return f"{self.host} has a slow processor for {self.seconds:g} s: {self.step:.3g} s a step"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        host = _host(world, self.host)
+        host = world.host(self.host)
         life = host.life
         world.slow(host, step=self.step)
         world.call_at(
@@ -107,14 +122,14 @@ class Block:
     """Let a host hold its loop for so many seconds."""
 
     host: str
-    seconds: float = 0.1
+    seconds: float = attrs.field(default=0.1, validator=_SECONDS)
 
     def __str__(self) -> str:
         return f"{self.host} holds its loop for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        host = _host(world, self.host)
+        host = world.host(self.host)
         if host.life is not None:
             world.slow(host, step=host.life.step_cost, blocked=self.seconds)
 
@@ -132,8 +147,8 @@ class Partition:
 
     one: str | tuple[str, ...]
     other: str | tuple[str, ...]
-    seconds: float = 1.0
-    how: Literal["silence", "reset"] = "silence"
+    seconds: float = attrs.field(default=1.0, validator=_SECONDS)
+    how: Literal["silence", "reset"] = attrs.field(default="silence", validator=_APART)
     one_way: bool = False
 
     def __str__(self) -> str:
@@ -161,12 +176,12 @@ class Flaky:
 
     one: str
     other: str
-    seconds: float = 1.0
-    latency: float | None = None
-    jitter: float | None = None
-    full: float | None = None
-    twice: float | None = None
-    reset: float | None = None
+    seconds: float = attrs.field(default=1.0, validator=_SECONDS)
+    latency: float | None = attrs.field(default=None, validator=_DELAY)
+    jitter: float | None = attrs.field(default=None, validator=_DELAY)
+    full: float | None = attrs.field(default=None, validator=_SHARE)
+    twice: float | None = attrs.field(default=None, validator=_SHARE)
+    reset: float | None = attrs.field(default=None, validator=_SHARE)
 
     CHANGED: ClassVar[tuple[str, ...]] = ("latency", "jitter", "full", "twice", "reset")
 
@@ -187,15 +202,15 @@ class DiskFailure:
     """Let the next operations on a host's disk fail, if it has one."""
 
     host: str
-    operation: Literal["read", "write", "sync"] = "sync"
-    times: int = 1
+    operation: Literal["read", "write", "sync"] = attrs.field(default="sync", validator=_DISK_OPERATIONS)
+    times: int = attrs.field(default=1, validator=_ONCE)
 
     def __str__(self) -> str:
         return f"{self.host}: the next {self.times} {self.operation}s of its disk fail"
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        disk = _host(world, self.host).disk
+        disk = world.host(self.host).disk
         if disk is not None:
             disk.fail(self.operation, self.times)
 
@@ -212,9 +227,9 @@ class DiskTrouble:
     """
 
     host: str
-    seconds: float = 1.0
-    room: int | None = None
-    latency: float = 0.0
+    seconds: float = attrs.field(default=1.0, validator=_SECONDS)
+    room: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(0)))
+    latency: float = attrs.field(default=0.0, validator=_SECONDS)
 
     def __str__(self) -> str:
         room = "" if self.room is None else f", room for {self.room} bytes"
@@ -223,7 +238,7 @@ class DiskTrouble:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        disk = _host(world, self.host).disk
+        disk = world.host(self.host).disk
         if disk is None:
             return
         changed: dict[str, float] = {"latency": self.latency} if self.latency else {}
@@ -245,8 +260,10 @@ class ServerTrouble:
     """
 
     server: str
-    what: Literal["killed", "power", "frozen", "retiring", "full"] = "killed"
-    seconds: float = 1.0
+    what: Literal["killed", "power", "frozen", "retiring", "full"] = attrs.field(
+        default="killed", validator=_SERVER_TROUBLES
+    )
+    seconds: float = attrs.field(default=1.0, validator=_SECONDS)
 
     def __str__(self) -> str:
         return f"server {self.server} is {self.what} for {self.seconds:g} s"
@@ -271,7 +288,7 @@ class ServerTrouble:
 class LostRegistry:
     """End all servers of the mesh, and start them again with empty disks after so many seconds."""
 
-    seconds: float = 1.0
+    seconds: float = attrs.field(default=1.0, validator=_SECONDS)
 
     def __str__(self) -> str:
         return f"all servers lose their data, and are back after {self.seconds:g} s"
@@ -296,7 +313,30 @@ class Skew:
         if self.host in world.servers:
             world.skew_server_clock(self.host, self.seconds)
         else:
-            world.skew_clock(_host(world, self.host), self.seconds)
+            world.skew_clock(world.host(self.host), self.seconds)
+
+
+@attrs.frozen
+class Drift:
+    """Let the monotonic clock of a host go at another rate for so many seconds: all that it times itself.
+
+    Attributes:
+        host: its name.
+        rate: seconds that its clock counts in one second of the world.
+        seconds: how long.
+    """
+
+    host: str
+    rate: float = attrs.field(validator=_RATE)
+    seconds: float = attrs.field(default=10.0, validator=_SECONDS)
+
+    def __str__(self) -> str:
+        return f"{self.host}: its clock counts {self.rate:.3g} s a second for {self.seconds:g} s"
+
+    def strike(self, world: World) -> None:
+        """See `Fault`."""
+        world.drift_clock(self.host, self.rate)
+        world.call_at(world.now() + self.seconds, lambda: world.drift_clock(self.host, 1.0))
 
 
 @attrs.frozen
@@ -305,7 +345,7 @@ class Distance:
     those that are opened later.
     """
 
-    latency: float
+    latency: float = attrs.field(validator=_SECONDS)
 
     def __str__(self) -> str:
         return f"each way takes {self.latency:g} s from now on"
@@ -328,18 +368,8 @@ class Strike:
             this way find no room.
     """
 
-    place: int
-    what: Literal[
-        "reset",
-        "cut",
-        "silence",
-        "one way",
-        "crash sender",
-        "crash receiver",
-        "freeze sender",
-        "freeze receiver",
-        "full",
-    ] = "reset"
+    place: int = attrs.field(validator=_ONCE)
+    what: Blow = attrs.field(default="reset", validator=attrs.validators.in_(get_args(Blow)))
 
     def __str__(self) -> str:
         return f"at the hand-over of number {self.place}: {self.what}"

@@ -23,8 +23,8 @@ Pair: TypeAlias = "tuple[str, str]"
 class Blackout:
     """Cut the power of hosts at one moment, for so many seconds: all of a site."""
 
-    hosts: tuple[str, ...]
-    seconds: float = 2.0
+    hosts: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
+    seconds: float = attrs.field(default=2.0, validator=attrs.validators.ge(0.0))
 
     def __str__(self) -> str:
         return f"{', '.join(self.hosts)} have no power for {self.seconds:g} s"
@@ -40,8 +40,8 @@ class CrashLoop:
     """Crash a host again and again, so many times within so many seconds."""
 
     host: str
-    times: int = 5
-    seconds: float = 2.0
+    times: int = attrs.field(default=5, validator=attrs.validators.ge(1))
+    seconds: float = attrs.field(default=2.0, validator=attrs.validators.ge(0.0))
 
     def __str__(self) -> str:
         return f"{self.host} is crashed {self.times} times within {self.seconds:g} s"
@@ -56,8 +56,8 @@ class CrashLoop:
 class RollingRestart:
     """Crash hosts one after the other, the next one when the one before is back."""
 
-    hosts: tuple[str, ...]
-    seconds: float = 2.0
+    hosts: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
+    seconds: float = attrs.field(default=2.0, validator=attrs.validators.ge(0.0))
 
     def __str__(self) -> str:
         return f"{', '.join(self.hosts)} are crashed one after the other within {self.seconds:g} s"
@@ -74,8 +74,8 @@ class Flap:
 
     one: str
     other: str
-    times: int = 5
-    seconds: float = 2.0
+    times: int = attrs.field(default=5, validator=attrs.validators.ge(1))
+    seconds: float = attrs.field(default=2.0, validator=attrs.validators.ge(0.0))
 
     def __str__(self) -> str:
         return f"{self.one} | {self.other} lose their connection {self.times} times within {self.seconds:g} s"
@@ -96,9 +96,9 @@ class Swizzle:
         seconds: how long all of it takes.
     """
 
-    silenced: tuple[Pair, ...]
+    silenced: tuple[Pair, ...] = attrs.field(validator=attrs.validators.min_len(1))
     healed: tuple[Pair, ...]
-    seconds: float = 2.0
+    seconds: float = attrs.field(default=2.0, validator=attrs.validators.ge(0.0))
 
     def __str__(self) -> str:
         pairs = ", ".join(" | ".join(pair) for pair in self.silenced)

@@ -7,16 +7,16 @@ reset" goes on meaning the same while everything else changes, so it shrinks far
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args, get_type_hints
+from typing import get_args
 
 from hypothesis import strategies as st
 
-from enfilade.actors.simulation.faults.kinds import Block, Crash, Freeze, Partition, Skew, Strike
+from enfilade.actors.simulation.faults.kinds import Block, Blow, Crash, Freeze, Partition, Skew, Strike
 from enfilade.actors.simulation.schedule import Fault, Schedule
 
 __all__ = ["schedules", "strikes"]
 
-KINDS = get_args(get_type_hints(Strike)["what"])
+KINDS = get_args(Blow)
 
 
 def schedules(hosts: Sequence[str], within: float, *, most: int = 20) -> st.SearchStrategy[Schedule]:

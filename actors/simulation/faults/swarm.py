@@ -7,7 +7,8 @@ where it never strikes.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from enfilade.actors.simulation.faults.kinds import (
     DiskFailure,
     DiskTrouble,
     Distance,
+    Drift,
     Flaky,
     Freeze,
     LostRegistry,
@@ -45,6 +47,9 @@ SHARES: Final = (0.1, 0.3, 0.6)
 LATENCIES: Final = {"machine": 5e-5, "rack": 5e-4, "continent": 0.03, "satellite": 0.3}
 """Seconds that ways take, by how far apart hosts are."""
 
+RATES: Final = (0.91, 1.09)
+"""The slowest and the fastest monotonic clock: as far as leases allow for."""
+
 STEPS: Final = (-3600.0, -1.0, 1.0, 3600.0)
 """Seconds by which wall clocks are put."""
 
@@ -68,6 +73,7 @@ ALONE: Final[dict[str, Make]] = {
     "freeze": lambda draws, hosts, span: Freeze(hosts[0], span),
     "slow": lambda draws, hosts, span: Slow(hosts[0], draws.log_between(1e-5, 1e-3), span),
     "block": lambda draws, hosts, span: Block(hosts[0], span / 4),
+    "drift": lambda draws, hosts, span: Drift(hosts[0], draws.between(*RATES), 4 * span),
     "clock": lambda draws, hosts, span: Skew(hosts[0], draws.choice(STEPS)),
 }
 """The kinds of faults of one host."""
@@ -121,6 +127,17 @@ KINDS: Final[dict[str, Make]] = {**ALONE, **DISKS, **TOGETHER, **SERVERS}
 """All kinds of faults, by name: each makes one for hosts, in a drawn order, and a number of seconds."""
 
 
+def _names_of(known: Iterable[str]) -> Callable[[object, object, Sequence[str]], None]:
+    """Return a validator of names that are all known."""
+
+    def check(_instance: object, _attribute: object, names: Sequence[str]) -> None:
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(f"expected names among {', '.join(known)}, got {unknown[0]!r}")
+
+    return check
+
+
 @attrs.frozen(kw_only=True)
 class Swarm:
     """The range of what a seed may draw.
@@ -132,20 +149,29 @@ class Swarm:
         hosts: names of the hosts that faults are about; all by default.
     """
 
-    kinds: tuple[str, ...] = tuple(KINDS)
-    rates: tuple[float, float] = (0.01, 1.0)
-    latencies: tuple[str, ...] = ("machine", "rack", "continent")
+    kinds: tuple[str, ...] = attrs.field(default=tuple(KINDS), validator=_names_of(KINDS))
+    rates: tuple[float, float] = attrs.field(default=(0.01, 1.0))
+    latencies: tuple[str, ...] = attrs.field(
+        default=("machine", "rack", "continent"),
+        validator=[_names_of(LATENCIES), attrs.validators.min_len(1)],
+    )
     hosts: tuple[str, ...] = ()
+
+    @rates.validator
+    def _check_rates(self, _attribute: object, value: tuple[float, float]) -> None:
+        if not 0 < value[0] <= value[1] < math.inf:
+            raise ValueError(f"rates must be two numbers above 0, the smaller one first, got {value!r}")
 
     def release(self, world: World) -> None:
         """Draw the options, then faults for as long as the world is not calm.
 
         Raises:
-            ValueError: the world has no hosts yet.
+            ValueError: the world has no hosts yet, or not those that the faults are about.
         """
         hosts = self.hosts or tuple(world.hosts)
         if not hosts:
             raise ValueError("expected a world with hosts, for which the seed draws faults: open them before")
+        world.network.check_names(hosts)
         share = world.entropy.stream("swarm/share").choice(SHARES)
         rates: dict[str, float] = {}
         for name in self.kinds:
@@ -187,11 +213,7 @@ def swarm(**options: object) -> Swarm:
     """Draw faults of every kind; `options` are the attributes of `Swarm`.
 
     Raises:
-        ValueError: a kind or a latency has no such name.
+        TypeError: there is no such attribute.
+        ValueError: a kind or a latency has no such name, or the rates are none.
     """
-    made = Swarm(**options)  # type: ignore[arg-type]
-    for given, known in ((made.kinds, KINDS), (made.latencies, LATENCIES)):
-        unknown = [name for name in given if name not in known]
-        if unknown:
-            raise ValueError(f"expected names among {', '.join(known)}, got {unknown[0]!r}")
-    return made
+    return Swarm(**options)  # type: ignore[arg-type]

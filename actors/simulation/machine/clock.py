@@ -13,9 +13,10 @@ from typing import Any
 
 import trio
 
+from enfilade.actors.simulation.machine.custody import LIFE
 from enfilade.actors.simulation.machine.scheduler import check_order, has_work, next_deadline
 
-__all__ = ["SimulationClock"]
+__all__ = ["Departures", "SimulationClock"]
 
 
 class SimulationClock(trio.abc.Clock):
@@ -23,13 +24,18 @@ class SimulationClock(trio.abc.Clock):
 
     It serves one run: `trio.run(main, clock=SimulationClock())`. Time begins at 0.
 
+    Attributes:
+        now: the world's time.
+        on_event: called after each event of the world, if it is not None.
+
     Raises:
         RuntimeError: this version of trio does not do what a simulation needs.
     """
 
     def __init__(self) -> None:
         check_order()
-        self._now = 0.0
+        self.now = 0.0
+        self.on_event: Callable[[], None] | None = None
         self._number = 0
         self._events: list[tuple[float, int, Callable[[], Any]]] = []
         self._on_stuck: Callable[[], None] | None = None
@@ -48,6 +54,7 @@ class SimulationClock(trio.abc.Clock):
 
     def end(self) -> None:
         """Forget the events of the world."""
+        self.on_event = None
         self._on_stuck = self._on_error = None
         self._events.clear()
 
@@ -58,7 +65,7 @@ class SimulationClock(trio.abc.Clock):
 
     def has_event_within(self, seconds: float) -> bool:
         """Tell whether an event is due within so many seconds."""
-        return bool(self._events) and self._events[0][0] <= self._now + seconds
+        return bool(self._events) and self._events[0][0] <= self.now + seconds
 
     # For trio.
 
@@ -66,22 +73,23 @@ class SimulationClock(trio.abc.Clock):
         """See `trio.abc.Clock`."""
 
     def current_time(self) -> float:
-        """See `trio.abc.Clock`."""
-        return self._now
+        """The time of the life that asks, by its own clock; otherwise the world's."""
+        life = LIFE.get()
+        return self.now if life is None else life.local(self.now)
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """See `trio.abc.Clock`."""
         events = self._events
-        while events and events[0][0] <= max(deadline, self._now):
+        while events and events[0][0] <= max(deadline, self.now):
             # A round of the loop that has nothing to resume would cost more than most events.
             self._deal_with_what_is_due()
             if has_work():
                 return 0.0
             deadline = next_deadline()
-        if deadline <= self._now:
+        if deadline <= self.now:
             return 0.0
         if deadline < math.inf:
-            self._now = deadline
+            self.now = deadline
             return 0.0
         if self._on_stuck is None:
             return math.inf  # trio's own last tasks wait for its wake-up socket
@@ -91,12 +99,31 @@ class SimulationClock(trio.abc.Clock):
     def _deal_with_what_is_due(self) -> None:
         """Go on to the next event, and deal with all of the same instant."""
         events = self._events
-        now = self._now = max(self._now, events[0][0])
+        now = self.now = max(self.now, events[0][0])
         while events and events[0][0] <= now:
             run = heapq.heappop(events)[2]
             try:
                 run()
+                if self.on_event is not None:
+                    self.on_event()
             except BaseException as error:
                 if self._on_error is None:
                     raise
                 self._on_error(error)
+
+
+class Departures:
+    """The time of a network: what code of a life sends departs when its step has come that far.
+
+    Args:
+        clock: the world's.
+    """
+
+    def __init__(self, clock: SimulationClock) -> None:
+        self._clock = clock
+        self.call_at = clock.call_at
+
+    def current_time(self) -> float:
+        """Return the present time, or that within the present step of a life that takes time."""
+        life = LIFE.get()
+        return self._clock.now if life is None else life.within_step(self._clock.now)

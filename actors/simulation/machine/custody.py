@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, Final, Protocol
 
+import attrs
 import outcome
 import trio
 from trio.lowlevel import Abort
@@ -115,6 +116,36 @@ class Custody:
         return getattr(self.inner, name)
 
 
+@attrs.frozen
+class LocalClock:
+    """The monotonic clock of a life.
+
+    Attributes:
+        rate: its seconds in one of the world's.
+        world, local_: a moment, in the world's time and in its own.
+    """
+
+    rate: float = 1.0
+    world: float = 0.0
+    local_: float = 0.0
+
+    def local(self, now: float) -> float:
+        """Return what it shows at a time of the world."""
+        return self.local_ + (now - self.world) * self.rate
+
+    def in_world(self, shown: float) -> float:
+        """Return the time of the world at which it shows something."""
+        return self.world + (shown - self.local_) / self.rate
+
+    def at_rate(self, rate: float, now: float) -> LocalClock:
+        """Return the clock that goes on from here at another rate."""
+        return LocalClock(rate, now, self.local(now))
+
+
+WORLD_CLOCK: Final = LocalClock()
+"""A clock that shows the world's time."""
+
+
 class Life:
     """One start of a host's node, and the tasks that belong to it.
 
@@ -129,6 +160,8 @@ class Life:
         tasks: those that live.
         step_cost: seconds of the processor that each step takes.
         charge: seconds that the present step has taken so far.
+        spent: seconds that all steps before have taken.
+        clock: its monotonic clock.
         buried: tasks that were dropped.
         at_end: called when it is crashed.
         modules: by name, those that it has for itself.
@@ -142,6 +175,8 @@ class Life:
         self.tasks: dict[trio.lowlevel.Task, Custody] = {}
         self.step_cost = 0.0
         self.charge = 0.0
+        self.spent = 0.0
+        self.clock = WORLD_CLOCK
         self.buried = 0
         self.at_end: list[Callable[[], None]] = []
         self.modules: dict[str, ModuleType] = {}
@@ -156,6 +191,20 @@ class Life:
         return f"<life {self.number} of {self.name}>"
 
     @property
+    def rate(self) -> float:
+        """Seconds that its monotonic clock counts in one of the world."""
+        return self.clock.rate
+
+    def local(self, now: float) -> float:
+        """Return what its monotonic clock shows at a time of the world."""
+        clock = self.clock
+        return now if clock is WORLD_CLOCK else clock.local(now)
+
+    def within_step(self, now: float) -> float:
+        """Return how far the present step has come, in the world's time; also after a step within it."""
+        return max(now, self._busy_until) + self.charge
+
+    @property
     def is_frozen(self) -> bool:
         """True while it stands still, as a process does under SIGSTOP."""
         return self._is_frozen
@@ -168,9 +217,10 @@ class Life:
         """A task has run. Its cost keeps the others waiting."""
         cost, self.charge = self.charge + self.step_cost, 0.0
         if cost:
+            self.spent += cost
             self.occupy(cost)
         elif self.is_held:
-            self._go_on()  # the processor is no longer slow
+            self._go_on()
         self._ward.stepped(self)
 
     def withhold(self, custody: Custody, result: Any) -> Any:
@@ -212,15 +262,12 @@ class Life:
     def _go_on(self) -> None:
         if self.is_over or self._is_frozen or self._ward.now() < self._busy_until:
             return
-        if self.step_cost and self._parked:
-            # Its step will hold the others up again.
+        if self._parked:
+            # One after the other, in the order in which trio has resumed them.
             self._next, result = self._parked.pop(0)
             trio.lowlevel.reschedule(self._next.task, result)
             return
         self.is_held = False
-        parked, self._parked = self._parked, []
-        for custody, result in parked:
-            trio.lowlevel.reschedule(custody.task, result)
 
     # Crashed.
 

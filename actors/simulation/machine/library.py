@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 
 from enfilade.actors.simulation.machine.custody import LIFE, Life
 
-__all__ = ["Machine", "by_life", "clocks_replaced", "functions"]
+__all__ = ["Machine", "block", "by_life", "clocks_replaced", "functions"]
 
 COUNTERS: Final = ("_last_timestamp", "_last_timestamp_v6", "_last_timestamp_v7")
 """What `uuid` keeps of its last numbers, by version of Python: they must not come from another world."""
@@ -47,9 +47,32 @@ class Machine(Protocol):
         """Return the stream of draws that belongs to a life."""
         ...
 
+    def processor_time(self, life: Life) -> float:
+        """Return the seconds that a life has computed."""
+        ...
+
     def process_of(self, life: Life) -> int:
         """Return the number of a life's process."""
         ...
+
+
+def block(seconds: float) -> None:
+    """Let the code of a host that runs now hold its loop for so many seconds, as a computation would. What
+    `time.sleep` does there, too.
+
+    Args:
+        seconds: virtual seconds of that host's processor.
+
+    Raises:
+        RuntimeError: this is no code of a host.
+        ValueError: less than 0 seconds.
+    """
+    life = LIFE.get()
+    if life is None:
+        raise RuntimeError("only code of a simulated host can hold its loop: see World.on")
+    if not seconds >= 0:
+        raise ValueError(f"expected at least 0 seconds, got {seconds!r}")
+    life.spend(seconds)
 
 
 def by_life(real: Callable[..., Any], simulated: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,6 +127,9 @@ def _times(machine: Machine) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
         yield time, f"{name}_ns", nanoseconds(simulated)
     yield time, "perf_counter", machine.monotonic
     yield time, "perf_counter_ns", nanoseconds(machine.monotonic)
+    for name in ("process_time", "thread_time"):
+        yield time, name, machine.processor_time
+        yield time, f"{name}_ns", nanoseconds(machine.processor_time)
     yield time, "sleep", Life.spend
     yield time, "clock_gettime", clock
     yield time, "clock_gettime_ns", clock_ns

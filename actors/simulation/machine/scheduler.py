@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import functools
 import gc
+import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import trio
 from trio._core import _run as trio_run
 
-__all__ = ["check_order", "has_work", "next_deadline", "ordered"]
+__all__ = [
+    "check_order",
+    "has_work",
+    "move_deadlines",
+    "next_deadline",
+    "ordered",
+    "translate_deadlines",
+]
 
 TASKS: Final = 8
 """Tasks of a run that looks at their order."""
@@ -49,7 +57,7 @@ def ordered(seed: int) -> Iterator[None]:
         scheduler._r.getstate(),
         random.getstate(),
     )
-    was_collecting = gc.isenabled()
+    was_collecting, add = gc.isenabled(), scheduler.Deadlines.add
     gc.disable()
     scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True
     scheduler._r.seed(f"{seed}/scheduler")
@@ -61,8 +69,54 @@ def ordered(seed: int) -> Iterator[None]:
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = flag
         scheduler._r.setstate(order)
         random.setstate(chance)
+        scheduler.Deadlines.add = add
         if was_collecting:
             gc.enable()
+
+
+def translate_deadlines(translated: Callable[[float], float]) -> None:
+    """Have each deadline translated when it is entered, until the end of `ordered`.
+
+    Args:
+        translated: returns the time of the run for a deadline; called in the context of who sets it.
+    """
+    deadlines: Any = trio_run.Deadlines
+    plain = deadlines.add
+    if hasattr(plain, "translated"):
+        return
+
+    def add(self: Any, deadline: float, scope: Any) -> None:
+        deadline = scope._registered_deadline = translated(deadline)
+        plain(self, deadline, scope)
+
+    add.translated = translated  # type: ignore[attr-defined]
+    deadlines.add = add
+
+
+def move_deadlines(concerned: Callable[[trio.lowlevel.Task], bool], moved: Callable[[float], float]) -> None:
+    """Move the deadlines that some tasks have set.
+
+    Args:
+        concerned: tells whether a task is one of them.
+        moved: returns the new time of the run for an old one.
+    """
+    deadlines: Any = trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines
+    scopes = {
+        id(scope): scope for deadline, _, scope in deadlines._heap if deadline == scope._registered_deadline
+    }
+    for scope in scopes.values():
+        task = _task_of(scope._cancel_status)
+        if task is not None and concerned(task):
+            deadline = scope._registered_deadline = moved(scope._registered_deadline)
+            heapq.heappush(deadlines._heap, (deadline, id(scope), scope))
+
+
+def _task_of(status: Any) -> trio.lowlevel.Task | None:
+    """One of the tasks within a scope: they are all of one life."""
+    for task in status._tasks:
+        return task  # type: ignore[no-any-return]
+    found = (_task_of(child) for child in status._children)
+    return next((task for task in found if task is not None), None)
 
 
 @contextmanager

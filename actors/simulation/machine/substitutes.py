@@ -10,6 +10,8 @@ from __future__ import annotations
 import _thread
 import logging
 import os
+import select
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,15 +20,17 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.custody import LIFE, Life
 from enfilade.actors.simulation.machine.entropy import Entropy
 from enfilade.actors.simulation.machine.library import Machine, by_life, clocks_replaced, functions
 from enfilade.actors.simulation.machine.scheduler import ordered
+from enfilade.actors.simulation.machine.trespassing import trespassers_refused
 from enfilade.transport import closing
 from enfilade.transport.mesh import witness
 from enfilade.transport.mesh.lease import Place
 
-__all__ = ["Nondeterministic", "Source", "replaced"]
+__all__ = ["Nondeterministic", "Source", "put_back", "replaced"]
 
 
 class Nondeterministic(RuntimeError):
@@ -37,6 +41,7 @@ class Source(Machine, Protocol):
     """The world, as the substitutes see it."""
 
     entropy: Entropy
+    clock: SimulationClock
 
     def started(self, process: int) -> int | None:
         """Return when a process has started; None if there is none."""
@@ -54,11 +59,21 @@ class Source(Machine, Protocol):
 REFUSED: Final = {
     "subprocess.Popen": "starts a process",
     "os.fork": "forks",
+    "os.forkpty": "forks",
+    "os.exec": "starts a process",
+    "os.spawn": "starts a process",
     "os.posix_spawn": "starts a process",
     "os.system": "starts a process",
+    "os.kill": "sends a signal",
+    "os.killpg": "sends a signal",
+    "signal.pthread_kill": "sends a signal",
     "socket.__new__": "opens a socket",
     "socket.connect": "connects a socket",
     "socket.bind": "binds a socket",
+    "socket.getaddrinfo": "looks up a name",
+    "socket.gethostbyname": "looks up a name",
+    "socket.gethostbyaddr": "looks up a name",
+    "socket.getnameinfo": "looks up a name",
     "time.sleep": "sleeps in real time: call `time.sleep` as an attribute of its module",
 }
 """Audit events that code in custody must not cause, and what each is."""
@@ -68,6 +83,9 @@ THREADS: Final = ("_start_new_thread", "_start_joinable_thread")
 
 _source: Source | None = None
 """The world that runs now: there is one in a process at a time."""
+
+_open: Final[list[ExitStack]] = []
+"""What undoes the replacements of that world."""
 
 _is_audited = False
 
@@ -100,10 +118,12 @@ def replaced(source: Source) -> Iterator[None]:
         _is_audited = True
     with ExitStack() as stack:
         _source = source
+        _open.append(stack)
         stack.callback(_release)
         stack.enter_context(ordered(source.entropy.seed))
         stack.enter_context(_generators_known())
         stack.enter_context(_lines_of_the_living())
+        stack.enter_context(trespassers_refused())
         stack.enter_context(clocks_replaced(source))
         for owner, name, substitute in _substitutes(source):
             stack.callback(setattr, owner, name, getattr(owner, name))
@@ -114,6 +134,13 @@ def replaced(source: Source) -> Iterator[None]:
 def _release() -> None:
     global _source
     _source = None
+    _open.clear()
+
+
+def put_back() -> None:
+    """Put back what is still replaced after a run that has ended without having left its world's block."""
+    for stack in _open:
+        stack.close()
 
 
 @contextmanager
@@ -163,6 +190,34 @@ def _lines_of_the_living() -> Iterator[None]:
             logger.removeFilter(living)
 
 
+def _handling(living: logging.Filter) -> Callable[[logging.Logger, logging.LogRecord], None]:
+    """What the loggers of users do with a record: as those of enfilade, which have a filter for it."""
+    handle = logging.Logger.callHandlers
+
+    def handling(self: logging.Logger, record: logging.LogRecord) -> None:
+        if living.filter(record):
+            handle(self, record)
+
+    return handling
+
+
+def _in_place(real: Callable[..., Any], source: Source) -> Callable[..., Any]:
+    """What runs a function where threads would: at once, for code of a life and for the world's test. The
+    clock of the world cannot wait for a thread.
+    """
+
+    async def run_sync(function: Callable[..., Any], *args: Any, **how: Any) -> Any:
+        life = LIFE.get()
+        if life is not None:
+            return await source.run_blocking(life, function, *args, **how)
+        if trio.lowlevel.current_clock() is not source.clock:
+            return await real(function, *args, **how)
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    return run_sync
+
+
 def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     """The functions that are replaced: where each is, its name, and what takes its place."""
 
@@ -177,7 +232,14 @@ def _substitutes(source: Source) -> Iterator[tuple[Any, str, Any]]:
     yield witness, "started", by_life(witness.started, lambda life, process: source.started(process))
     yield closing, "close", by_life(closing.close, lambda life, descriptor: os.close(descriptor))
     threads, waits = trio.to_thread, trio.lowlevel
-    yield threads, "run_sync", by_life(threads.run_sync, source.run_blocking)
+    yield logging.Logger, "callHandlers", _handling(_Living())
+    yield threads, "run_sync", _in_place(threads.run_sync, source)
+    yield threading.Condition, "wait", by_life(threading.Condition.wait, refuse("waits for a thread"))
+    for name in ("select", "poll", "epoll"):
+        if hasattr(select, name):
+            yield select, name, by_life(getattr(select, name), refuse("waits for real descriptors"))
+    for name in ("alarm", "setitimer"):
+        yield signal, name, by_life(getattr(signal, name), refuse("sets a timer of the machine"))
     refused = refuse("waits in a thread for the loop")
     yield trio.from_thread, "run", by_life(trio.from_thread.run, refused)
     yield trio.from_thread, "run_sync", by_life(trio.from_thread.run_sync, refused)
