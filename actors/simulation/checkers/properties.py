@@ -130,9 +130,7 @@ class Properties:
         """
         if self._eventually and self.calm_since is None:
             name = self._eventually[0].name
-            raise AssertionError(
-                f"{name!r} was never asked for: call `calm`, which `eventually` counts from"
-            )
+            raise AssertionError(f"{name!r} was never asked for: call `calm`, which `eventually` counts from")
 
     def await_properties(self) -> None:
         """From now on the properties of `eventually` have their time to become true."""

@@ -43,10 +43,10 @@ Blow: TypeAlias = Literal[
 ]
 """What a `Strike` does."""
 
-_SECONDS: Final[Any] = attrs.validators.ge(0.0)  # which NaN is not, either
+_SECONDS: Final = attrs.validators.ge(0.0)  # which NaN is not, either
 _ONCE: Final = attrs.validators.ge(1)
 _SHARE: Final = attrs.validators.optional([_SECONDS, attrs.validators.le(1.0)])
-_DELAY: Final = attrs.validators.optional(_SECONDS)
+_DELAY: Final[Any] = attrs.validators.optional(_SECONDS)  # of any number
 _ENDS: Final = attrs.validators.in_(("process", "machine"))
 _APART: Final = attrs.validators.in_(("silence", "reset"))
 _RATE: Final = attrs.validators.and_(attrs.validators.ge(0.5), attrs.validators.le(2.0))
