@@ -16,6 +16,7 @@ import trio
 
 from enfilade.actors.guests.guest_host import NodeHost
 from enfilade.actors.guests.guest_reasons import trapped, why
+from enfilade.actors.guests.guest_service import Service
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import NodeStopped, StartError
@@ -28,6 +29,7 @@ from enfilade.actors.processes.mailbox import UNBOUNDED, BoundedQueue, Mailbox, 
 from enfilade.actors.processes.process import Process
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import StartError as GuestStartError
+from enfilade.hostcalls.contracts.inbox import Inbox
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.engine import EngineError, StartTrapped, Trap
 from enfilade.hostcalls.kernel.execution import Returned
@@ -62,7 +64,7 @@ class _DroppingQueue(BoundedQueue):
         self._body = body
 
     def drop(self, position: int) -> Any:
-        self._body.actors.inbox.is_gone(position)
+        self._body.inbox.is_gone(position)
         return super().drop(position)
 
 
@@ -80,6 +82,7 @@ class GuestBody(DispatchedBody):
         "children",
         "description",
         "execution",
+        "inbox",
         "module",
         "parent",
         "runtime",
@@ -87,6 +90,7 @@ class GuestBody(DispatchedBody):
     )
 
     kind: ClassVar[str] = "guest"
+    service: Service
 
     def __init__(
         self, runtime: Runtime, process: Process, prepared: Prepared, parent: GuestBody | None = None
@@ -109,10 +113,9 @@ class GuestBody(DispatchedBody):
             process.bound(attrs.evolve(mailbox, capacity=capacity, overflow=overflow))
             if overflow == "drop_oldest":
                 process.queue = _DroppingQueue(self)
-        self.actors = NodeHost(
-            process, runtime.kernel.clock, self.spawn, self.has_descendant, receives=prepared.receives
-        )
-        self.service = self.actors.service
+        self.actors = NodeHost(process, self, receives=prepared.receives)
+        self.inbox = Inbox(process.queue, runtime.kernel.clock, self.actors)
+        self.service = Service(self.actors, self.inbox, process)
         try:
             self.execution = runtime.kernel.begin(prepared, self.actors, self.wake)
         except GuestStartError as error:
@@ -130,7 +133,7 @@ class GuestBody(DispatchedBody):
         process = self.process
         if process.attention and not self.attend():
             return False
-        execution, inbox, queue = self.execution, self.actors.inbox, process.queue
+        execution, inbox, queue = self.execution, self.inbox, process.queue
         if queue and self.service.look():
             more = False
         else:
@@ -245,6 +248,7 @@ class GuestBody(DispatchedBody):
             children, self.children = self.children, {}
             for child in reversed(children):
                 child.deliver(signals.Exit(self.process.ref, SHUTDOWN, linked=False))
+        self.actors.release()
 
 
 def _line_of(record: LogRecord) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from enfilade.actors.guests.guest_calls import METHODS, CallOfGuest, CallToGuest, check_place, content_of
 from enfilade.actors.guests.guest_reasons import abi_reason, reason_of_guest
@@ -51,6 +51,7 @@ from enfilade.hostcalls.abi.errors import (
     LimitReached,
     NotFound,
     PermissionDenied,
+    StartError,
     SubsystemError,
 )
 from enfilade.hostcalls.abi.received import Wish
@@ -58,9 +59,8 @@ from enfilade.hostcalls.contracts.budget import reached
 from enfilade.hostcalls.contracts.host import ActorHost, Ended, Incoming
 from enfilade.hostcalls.contracts.inbox import Inbox
 from enfilade.hostcalls.contracts.launch import Launch
-from enfilade.hostcalls.contracts.quick import Again, Done, Later
+from enfilade.hostcalls.contracts.quick import Again, Done
 from enfilade.hostcalls.kernel.execution import Execution
-from enfilade.hostcalls.resources.clock import Clock
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Message, message_of
 
@@ -73,7 +73,24 @@ LARGEST_TEXT = 1_000  # characters of an error or a reason that a guest is told
 BACKLOG_BYTES = 16 * 1024  # bytes up to which a message counts for one in the limit `backlog`
 LARGEST_NAME = 100  # characters of a name of the guest's in the log
 
-Spawn = Callable[[Launch, bool, bool], Awaitable[tuple[Ref[Any], int, int]]]
+
+class Owner(Protocol):
+    """The guest's body (`guest_body.py`), as its host knows it."""
+
+    inbox: Inbox
+
+    @property
+    def service(self) -> Service:
+        """The guest's exchanges with those who want something of it."""
+        ...
+
+    async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Ref[Any], int, int]:
+        """Start a child; its ref, its process id, and the monitor's number or 0. Raises `StartError`."""
+        ...
+
+    def has_descendant(self, process: Process) -> bool:
+        """Tell whether the guest, or a descendant of its, has started this process."""
+        ...
 
 
 class NodeHost:
@@ -82,9 +99,7 @@ class NodeHost:
 
     Args:
         process: the guest's process.
-        clock: the time that the guest sees.
-        spawn: starts a child, linked and monitored as told; its ref, its process id, the monitor's number.
-        descends: tells whether a process descends from the guest.
+        owner: the guest's body.
         receives: whether the guest takes messages.
 
     Attributes:
@@ -93,24 +108,19 @@ class NodeHost:
         receives: whether the guest takes messages.
         upgrade: how another module is to take the guest's place; None when none is.
         trace: the trace that the message at hand belongs to.
-        service: its exchanges with those who want something of it.
         told: whether the guest has received an upgrade, and has not exported its state since.
         undo: what takes back, in reverse order, what a module on trial has done to the process, under what
             it has done that to; None when none is on trial.
     """
 
     __slots__ = (
-        "_descends",
         "_later_links",
         "_monitors",
+        "_owner",
         "_process",
-        "_spawn",
-        "actors",
         "execution",
-        "inbox",
         "reason",
         "receives",
-        "service",
         "told",
         "trace",
         "undo",
@@ -119,29 +129,37 @@ class NodeHost:
 
     execution: Execution
 
-    def __init__(
-        self,
-        process: Process,
-        clock: Clock,
-        spawn: Spawn,
-        descends: Callable[[Process], bool],
-        *,
-        receives: bool,
-    ) -> None:
-        self.actors: ActorHost | None = self
+    def __init__(self, process: Process, owner: Owner, *, receives: bool) -> None:
         self.reason: Reason = SHUTDOWN
         self._process = process
-        self._spawn = spawn
-        self._descends = descends
+        self._owner: Owner | None = owner
         self.receives = receives
         self.upgrade: Handover | None = None
         self.told = False
         self.undo: dict[Hashable, Callable[[], object]] | None = None
         self._monitors: dict[int, Monitor] = {}
         self._later_links: dict[Ref[Any], None] = {}  # of a module on trial
-        self.inbox = Inbox(process.queue, clock, self)
         self.trace = GuestTrace()
-        self.service = Service(self, process)
+
+    @property
+    def actors(self) -> ActorHost:
+        return self
+
+    @property
+    def service(self) -> Service:
+        owner = self._owner
+        assert owner is not None  # nothing is served after the end
+        return owner.service
+
+    @property
+    def _inbox(self) -> Inbox:
+        owner = self._owner
+        assert owner is not None
+        return owner.inbox
+
+    def release(self) -> None:
+        """The guest has ended: let go of its body, which leads back here."""
+        self._owner = None
 
     @property
     def traceparent(self) -> str:
@@ -164,7 +182,10 @@ class NodeHost:
     async def spawn(self, launch: Launch, link: bool, monitor: bool) -> tuple[Any, int, int]:
         if monitor:
             self._check_monitors()
-        return await self._spawn(launch, link, monitor)
+        owner = self._owner
+        if owner is None:
+            raise StartError("the parent process has ended")
+        return await owner.spawn(launch, link, monitor)
 
     # Receiving.
 
@@ -179,7 +200,7 @@ class NodeHost:
             answer = self.upgrade.receive(select, convert)
             if answer is not None:
                 return answer
-        return self.inbox.receive(select, timeout, convert)
+        return self._inbox.receive(select, timeout, convert)
 
     def export_state(self, state: bytes) -> Future[None] | None:
         if not self.told:
@@ -198,25 +219,14 @@ class NodeHost:
         if self.upgrade is not None or not self.receives or process.attention or self.trace.is_there:
             return None
         if not process.queue:
-            return self.inbox.wait(wish, caller, convert) if wish.is_patient else None
+            return self._inbox.wait(wish, caller, convert) if wish.is_patient else None
         if not wish.takes_bytes:
             return None
         if len(process.queue) > 1:
             fed = self.service.feed(wish, future)
             if fed is not None:
                 return fed
-        return self.inbox.take_bytes(wish.limit)
-
-    def converse(
-        self,
-        to: Ref[Any],
-        future: int,
-        arguments: bytes,
-        data: tuple[int, int],
-        timeout: float | None,
-        limit: int,
-    ) -> Done | Later | None:
-        return self.service.converse(to, future, arguments, data, timeout, limit)
+        return self._inbox.take_bytes(wish.limit)
 
     def admit(self, message: Any) -> Any:
         if type(message) is Traced:
@@ -310,7 +320,7 @@ class NodeHost:
             message = incoming.message
             if is_a(message, Down):
                 self._monitors[message.monitor.number] = message.monitor
-        self.inbox.return_message(message, serial)
+        self._inbox.return_message(message, serial)
 
     def reply(self, call: signals.Call, answer: bytes | Message) -> None:
         """Answer a call that the guest has taken, with a `Message` if it was made with one."""
@@ -431,7 +441,7 @@ class NodeHost:
         if self.undo is not None:
             self.undo.pop(monitor, None)
         self._process.demonitor(found, flush)
-        self.inbox.look_again()
+        self._inbox.look_again()
 
     def exit(self, actor: Ref[Any] | None, reason: ActorReason) -> None:
         if actor is not None:
@@ -524,7 +534,10 @@ class NodeHost:
 
     def _is_own(self, actor: Ref[Any]) -> bool:
         process = process_of(actor)
-        return process is not None and (process is self._process or self._descends(process))
+        return process is not None and (process is self._process or self._started(process))
+
+    def _started(self, process: Process) -> bool:
+        return self._owner is not None and self._owner.has_descendant(process)
 
     def _is_root(self, actor: Ref[Any] | None) -> bool:
         root = self._process.node.root

@@ -50,7 +50,6 @@ class Server(Callee, Protocol):
     """The guest's host (`guest_host.py`), as its exchanges know it."""
 
     execution: Execution
-    inbox: Inbox
     trace: GuestTrace
     receives: bool
     upgrade: Handover | None
@@ -64,10 +63,11 @@ class Server(Callee, Protocol):
 class Service:
     """The exchanges of one guest."""
 
-    __slots__ = ("_host", "_process")
+    __slots__ = ("_host", "_inbox", "_process")
 
-    def __init__(self, host: Server, process: Process) -> None:
+    def __init__(self, host: Server, inbox: Inbox, process: Process) -> None:
         self._host = host
+        self._inbox = inbox
         self._process = process
 
     @property
@@ -88,8 +88,7 @@ class Service:
         Returns true if it then waits for more, with nothing else to do.
         """
         host, queue = self._host, self._process.queue
-        inbox = host.inbox
-        waiting = inbox.in_exchange
+        waiting = self._inbox.in_exchange
         if waiting is None or not host.receives or not self._is_unseen:
             return False
         clock = self._process.node.runtime.monotonic
@@ -165,9 +164,9 @@ class Service:
         timeout: float | None,
         limit: int,
     ) -> Done | Later | None:
-        """See `enfilade.hostcalls.contracts.host.ActorHost.converse`."""
+        """See `enfilade.hostcalls.contracts.host.ActorService.converse`."""
         process = process_of(to) if type(to) is LocalRef else None
-        other: Service | None = None if process is None else getattr(process.body, "service", None)
+        other: Service | None = None if process is None else process.body.service
         if process is None or other is None or other is self or are_on():
             return None
         execution = self._host.execution
@@ -196,7 +195,7 @@ class Service:
     def _waiting_for_call(self, size: int) -> WaitingReceive | None:
         """The receive that waits for a call of so many bytes, if an exchange can answer it now."""
         host, process = self._host, self._process
-        waiting = host.inbox.in_exchange
+        waiting = self._inbox.in_exchange
         if waiting is None or not process.idle or process.queue or process.limit < 1:
             return None
         wish = waiting.wish
@@ -223,13 +222,13 @@ class Service:
         queue = self._process.queue
         for _ in range(count):
             queue.popleft()
-        self._host.inbox.are_gone(count)
+        self._inbox.are_gone(count)
 
     def _goes_on(self, waiting: WaitingReceive) -> bool:
         """After an exchange: tell whether the guest waits as before, and has asked for nothing else."""
         execution = self._host.execution
         if not execution.wait_on(waiting):
-            self._host.inbox.answered(waiting)
+            self._inbox.answered(waiting)
             return False
         return execution.instance.rests
 

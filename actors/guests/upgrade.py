@@ -195,9 +195,9 @@ class Upgrade:
 
     def begin(self) -> None:
         """Ask the guest, now or when it receives next."""
-        actors = self._body.actors
-        actors.upgrade = self
-        if actors.inbox.offer(_UPGRADE):
+        body = self._body
+        body.actors.upgrade = self
+        if body.inbox.offer(_UPGRADE):
             self._tell()
 
     def _tell(self) -> None:
@@ -263,7 +263,7 @@ class Upgrade:
         caller = self._before.caller
         self._slots = caller.slots.mark()
         self._children = tuple(body.children)
-        self._waiting = body.actors.inbox.set_aside()
+        self._waiting = body.inbox.set_aside()
         try:
             self._log = kernel.registry.log_channel(caller.id)
         except NotFound:
@@ -304,7 +304,7 @@ class Upgrade:
         if self._slots is not None:
             caller.slots.restore(self._slots)
         kernel.family.restore_log(caller, self._log)
-        body.actors.inbox.put_back(self._waiting)
+        body.inbox.put_back(self._waiting)
         for child in [child for child in body.children if child not in self._children]:
             body.process.unlink(child.ref)  # its end must not be the guest's
             child.deliver(signals.Exit(body.process.ref, SHUTDOWN, linked=False))

@@ -115,6 +115,11 @@ class Body:
         """The fields of a guest that observers are shown beside the record; None for other processes."""
         return None
 
+    @property
+    def service(self) -> Any:
+        """The exchanges of a guest with others (`enfilade.actors.guests.guest_service`); None otherwise."""
+        return None
+
     def log_tail(self) -> list[dict[str, Any]] | None:
         """The last lines of a guest's own log, oldest first: level, target, message, and milliseconds since
         the Unix epoch, by the guest's clock. None for another process.

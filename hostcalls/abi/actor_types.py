@@ -8,6 +8,7 @@ receiver's.
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import attrs
 
@@ -48,14 +49,26 @@ class ActorSend:
     resources: tuple[U32, ...] = ()
 
 
+class Kinds:
+    """The bits of `ActorReceive.kinds`: bit n is the variant with tag n of `ActorMessage`."""
+
+    PLAIN: Final = 1 << 0
+    REQUEST: Final = 1 << 1
+    EXITED: Final = 1 << 2
+    DOWN: Final = 1 << 3
+    UPGRADE: Final = 1 << 4
+
+    USUAL: Final = PLAIN | REQUEST | EXITED | DOWN
+    """The kinds that are taken where no bit is set."""
+
+
 @attrs.frozen
 class ActorReceive:
     """Wait for a message.
 
     Attributes:
         timeout_ms: how long; without it, for ever.
-        kinds: which kinds of message to take, bit n for the variant with tag n of `ActorMessage`; 0 takes
-        all but `UpgradeMessage`.
+        kinds: which kinds of message to take, bits of `Kinds`; 0 takes `Kinds.USUAL`.
         tag: of plain messages, take only those with this tag.
         data_limit: bytes of data that the guest has room for. A longer message stays in the mailbox.
     """

@@ -12,7 +12,13 @@ from typing import Any
 
 import attrs
 
-from enfilade.hostcalls.abi.actor_types import ActorReceive, ActorReceived, PlainMessage, RequestMessage
+from enfilade.hostcalls.abi.actor_types import (
+    ActorReceive,
+    ActorReceived,
+    Kinds,
+    PlainMessage,
+    RequestMessage,
+)
 from enfilade.hostcalls.codec.rkyv import Codec, DecodeError, codec, layout
 
 # The tags of the option and of the variant; the message's tag, or the request; the data's place, relative to
@@ -85,11 +91,12 @@ def wish_of(arguments: bytes) -> Wish | None:
         wanted: ActorReceive = _RECEIVE.decode(arguments)
     except DecodeError:
         return None
+    kinds = wanted.kinds or Kinds.USUAL
     return Wish(
         arguments=arguments,
         wanted=wanted,
-        takes_bytes=(not wanted.kinds or bool(wanted.kinds & 1)) and not wanted.tag,
-        takes_requests=not wanted.kinds or bool(wanted.kinds & 2),
+        takes_bytes=bool(kinds & Kinds.PLAIN) and not wanted.tag,
+        takes_requests=bool(kinds & Kinds.REQUEST),
         is_patient=wanted.timeout_ms is None,
         limit=wanted.data_limit,
     )

@@ -11,7 +11,7 @@ from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, PermissionDenied
 from enfilade.hostcalls.contracts.authority import Authority
 from enfilade.hostcalls.contracts.budget import Budget, Place
-from enfilade.hostcalls.contracts.host import Host
+from enfilade.hostcalls.contracts.host import NOBODY, Host
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.net.account import Account
@@ -31,7 +31,7 @@ class Caller:
         slots: its own.
         grants: its capabilities.
         limits: its bounds.
-        host: what the embedder does for it.
+        host: what the embedder does for it, until it has ended.
         label: for people.
         parent: the process id of the guest that started it, or None.
         authority: the names that it may find, take and end.
@@ -160,5 +160,6 @@ class Caller:
         """The guest has ended: give up all it holds. The entry stays, for those who ask after it."""
         if not self.ended:
             self.ended = True
+            self.host = NOBODY  # the entry is kept for a while, and shall not keep the process
             self.slots.clear()
             self.registry.owner_ended(self.id)

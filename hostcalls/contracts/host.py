@@ -7,11 +7,13 @@ one object for each guest, and everything that a guest can cause outside of its 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
+import trio
 
 from enfilade.hostcalls.abi.actor_types import ActorReason
+from enfilade.hostcalls.abi.errors import StartError
 from enfilade.hostcalls.abi.received import Wish
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.quick import Again, Done, Later
@@ -29,7 +31,10 @@ class Host(Protocol):
         actors: how the guest speaks to actors, or None where there are none.
     """
 
-    actors: ActorHost | None
+    @property
+    def actors(self) -> ActorHost | None:
+        """See above."""
+        ...
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
         """Run `function` as a task that ends with the runtime at the latest. It never raises."""
@@ -45,6 +50,25 @@ class Host(Protocol):
     def stop(self) -> None:
         """Make this guest end; it may still do so later, and asking again does nothing."""
         ...
+
+
+class Nobody:
+    """The host of a guest that has ended: keeps nothing of the embedder's."""
+
+    actors: Final = None
+
+    def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run what a contract has given for a guest that it has ended: it is cancelled already."""
+        trio.lowlevel.spawn_system_task(function)
+
+    async def start_child(self, launch: Launch) -> int:
+        raise StartError("the parent process has ended")
+
+    def stop(self) -> None:
+        """It has ended."""
+
+
+NOBODY: Final = Nobody()
 
 
 class Request:
@@ -89,6 +113,33 @@ Incoming = bytes | Message | Request | Ended | Upgrade
 """What a guest can receive. Bytes are a message without a tag and resources, which is what most are."""
 
 
+class ActorService(Protocol):
+    """The exchanges of one guest: what passes between it and others in one go."""
+
+    def converse(
+        self,
+        to: Any,
+        future: int,
+        arguments: bytes,
+        data: tuple[int, int],
+        timeout: float | None,
+        limit: int,
+    ) -> Done | Later | None:
+        """Have the call `future` answered by a guest that waits for it, if nobody looks on.
+
+        Args:
+            to: the actor that is called.
+            future: the guest's future.
+            arguments: those of the call, which decode.
+            data: where in them the content is, and how many bytes it has.
+            timeout: seconds until the call fails.
+            limit: bytes that its answer may have.
+
+        Returns None if nothing has changed. The outcome of what it returns is as that of `call`.
+        """
+        ...
+
+
 class ActorHost(Protocol):
     """The embedder's actors, as one guest sees them. An actor is any object that compares equal to itself."""
 
@@ -129,27 +180,9 @@ class ActorHost(Protocol):
         """
         ...
 
-    def converse(
-        self,
-        to: Any,
-        future: int,
-        arguments: bytes,
-        data: tuple[int, int],
-        timeout: float | None,
-        limit: int,
-    ) -> Done | Later | None:
-        """Have the call `future` answered by a guest that waits for it, if nobody looks on.
-
-        Args:
-            to: the actor that is called.
-            future: the guest's future.
-            arguments: those of the call, which decode.
-            data: where in them the content is, and how many bytes it has.
-            timeout: seconds until the call fails.
-            limit: bytes that its answer may have.
-
-        Returns None if nothing has changed. The outcome of what it returns is as that of `call`.
-        """
+    @property
+    def service(self) -> ActorService:
+        """The exchanges of the guest with others."""
         ...
 
     def put_back(self, incoming: Incoming, serial: float) -> None:

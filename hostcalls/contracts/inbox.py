@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from enfilade.hostcalls.abi.actor_types import ActorReceive
+from enfilade.hostcalls.abi.actor_types import ActorReceive, Kinds
 from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument
 from enfilade.hostcalls.abi.received import Wish
 from enfilade.hostcalls.contracts.host import Ended, Incoming, Request, Upgrade
@@ -25,22 +25,20 @@ from enfilade.hostcalls.resources.message import Message
 C = TypeVar("C")
 T = TypeVar("T")
 
-_PLAIN, _REQUEST, _EXITED, _DOWN, _UPGRADE = 1, 2, 4, 8, 16
-
 
 def selects(wanted: ActorReceive, incoming: Incoming) -> bool:
     """Tell whether this receive wants a message."""
-    kinds = wanted.kinds or _PLAIN | _REQUEST | _EXITED | _DOWN
+    kinds = wanted.kinds or Kinds.USUAL
     if type(incoming) is bytes:
-        return bool(kinds & _PLAIN) and not wanted.tag
+        return bool(kinds & Kinds.PLAIN) and not wanted.tag
     if isinstance(incoming, Request):
-        return bool(kinds & _REQUEST)
+        return bool(kinds & Kinds.REQUEST)
     if isinstance(incoming, Message):
-        return bool(kinds & _PLAIN) and wanted.tag in (None, incoming.tag)
+        return bool(kinds & Kinds.PLAIN) and wanted.tag in (None, incoming.tag)
     if isinstance(incoming, Upgrade):
-        return bool(kinds & _UPGRADE)
+        return bool(kinds & Kinds.UPGRADE)
     assert isinstance(incoming, Ended)
-    return bool(kinds & (_EXITED if incoming.monitor is None else _DOWN))
+    return bool(kinds & (Kinds.EXITED if incoming.monitor is None else Kinds.DOWN))
 
 
 class Sorter(Protocol):

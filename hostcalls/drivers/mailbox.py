@@ -390,7 +390,7 @@ def _call_quickly(caller: Caller, arguments: bytes, future: int) -> Done | Later
     if to is None:
         return None
     timeout = milliseconds / 1000 if is_limited else None
-    outcome = actors.converse(to, future, arguments, (start, size), timeout, limit)
+    outcome = actors.service.converse(to, future, arguments, (start, size), timeout, limit)
     if type(outcome) is Later:
         return Later(outcome.future, outcome.size, outcome.outcome.then(partial(_body, caller, limit)))
     return outcome

@@ -583,7 +583,8 @@ class Execution:
         self.instance.close()
         # The entry of a process outlives it, and must not keep its module.
         del self.instance, self.launch
+        host = self.caller.host
         if not self.is_on_trial:
             self._at_end(self.caller)
         if left:
-            self.caller.host.start_soon(lambda: cancel_many(left))
+            host.start_soon(lambda: cancel_many(left))

@@ -274,6 +274,7 @@ class Registry:
             resource.release()
         if resource.kind is Kind.PROCESS:
             self._forget_log_channel(resource.id)
+            resource.payload = None  # which leads back here
 
     # Holding.
 

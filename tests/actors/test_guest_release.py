@@ -6,12 +6,17 @@ import gc
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
-from enfilade.actors import Node, open_node
-from enfilade.actors.guests import Guest, guests_of, open_guests
+from enfilade.actors import KILL, KILLED, NORMAL, Down, Node, Trapped, open_node
+from enfilade.actors.guests import Guest, guests_of, open_guests, run_guest
+from enfilade.actors.guests.guest_body import GuestBody
+from enfilade.actors.guests.guest_host import NodeHost
+from enfilade.actors.guests.guest_service import Service
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.hostcalls.abi import (
@@ -27,13 +32,14 @@ from enfilade.hostcalls.abi import catalogue as c
 from enfilade.hostcalls.abi.actor_types import ActorSend
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.contracts.caller import Caller
+from enfilade.hostcalls.contracts.inbox import Inbox
 from enfilade.hostcalls.engine import Engine, EngineConfig, Instance
 from enfilade.hostcalls.kernel.execution import Execution
 from enfilade.hostcalls.kernel.kernel import Kernel
 from enfilade.hostcalls.resources.channel import Channel
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Held
-from enfilade.hostcalls.resources.registry import Registry, Resource
+from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
 from tests.hostcalls.guests import ACTOR, PUPPET, Puppet
 
 GRANTS = [capability for capability in Capability if not capability.name.startswith("NET")]
@@ -94,3 +100,43 @@ async def test_nothing_is_left_of_guests_when_their_node(how: str, tmp_path: Pat
     del node, nursery
     assert alive() - before == Counter()
     assert descriptors() <= open_before
+
+
+def parts() -> Counter[str]:
+    """What there is of the parts that a process has for a guest, by type."""
+    kinds = (GuestBody, NodeHost, Service, Inbox, Execution)
+    return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds))
+
+
+ENDS: dict[str, Any] = {"done": NORMAL, "crash": Trapped, "idle": KILLED, "nap": NORMAL}
+
+
+@pytest.mark.parametrize("entrypoint", ENDS)
+async def test_guests_that_have_ended_are_freed_without_the_collector(entrypoint: str) -> None:
+    """The host of a guest, its mailbox and its trace go with the process; a small entry stays for a while,
+    for those who ask for the guest's log, and keeps nothing of the process.
+    """
+    guest = Guest(ACTOR, capabilities=GRANTS, entrypoint=entrypoint)
+    async with open_node("test") as node, node.mailbox() as me:
+        me.trap_exits = True
+        await run_guest(node, Guest(ACTOR, entrypoint="done"))
+        gc.collect()
+        gc.disable()
+        try:
+            before = parts()
+            for _ in range(3):
+                ref = await me.spawn(guest)
+                me.monitor(ref)
+                if entrypoint == "idle":
+                    me.exit(ref, KILL)
+                elif entrypoint == "nap":
+                    await ref.stop()
+                reason = (await me.receive(Down)).reason
+                assert reason == ENDS[entrypoint] or type(reason) is ENDS[entrypoint]
+            del ref
+            await trio.testing.wait_all_tasks_blocked()
+            assert parts() == before
+            callers = [entry.payload for entry in guests_of(node).kernel.registry.of_kind(Kind.PROCESS)]
+            assert [caller.ended for caller in callers] == [True] * 4
+        finally:
+            gc.enable()

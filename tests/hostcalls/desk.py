@@ -74,7 +74,7 @@ class ManualTimer:
 class NoHost:
     """A host whose guest is the test."""
 
-    actors = None
+    actors: Any = None
 
     def __init__(self) -> None:
         self.stopped = 0

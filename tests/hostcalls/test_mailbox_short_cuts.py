@@ -28,7 +28,7 @@ from enfilade.hostcalls.contracts.inbox import Inbox
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Message
 from enfilade.hostcalls.resources.registry import Kind
-from tests.hostcalls.desk import INDEX, Desk
+from tests.hostcalls.desk import INDEX, Desk, NoHost
 
 WAITS = "waits"
 
@@ -56,7 +56,8 @@ class Side:
         self.short = short
         self.desk = Desk()
         self.caller = self.desk.caller(message_bytes=100)
-        self.caller.host.actors = cast(ActorHost, self)
+        cast(NoHost, self.caller.host).actors = cast(ActorHost, self)
+        self.service = self
         self.queue: deque[Any] = deque()
         self.inbox = Inbox(self.queue, self.desk.clock, self)
         self.receive = self.inbox.receive

@@ -12,14 +12,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from enfilade.actors import KILLED, NORMAL, Actor, Child, Guest, Node, Process, Refused, Supervisor, system
 from enfilade.actors.observing.protocol.views import DumpView, ProcessView, TableView, TreeView
 from enfilade.actors.observing.watches.client import Client
-from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoWrite
-from enfilade.hostcalls.abi.actor_types import ActorReceive
-from enfilade.hostcalls.codec.rkyv import U32
 from enfilade.hostcalls.resources.logs import LogRecord
-from enfilade.hostcalls.sdk.wat import Assembler
 from enfilade.transport.policy import Rights
 from tests.actors.observing.pair import observed
-from tests.hostcalls.test_logs import encode
+from tests.hostcalls.logging_guests import CAPABILITIES, logging_guest
 
 EVERYTHING = Rights(observe=True, inspect=True, trace=True, control=True)
 
@@ -183,40 +179,11 @@ async def test_statistics_by_method_show_while_they_are_on(autojump_clock: MockC
         assert {each.what for each in statistics.by_method} == {"pay", "balance"}
 
 
-def talker() -> bytes:
-    """A guest that writes two records to its log, and waits for a message."""
-    guest = Assembler(
-        "channel::create",
-        "channel::share",
-        "process::register_log_channel",
-        "channel::weak_writer_create",
-        "channel::weak_write",
-        "enfilade::actor::receive",
-    )
-    create = guest.message(ChannelCreate, ChannelCreate(524288, ChannelBackpressure.DROP))
-    zero = guest.message(U32, 0)
-    anything = guest.message(ActorReceive, ActorReceive(None, 31, None, 100))
-    first = guest.message(IoWrite, IoWrite(1, encode(LogRecord(1, "app", "hello", (("slot", "42"),)))))
-    last = guest.message(IoWrite, IoWrite(1, encode(LogRecord(3, "app", "\x1b[2J words"))))
-    guest.function(
-        "start",
-        f"""
-        (if (call $ok32 (call $channel.create {create})) (then unreachable))
-        (call $ok (call $channel.share {zero}))
-        (call $ok (call $process.register_log_channel (global.get $result) (i32.const 8)))
-        (if (i32.ne (call $ok32 (call $channel.weak_writer_create {zero})) (i32.const 1)) (then unreachable))
-        (call $ok (call $channel.weak_write {first}))
-        (call $ok (call $channel.weak_write {last}))
-        (call $received (call $actor.receive {anything}))
-        """,
-    )
-    return guest.binary()
-
-
 async def test_the_log_of_a_guest_is_for_those_who_may_inspect() -> None:
-    capabilities = ["ChannelLifecycle", "ChannelWriter", "TimeRead", "ActorMessage"]
+    written = LogRecord(1, "app", "hello", (("slot", "42"),)), LogRecord(3, "app", "\x1b[2J words")
+    talker = logging_guest(*written, waits=True)
     async with observed(EVERYTHING) as (bank, eye):
-        guest = await bank.spawn(Guest(talker(), capabilities=capabilities, label="talker"))
+        guest = await bank.spawn(Guest(talker, capabilities=[*CAPABILITIES, "ActorMessage"], label="talker"))
         process = bank.processes[guest.serial]
         while len(process.body.log_tail() or ()) < 2:
             await trio.lowlevel.checkpoint()
