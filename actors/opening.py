@@ -43,6 +43,7 @@ async def open_node(
     observe: bool = True,
     mesh: str | Mesh | None = None,
     kinds: Mapping[str, Kind] | None = None,
+    identity: str | os.PathLike[str] | None = None,
 ) -> AsyncIterator[Node]:
     """Run a node for the length of a block.
 
@@ -61,8 +62,8 @@ async def open_node(
         listen: the path of the rendezvous door at which other nodes find it.
         workers: how many worker nodes to start and keep: processes of the operating system for actors that
             compute. The block begins when all are connected; see `Node.workers`.
-        policy, entries, settings, carrier, mesh, kinds: as of `peering.distributed`; with `listen` or any
-            of them the node can have peers.
+        policy, entries, settings, carrier, mesh, kinds, identity: as of `peering.distributed`; with `listen`
+            or any of them the node can have peers.
         observe: whether nodes that the policy gives the right may observe, inspect, trace or control this
             one, if it listens.
 
@@ -104,7 +105,8 @@ async def open_node(
         )
 
         listen, policy = door_for_observers(f"{name}@{zone}"), policy_for_observers(policy)
-    has_peers = any(given is not None for given in (listen, policy, entries, settings, carrier, mesh, kinds))
+    of_peers = (listen, policy, entries, settings, carrier, mesh, kinds, identity)
+    has_peers = any(given is not None for given in of_peers)
     node = Node(name, zone, config)
     observation = Observation(node)
     node.equip(observation=observation)
@@ -135,6 +137,7 @@ async def open_node(
                 carrier=carrier,
                 mesh=mesh,
                 kinds=kinds,
+                identity=identity,
             )
             async with peering as peers:
                 node.equip(peers=peers)

@@ -195,7 +195,7 @@ def show_status(visitor: Visitor, *, as_json: bool) -> int:
             typer.echo(
                 "with 2 servers one keeps the registry: a third lets the mesh go on when any one is lost"
             )
-        typer.echo(f"{len(nodes)} nodes in mesh {visitor.mesh.name}")
+        typer.echo(f"{len(nodes)} {'node' if len(nodes) == 1 else 'nodes'} in mesh {visitor.mesh.name}")
         if days_left is not None:
             typer.echo(f"the certificate ends in {days_left:.0f} days")
     if not servers:

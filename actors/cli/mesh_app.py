@@ -33,6 +33,10 @@ MeshOption = Annotated[
     str | None,
     typer.Option(help='A mesh of this machine instead: "embedded", "embedded:NAME", or a local address.'),
 ]
+Where = Annotated[
+    str | None,
+    typer.Argument(help="The identity directory, or a mesh of this machine, in the place of these options."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -147,39 +151,47 @@ def up(file: Annotated[Path, typer.Argument(help="The server's file.", exists=Tr
 
 
 @mesh.command()
-def status(identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False) -> None:
+def status(
+    where: Where = None, identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False
+) -> None:
     """Report on servers, registry and nodes: exit 0 if all is well, 2 if no server answers, 1 otherwise."""
     from enfilade.actors.cli.mesh import show_status
     from enfilade.actors.cli.mesh_place import visitor_of
 
-    raise typer.Exit(show_status(visitor_of(identity, mesh), as_json=as_json))
+    raise typer.Exit(show_status(visitor_of(identity, mesh, where), as_json=as_json))
 
 
 @mesh.command()
-def nodes(identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False) -> None:
+def nodes(
+    where: Where = None, identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False
+) -> None:
     """List the nodes in the mesh."""
     from enfilade.actors.cli.mesh import show_nodes
     from enfilade.actors.cli.mesh_place import visitor_of
 
-    raise typer.Exit(show_nodes(visitor_of(identity, mesh), as_json=as_json))
+    raise typer.Exit(show_nodes(visitor_of(identity, mesh, where), as_json=as_json))
 
 
 @mesh.command()
-def kinds(identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False) -> None:
+def kinds(
+    where: Where = None, identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False
+) -> None:
     """List the kinds of keyed actors in the mesh, and the nodes that run each."""
     from enfilade.actors.cli.mesh import show_kinds
     from enfilade.actors.cli.mesh_place import visitor_of
 
-    raise typer.Exit(show_kinds(visitor_of(identity, mesh), as_json=as_json))
+    raise typer.Exit(show_kinds(visitor_of(identity, mesh, where), as_json=as_json))
 
 
 @mesh.command()
-def names(identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False) -> None:
+def names(
+    where: Where = None, identity: IdentityOption = None, mesh: MeshOption = None, as_json: AsJson = False
+) -> None:
     """List the global names that are claimed, and the node that claims each."""
     from enfilade.actors.cli.mesh import show_names
     from enfilade.actors.cli.mesh_place import visitor_of
 
-    raise typer.Exit(show_names(visitor_of(identity, mesh), as_json=as_json))
+    raise typer.Exit(show_names(visitor_of(identity, mesh, where), as_json=as_json))
 
 
 @mesh.command()

@@ -6,6 +6,7 @@ is refused, and the finding says so.
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 import resource
 import subprocess
@@ -50,7 +51,7 @@ def examine(zone_file: Path | None, identity: Path | None, mesh: str | None) -> 
         identity = None if settings.identity is None else Path(settings.identity)
     needs_program = mesh is not None or (settings is not None and settings.is_embedded)
     found = [
-        _program(None if settings is None else settings.program, needed=needs_program),
+        _program(None if settings is None else settings.server, needed=needs_program),
         _cryptography(),
         _clock(),
         _descriptors(),
@@ -76,7 +77,7 @@ def _of_zone_file(path: Path) -> Mesh:
     return settings
 
 
-def _program(given: str | None, *, needed: bool) -> Finding:
+def _program(given: str | os.PathLike[str] | None, *, needed: bool) -> Finding:
     try:
         program = find_program(given)
         told = subprocess.run(

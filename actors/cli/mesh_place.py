@@ -72,21 +72,29 @@ def reached(given: Path, identity: Path | None, mesh: str | None) -> Path | Mesh
     return MeshPlace(str(given), visitor.name, visitor.mesh)
 
 
-def visitor_of(identity: Path | None, mesh: str | None) -> Visitor:
+def visitor_of(identity: Path | None, mesh: str | None, where: str | None = None) -> Visitor:
     """The part that a command takes in a mesh.
 
     Args:
         identity: the directory of `enfilade mesh join` with which to be in it; None.
         mesh: "embedded", "embedded:NAME" or an address on this machine; None.
+        where: one of the two, in words that say which; None.
 
     Raises:
-        Refusal: neither is given, or both; or the mesh cannot be used so.
+        Refusal: none is given, or more than one; or the mesh cannot be used so.
     """
     # Who visits a door does without all this.
     from enfilade.actors.cli.mesh_authority import refusals
     from enfilade.transport.mesh.identity import read_identity
     from enfilade.transport.mesh.settings import EMBEDDED, Mesh
 
+    if where is not None:
+        if identity is not None or mesh is not None:
+            raise Refusal(f"expected {where}, --identity or --mesh, got more than one")
+        if where.partition(":")[0] == EMBEDDED or "://" in where:
+            mesh = where
+        else:
+            identity = Path(where)
     if identity is None and mesh is None:
         raise Refusal("expected --identity with a directory of `enfilade mesh join`, or --mesh embedded")
     if identity is not None and mesh is not None:

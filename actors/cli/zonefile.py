@@ -85,7 +85,7 @@ class MeshTable(_Table):
     registry: bool = True
     labels: list[str] = []
     groups: list[str] = []
-    program: str | None = None
+    server: str | None = None
 
 
 class KindTable(_Table):
@@ -299,7 +299,7 @@ class ZoneFile(_Table):
         from enfilade.transport.mesh.settings import Mesh  # a node without a mesh does without all this
 
         given = msgspec.structs.asdict(self.mesh)
-        for key in ("identity", "program"):
+        for key in ("identity", "server"):
             if given[key] is not None:
                 given[key] = str(directory / given[key])
         try:
@@ -325,7 +325,7 @@ class ZoneFile(_Table):
             try:
                 check_name(name)
                 kinds[name] = Kind(_import(given.pop("actor"), directory), **given)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise Refusal(f"[kinds.{name}]: {error}") from error
         return kinds
 

@@ -40,6 +40,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `patterns/routing_key.py`: keys of jobs, hashed and compared
 * `peers/distribution.py`: events for watchers, and errors of a policy
 * `peers/inbound.py`: what came from another node, decoded
+* `peers/mesh/kind.py`: the target of a kind, asked what it takes
 * `peers/remote_node.py`: what goes to another node, encoded
 * `peers/rooms.py`: errors of a wait for room in a mailbox
 * `processes/actor.py`: an actor's own view of its state, and unhandled messages
@@ -54,6 +55,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `processes/start.py`: the target of a spawn, and what its start raises
 * `processes/steps.py`: the error of a step
 * `processes/sync_body.py`: messages, and what handlers raise
+* `processes/targets.py`: the target of a start, asked what it is
 * `processes/task_bodies.py`: messages, and what handlers raise
 * `supervision/child_spec.py`: the target and the arguments of a child, looked at
 * `supervision/incarnations.py`: the last state of a child, shown

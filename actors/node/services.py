@@ -85,8 +85,11 @@ class Peers(Protocol):
     def remote(self, name: str, peer: str) -> Ref[Any]:
         """Return a ref to the holder of `name` on the node `peer` at the moment of use. Not a checkpoint.
 
+        In a mesh the node need not be connected: the first use connects it. If it cannot be reached, a call
+        raises `NotConnected`, a message is a dead letter, and `Down` comes with `NO_CONNECTION`.
+
         Raises:
-            NotConnected: the peer is not connected.
+            NotConnected: the peer is not connected, and this node is in no mesh.
         """
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:

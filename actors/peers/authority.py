@@ -79,6 +79,7 @@ class Authority:
             kinds = self._distribution.kinds
             if kinds is not None and self.rights.uses(to.kind):
                 return kinds.arrived(to)  # type: ignore[no-any-return]
+            raise self.refuse(f"gives no use of kind {safe_repr(to.kind, 80)}")
         elif self.rights.sees(to):
             return self._node.whereis(to)
         raise self.refuse(f"exports nothing under {safe_repr(to, 80)}")

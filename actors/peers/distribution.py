@@ -25,6 +25,7 @@ from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.node.groups import Joined, Left
 from enfilade.actors.peers.events import NodeDown, NodeUp
+from enfilade.actors.peers.named_node import NamedNode
 from enfilade.actors.peers.notices import Notices
 from enfilade.actors.peers.offspring import Offspring
 from enfilade.actors.peers.parties import Given, Link, Meeting, Remote
@@ -82,6 +83,7 @@ class Distribution:
         self._make_remote = make_remote
         self._nodes: weakref.WeakValueDictionary[tuple[str, int], Remote] = weakref.WeakValueDictionary()
         self._current: dict[str, Remote] = {}
+        self._named: weakref.WeakValueDictionary[str, NamedNode] = weakref.WeakValueDictionary()
         self._watchers = Watchers()
         # The scopes in which other nodes have told of groups.
         self._scopes: dict[str, set[str]] = {}
@@ -185,7 +187,24 @@ class Distribution:
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
         """See `services.Peers.remote`."""
-        return self.far(name, peer)
+        if peer in self.rendezvous.peers or not self._may_meet(peer):
+            return self.far(name, peer)
+        return RemoteNameRef(self.node, self._named.setdefault(peer, NamedNode(self, peer)), name)
+
+    def _may_meet(self, name: str) -> bool:
+        """Tell whether a text can be the name of another node of the mesh."""
+        is_name = isinstance(name, str) and name.count("@") == 1 and "/" not in name
+        return self._mesh is not None and is_name and name != self.node.full_name
+
+    def met(self, name: str) -> Remote | None:
+        """Return the record of a peer that is connected; None when it is not."""
+        remote = self._current.get(name)
+        return None if remote is None or remote.peer is None else remote
+
+    def incarnation_of(self, name: str) -> int:
+        """Return which start of a node is known now; 0 when none is."""
+        met = self.met(name)
+        return int(self._mesh.incarnation_of(name)) if met is None else met.incarnation
 
     def far(self, target: Any, peer: str) -> Ref[Any]:
         """Return a ref to what a frame names on a peer: a name, or the key of an actor."""
@@ -197,16 +216,16 @@ class Distribution:
         Raises:
             NotConnected: it cannot be reached.
         """
-        (await self._reached(peer)).tell_free(kind, shard)
+        (await self.meet(peer)).tell_free(kind, shard)
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
         """See `services.Peers.whereis_on`."""
-        remote = await self._reached(peer)
+        remote = await self.meet(peer)
         return await self._answer(remote, lambda then: remote.ask_whereis(name, then))  # type: ignore[no-any-return]
 
     async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
         """See `services.Peers.spawn_on`."""
-        remote = await self._reached(peer)
+        remote = await self.meet(peer)
         return await self._answer(  # type: ignore[no-any-return]
             remote, lambda then: remote.ask_spawn(entry, (args, kwargs), then)
         )
@@ -238,7 +257,7 @@ class Distribution:
             answer: Any = NO_CONNECTION
             with scope:
                 try:
-                    remote = await self._reached(peer)
+                    remote = await self.meet(peer)
                     self._troubles.pop(peer, None)
                     if not scope.cancel_called:
                         number = remote.ask_spawn(entry, given, then, parent)
@@ -286,14 +305,18 @@ class Distribution:
             self._on_kill(peer)
 
     def _peer_node(self, name: str) -> Remote:
-        remote = self._current.get(name)
-        if remote is None or remote.peer is None:
+        remote = self.met(name)
+        if remote is None:
             connected = ", ".join(self.peers) or "none"
             raise NotConnected(name, f"node {safe_repr(name)} is not connected; connected nodes: {connected}")
         return remote
 
-    async def _reached(self, name: str) -> Remote:
-        """Return the record of a peer; in a mesh, connect to it first if that is needed."""
+    async def meet(self, name: str) -> Remote:
+        """Return the record of a peer; in a mesh, connect to it first if that is needed. A checkpoint then.
+
+        Raises:
+            NotConnected: it is not connected, or cannot be reached.
+        """
         if self._mesh is not None and name not in self.rendezvous.peers:
             try:
                 await self.connect(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.peers.remote_call import RemoteCall
 
-__all__ = ["Ledger", "Linked", "undeliverable", "unsendable"]
+__all__ = ["CALLING", "Ledger", "Linked", "undeliverable", "unsendable"]
+
+CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, signals.Link)
+"""Signals that make a node call the one that they are for, if that is not connected."""
 
 
 @attrs.frozen

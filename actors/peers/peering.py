@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.safe_text import safe_repr
@@ -35,6 +38,7 @@ async def distributed(
     carrier: Carrier | None = None,
     mesh: str | Mesh | None = None,
     kinds: Mapping[str, Kind] | None = None,
+    identity: str | os.PathLike[str] | None = None,
 ) -> AsyncIterator[Distribution]:
     """Let a node have peers for the length of a block.
 
@@ -50,11 +54,13 @@ async def distributed(
         mesh: the mesh in which the node is found by its name: a `Mesh`, or the addresses of its servers, or
             "embedded". Nodes of one machine that have doors, too, use these with one another.
         kinds: the kinds of keyed actors that the node runs, by name.
+        identity: the directory with the certificate of the node: short for that field of `Mesh`.
 
     Raises:
         TypeError: an argument has the wrong type; raised before anything has begun.
         ValueError: `mesh` comes with `carrier`, or does not say which servers; `kinds` comes without a mesh
-            or its registry, or has a bad name.
+            or its registry, or has a bad name; `identity` comes without a mesh, or with one that names
+            another.
         enfilade.transport.mesh.MeshError: the mesh cannot be set up, or has a node of this name.
         enfilade.transport.CarrierError: the door cannot be attached to that path.
     """
@@ -62,6 +68,8 @@ async def distributed(
     _check("policy", policy, Policy, "a Policy, such as Policy.same_user()")
     _check("entries", entries, Mapping, "a mapping from names to what peers may spawn")
     _check("settings", settings, Settings, "enfilade.transport.Settings")
+    if mesh is not None or identity is not None:
+        mesh = _settled(mesh, identity)
     _check_kinds(kinds, mesh)
     if mesh is not None and carrier is not None:
         raise ValueError("a mesh brings its own carrier: give either carrier or mesh")
@@ -74,6 +82,7 @@ async def distributed(
     membership: Membership | None = None
     view: MeshView | None = None
     if mesh is not None:
+        assert not isinstance(mesh, str), "its settings are known"
         membership = await _join(node, mesh, entries, *addresses)
         carriers.insert(0, membership.carrier)
         addresses.append(f"mesh:{node.full_name}")
@@ -115,17 +124,29 @@ async def distributed(
             await membership.leave()
 
 
-async def _join(
-    node: Node, mesh: str | Mesh, entries: Mapping[str, Any] | None, door: str = ""
-) -> Membership:
+def _settled(mesh: str | Mesh | None, identity: str | os.PathLike[str] | None) -> Mesh:
+    """Return the settings of the node's part in the mesh, with its identity."""
+    if mesh is None:
+        raise ValueError("an identity is for a mesh: give mesh=, too, which names the servers")
     from enfilade.transport.mesh import Mesh  # a node without a mesh does without all this
-    from enfilade.transport.mesh.membership import join
-    from enfilade.transport.mesh.stream import dial
 
     given = Mesh(servers=mesh) if isinstance(mesh, str) else mesh
     _check("mesh", given, Mesh, "enfilade.transport.mesh.Mesh, or a text")
+    if identity is None:
+        return given
+    if given.identity is not None and os.fspath(given.identity) != os.fspath(identity):
+        raise ValueError(
+            f"a node has one identity, got {safe_repr(given.identity)} in mesh= and {safe_repr(identity)}"
+        )
+    return attrs.evolve(given, identity=identity)
+
+
+async def _join(node: Node, mesh: Mesh, entries: Mapping[str, Any] | None, door: str = "") -> Membership:
+    from enfilade.transport.mesh.membership import join
+    from enfilade.transport.mesh.stream import dial
+
     return await join(
-        given,
+        mesh,
         node.full_name,
         node.incarnation,
         node.nursery,
@@ -138,13 +159,13 @@ async def _join(
     )
 
 
-def _check_kinds(kinds: Mapping[str, Kind] | None, mesh: str | Mesh | None) -> None:
+def _check_kinds(kinds: Mapping[str, Kind] | None, mesh: Mesh | None) -> None:
     """Refuse kinds that the node cannot run."""
     _check("kinds", kinds, Mapping, "a mapping from names to Kind records")
     for name, kind in (kinds or {}).items():
         check_name(name)
         _check(f"kind {name}", kind, Kind, "a Kind, such as Kind(Account)")
-    if kinds and (mesh is None or not getattr(mesh, "registry", True)):
+    if kinds and (mesh is None or not mesh.registry):
         raise ValueError("keyed actors need a mesh with a registry: give mesh=")
 
 

@@ -145,6 +145,8 @@ class RefPassing:
         token = b""
         giving = self.giving
         if isinstance(ref, RemoteRef):
+            if not ref.incarnation:
+                raise PayloadError(f"{ref} cannot travel yet: this node has not met node {ref.node_name}")
             carrier = self._distribution.remote_node(ref.node_name, ref.incarnation, "")
             address = "" if giving is Giving.NOTHING else self._address(ref.node_name, carrier.address)
             target = ref.target if isinstance(ref, RemoteNameRef) else ref.serial  # type: ignore[assignment]

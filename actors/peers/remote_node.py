@@ -43,7 +43,7 @@ from enfilade.actors.peers.faults import (
     revive_reason,
 )
 from enfilade.actors.peers.inbound import Inbound
-from enfilade.actors.peers.ledger import Ledger, Linked, undeliverable, unsendable
+from enfilade.actors.peers.ledger import CALLING, Ledger, Linked, undeliverable, unsendable
 from enfilade.actors.peers.long_payloads import Departures
 from enfilade.actors.peers.parties import Given
 from enfilade.actors.peers.ref_passing import RefPassing
@@ -71,9 +71,6 @@ ASKED: Final = 18
 
 Encoded = tuple[Any, Sequence[Handle]]
 """A payload, and the handles that travel with it."""
-
-CALLING: Final = (signals.Send, signals.Cast, signals.Call, signals.Monitor, signals.Link)
-"""Signals that make this node call one that is not connected."""
 
 
 class RemoteNode:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from enfilade.actors.messages.guarded import guarded
-from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.ref import Ref, checked_ref
 from enfilade.actors.processes.local_ref import process_of
 
 __all__ = ["Watchers"]
@@ -18,8 +18,12 @@ class Watchers:
         self._watchers: dict[Ref[Any], None] = {}
 
     def add(self, ref: Ref[Any]) -> None:
-        """Have events sent to `ref`, until it ends."""
-        self._watchers[ref] = None
+        """Have events sent to `ref`, until it ends.
+
+        Raises:
+            TypeError: it is no ref.
+        """
+        self._watchers[checked_ref(ref)] = None
 
     def remove(self, ref: Ref[Any]) -> None:
         """Stop sending events to `ref`."""

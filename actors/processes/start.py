@@ -6,7 +6,6 @@ task acknowledges its start by answering a `Request`, as it answers a call.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 from collections.abc import Callable, Coroutine, Hashable, Mapping
@@ -53,6 +52,7 @@ from enfilade.actors.processes.resumption import Failures, Resume
 from enfilade.actors.processes.scopes import ScopeLeft, close_scopes, scope_of
 from enfilade.actors.processes.steps import with_headroom
 from enfilade.actors.processes.sync_body import SyncBody
+from enfilade.actors.processes.targets import NotSpawnable, is_async_function, refusal, unwrapped
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
 
 if TYPE_CHECKING:
@@ -440,10 +440,6 @@ def _pass_arguments(process: Process, target: Any, args: tuple[Any, ...], kwargs
     sharing.pass_arguments(shown_name(target), args, kwargs, sender, process.ref)
 
 
-class NotSpawnable(TypeError):
-    """`spawn` cannot make a process of the target."""
-
-
 def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Body:
     """Make the body of `process`, inside of it, and let it begin unless it has a task. Raises what the target
     raises.
@@ -455,8 +451,8 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
     elif (is_plain := is_plain_function(target)) or not is_spawnable(target):
-        if not is_plain and not _is_async_function(target):
-            raise NotSpawnable(f"cannot spawn {safe_repr(target)}: {_advice(target)}")
+        if not is_plain and not is_async_function(target):
+            raise refusal(target)
         coroutine = _called(target, process, args, kwargs)
         owes_start = hasattr(target, _OWES_START) if is_plain else _owes_start(target)
         body = process.body = FunctionBody(process, coroutine, owes_start=owes_start)
@@ -500,44 +496,12 @@ def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[st
         ) from None
 
 
-_EXPECTED = "expected an Actor class, an async function or a Spawnable"
-
-
-@attempt(_EXPECTED)
-def _advice(target: Any) -> str:
-    if isinstance(target, Actor):
-        return f"it is an actor object; pass the class {shown_name(type(target))}, then its arguments"
-    if inspect.iscoroutine(target):
-        target.close()  # so that Python does not warn that it was never awaited
-        return f"it is a coroutine; pass the function {target.__name__} itself, then its arguments"
-    if inspect.isroutine(target):
-        *_, owner, name = "<locals>", *target.__qualname__.split(".")
-        if owner != "<locals>":
-            return f"it is a method; spawn {owner}, then `await ref.call({owner}.{name}, ...)`"
-        return f"it is not async; write `async def {target.__name__}(me, ...)`"
-    if isinstance(target, type):
-        return f"expected a subclass of Actor; write `class {shown_name(target)}(Actor)`"
-    return _EXPECTED
-
-
-@attempt(False)
-def _is_async_function(target: Any) -> bool:
-    target = _unwrapped(target)
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
-
-
 @attempt(False)
 def _owes_start(target: Any) -> bool:
     """Tell whether an async function, or its like, acknowledges its start itself."""
-    target = _unwrapped(target)
+    target = unwrapped(target)
     fn = target if inspect.isroutine(target) else type(target).__call__
     return getattr(fn, _OWES_START, False) is True
-
-
-def _unwrapped(target: Any) -> Any:
-    while isinstance(target, functools.partial):
-        target = target.func
-    return target
 
 
 def run(process: Process, body: TaskBody, target: Any) -> None:

@@ -7,7 +7,7 @@ registry does not answer, is not held.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -66,6 +66,10 @@ class Fence(msgspec.Struct, array_like=True, frozen=True, order=True):
 
     epoch: int
     revision: int
+
+    def __iter__(self) -> Iterator[int]:
+        """Iterate over both numbers, the first one first."""
+        return iter((self.epoch, self.revision))
 
 
 @attrs.frozen

@@ -41,7 +41,7 @@ class MeshNode:
         door: the path of its door on its machine; empty without one.
         machine: tells apart machines, and on one machine namespaces of processes; empty without a door.
         load: how busy it was when it was heard last.
-        is_connected: whether this node has a node link with it.
+        connected: whether this node has a node link with it.
     """
 
     name: str
@@ -55,7 +55,7 @@ class MeshNode:
     door: str = ""
     machine: str = ""
     load: Load = attrs.field(default=Load(), eq=False)
-    is_connected: bool = attrs.field(default=False, eq=False)
+    connected: bool = attrs.field(default=False, eq=False)
 
     def shards_of(self, kind: str) -> int:
         """The number of shards of a kind that the node runs; 0 when it runs none."""

@@ -30,21 +30,22 @@ os.execv(sys.argv[2], sys.argv[2:])
 """Becomes the server, and dies with the program that started it."""
 
 
-def find_program(given: str | None) -> str:
+def find_program(given: str | os.PathLike[str] | None) -> str:
     """Find the program of the server: the one given, beside Python, or on `PATH`.
 
     Raises:
         MeshError: there is none.
     """
     beside = os.path.dirname(sys.executable)
-    program = given or shutil.which("nats-server", path=beside) or shutil.which("nats-server")
+    found = shutil.which("nats-server", path=beside) or shutil.which("nats-server")
+    program = found if given is None else os.fspath(given)
     if program is None:
         raise MeshError(
             "no program nats-server beside Python or on PATH: pip install 'enfilade[mesh]', "
-            "or name its path in Mesh(program=...)"
+            "or name its path in Mesh(server=...)"
         )
     if not os.access(program, os.X_OK):
-        raise MeshError(f"Mesh(program=...) must be the path of nats-server, got {program!r}")
+        raise MeshError(f"Mesh(server=...) must be the path of nats-server, got {program!r}")
     return os.path.abspath(program)
 
 

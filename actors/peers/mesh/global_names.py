@@ -94,8 +94,8 @@ class GlobalNames:
 
     async def unregister(self, name: str) -> None:
         """See `MeshView.unregister`."""
-        if self._holders.pop(name, None) is None:
-            raise NoProcess(name)
+        if self._holders.pop(Global(name).name, None) is None:
+            raise NoProcess(name, problem=f"no process of this node holds the global name {safe_repr(name)}")
         await self._claims.give_back(name_key(name))
 
     async def whereis(self, name: str) -> Ref[Any] | None:

@@ -68,8 +68,9 @@ class _Run:
 
 @attrs.define(eq=False)
 class _Looking:
-    """What waits until it is known which node has a shard."""
+    """What waits until it is known which node has a shard, of so many as its kind has."""
 
+    shards: int
     waiting: list[tuple[KeyedRef, signals.Signal, bool]] = attrs.field(factory=list)
     over: trio.Event = attrs.field(factory=trio.Event)
     error: CallError | None = None
@@ -83,8 +84,10 @@ class KeyedActors:
         claims: of the node.
         nodes: returns the nodes of the mesh, this one included.
         kinds: what this node runs, by name.
+        announce: is called when the node may run another kind, or one less: the mesh is to hear of it.
 
     Attributes:
+        announce: see above.
         kinds_run: what this node runs, by name.
         refusals: messages that found no room to wait.
     """
@@ -97,8 +100,10 @@ class KeyedActors:
         claims: Claims,
         nodes: Callable[[], Sequence[MeshNode]],
         kinds: Mapping[str, Kind],
+        announce: Callable[[], None],
     ) -> None:
         self.node = distribution.node
+        self.announce = announce
         self.refusals = 0
         self._distribution = distribution
         self._claims = claims
@@ -186,7 +191,7 @@ class KeyedActors:
         """The kinds that this node runs now, each with its number of shards: none without a lease."""
         if self._is_draining or not self._claims.lease_left:
             return ()
-        return tuple((name, run.kind.parts) for name, run in self.kinds_run.items() if not run.keeper.problem)
+        return tuple((name, run.kind.parts) for name, run in self.kinds_run.items() if run.keeper.may_run)
 
     def is_fellow(self, node: MeshNode) -> bool:
         """Tell whether another node runs a kind that this one runs."""
@@ -253,7 +258,7 @@ class KeyedActors:
     def shards_of(self, kind: str) -> int:
         """Return how many shards a kind has; 0 while no node is known that runs it."""
         run = self.kinds_run.get(kind)
-        if run is not None and not run.keeper.problem:
+        if run is not None and run.keeper.may_run:
             return run.kind.parts
         found = self._shard_counts.get(kind, 0)
         if not found:
@@ -414,7 +419,7 @@ class KeyedActors:
     def _look_for(self, place: tuple[str, int]) -> _Looking:
         looking = self._looking.get(place)
         if looking is None:
-            looking = self._looking[place] = _Looking()
+            looking = self._looking[place] = _Looking(self.shards_of(place[0]))
             self._distribution.start_soon(self._look, place, looking)
         return looking
 
@@ -443,8 +448,11 @@ class KeyedActors:
     async def _finds(self, place: tuple[str, int], looking: _Looking) -> bool:
         """Look once for the node of a shard; return whether the way is known."""
         kind, shard = place
+        shards = self.shards_of(kind)
+        if shards and shards != looking.shards:
+            return True  # the keys fall into other shards than was thought
         if shard < 0:
-            return self.shards_of(kind) > 0
+            return False
         if self._here(place) is not None:
             return True
         try:
@@ -498,6 +506,9 @@ class _Shards:
 
     async def vacate(self, shard: int) -> None:
         await self.activations.vacate(shard)
+
+    def agreed(self) -> None:
+        self.keyed.announce()
 
     def vacated(self, shard: int, successor: str | None) -> None:
         self.activations.vacated(shard)

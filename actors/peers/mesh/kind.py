@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, Final
 
 import attrs
 
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
+from enfilade.actors.processes.targets import check_target, is_async_function
 
 __all__ = ["LONGEST_KEY", "LONGEST_NAME", "SHARDS", "Kind", "check_name"]
 
@@ -34,6 +38,28 @@ def _is_shards(_: object, attribute: attrs.Attribute[Any], value: object) -> Non
         raise ValueError(f"{attribute.name} must be 1 to {MOST_SHARDS}, got {safe_repr(value)}")
 
 
+def _is_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if type(value) is not bool:
+        raise TypeError(f"{attribute.name} must be True or False, got {safe_repr(value)}")
+
+
+def _is_mailbox(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mailbox):
+        raise TypeError(
+            f"{attribute.name} must be a Mailbox, such as Mailbox(capacity=100), got {safe_repr(value)}"
+        )
+
+
+@attempt("")
+def _misfit(target: Any, *given: object) -> str:
+    """Say why a target cannot be started with these arguments; empty when it can, or does not show."""
+    try:
+        inspect.signature(target).bind(*given)
+    except TypeError as misfit:
+        return safe_str(misfit)
+    return ""
+
+
 @attrs.frozen(kw_only=True)
 class Kind:
     """A kind of actors that a mesh has one of for each key, or one of altogether.
@@ -49,14 +75,33 @@ class Kind:
         single: whether the mesh is to have one actor of the kind, without a key, and without being asked.
         rebalance: whether parts are handed over to a node that comes to run the kind.
         mailbox: of each actor.
+
+    Raises:
+        TypeError: `actor` is nothing that can be started, or does not take what it is started with; or a
+            field has the wrong type.
+        ValueError: `idle` is not more than 0, or `shards` is not 1 to 65536.
     """
 
     actor: Any = attrs.field(kw_only=False)
     idle: float = attrs.field(default=300.0, validator=_is_idle)
     shards: int = attrs.field(default=SHARDS, validator=_is_shards)
-    single: bool = False
-    rebalance: bool = True
-    mailbox: Mailbox = UNBOUNDED
+    single: bool = attrs.field(default=False, validator=_is_bool)
+    rebalance: bool = attrs.field(default=True, validator=_is_bool)
+    mailbox: Mailbox = attrs.field(default=UNBOUNDED, validator=_is_mailbox)
+
+    def __attrs_post_init__(self) -> None:
+        """Check what is started: a mistake is to be seen here, and not with the first message for a key."""
+        check_target(self.actor)
+        is_class = isinstance(self.actor, type) and issubclass(self.actor, Actor)
+        if not is_class and not is_async_function(self.actor):
+            return  # what it takes is its own affair
+        given = (*(() if is_class else (None,)), *(() if self.single else ("a key",)))
+        misfit = _misfit(self.actor, *given)
+        if misfit:
+            wanted = "without an argument" if self.single else "with its key as the only argument"
+            raise TypeError(
+                f"an actor of a kind is started {wanted}; {shown_name(self.actor)}: {safe_str(misfit)}"
+            )
 
     @property
     def parts(self) -> int:

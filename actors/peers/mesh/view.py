@@ -74,7 +74,7 @@ class MeshView:
         claims = membership.claims
         if claims is not None:
             self.names_or_none = GlobalNames(distribution, claims)
-            self.kinds_or_none = KeyedActors(distribution, claims, self._known, kinds or {})
+            self.kinds_or_none = KeyedActors(distribution, claims, self._known, kinds or {}, self._announce)
             claims.lost, claims.begun = self._lost, self._announce
         self._announcer.listener = self._heard
 
@@ -175,7 +175,7 @@ class MeshView:
         return tuple(
             attrs.evolve(node, load=self._membership.carrier.meter.load)
             if node.name == own.name
-            else attrs.evolve(node, is_connected=node.name in peers)
+            else attrs.evolve(node, connected=node.name in peers)
             for node in self._known()
         )
 
@@ -187,6 +187,11 @@ class MeshView:
     def knows(self, name: str) -> bool:
         """Tell whether a node of this name is in the mesh: what the runtime itself uses."""
         return self._announcer.directory.find(name) is not None
+
+    def incarnation_of(self, name: str) -> int:
+        """Return which start of a node is in the mesh; 0 when none is known: what the runtime itself uses."""
+        node = self._announcer.directory.find(name)
+        return 0 if node is None else node.incarnation
 
     def door_of(self, name: str) -> str | None:
         """The door of a node of the mesh on this machine, if this node has one, too: what the runtime itself
@@ -214,7 +219,11 @@ class MeshView:
         ]
 
     def monitor(self, ref: Ref[Any]) -> None:
-        """Have `NodeJoined`, `NodeChanged` and `NodeLeft` sent to `ref`, until it ends. Not a checkpoint."""
+        """Have `NodeJoined`, `NodeChanged` and `NodeLeft` sent to `ref`, until it ends. Not a checkpoint.
+
+        Raises:
+            TypeError: `ref` is no ref.
+        """
         self._watchers.add(ref)
 
     def demonitor(self, ref: Ref[Any]) -> None:
@@ -260,6 +269,7 @@ class MeshView:
 
         Raises:
             NoProcess: no process of this node holds it.
+            ValueError: the name is empty or too long.
         """
         await self.names.unregister(name)
 

@@ -155,7 +155,7 @@ REPORT: dict[str, Any] = {
             "door": str,
             "machine": str,
             "load": {"lateness": float, "processes": int},
-            "is_connected": bool,
+            "connected": bool,
         }
     ],
 }
@@ -187,7 +187,7 @@ def test_mesh_128_status_says_what_is_wrong(town: Town) -> None:
     assert (report["registry"]["replicas"], report["registry"]["lease"]) == (1, 6.0)
     status, said = town.run("mesh", "status", who="guest@west")
     assert status == 0
-    assert "1 nodes in mesh default" in said
+    assert "1 node in mesh default" in said
     assert "registry: kept by its servers" in said, "a node is not told more"
     while (listed := town.run("mesh", "names")) == (0, ""):  # a young registry gives nothing away yet
         time.sleep(0.05)
@@ -253,6 +253,10 @@ async def test_mesh_128_of_a_mesh_of_this_machine() -> None:
         status, said = await asked(word)
         assert (status, said) == (1, "no program of this user has a node in the embedded mesh 'default'")
     assert (await asked("status"))[0] == 2
+    assert await asked("status", "embedded") == (
+        1,
+        "expected embedded, --identity or --mesh, got more than one",
+    )
     with trio.fail_after(PATIENCE):
         async with open_node(
             "bank", zone="east", mesh="embedded", kinds={"Clock": Kind(Clock, single=True)}
@@ -265,9 +269,11 @@ async def test_mesh_128_of_a_mesh_of_this_machine() -> None:
             check(REPORT, report)
             assert (report["mesh"], report["days_left"]) == ("default", None)
             assert [each["name"] for each in report["nodes"]] == ["bank@east"]
-            assert "1 nodes in mesh default\n" in (await asked("status"))[1]
+            assert "1 node in mesh default\n" in (await asked("status"))[1]
             assert "bank@east at" in (await asked("nodes"))[1]
             assert await asked("names") == (0, "till: bank@east\n")
+            where = await trio.to_thread.run_sync(lambda: give("mesh", "names", "embedded"))
+            assert where == (0, "till: bank@east\n")
             assert await asked("kinds") == (0, "Clock: 1 shards, at bank@east\n")
     status, said = await asked("nodes")
     assert status == 1, "the server has ended with the node, and a question starts no other"

@@ -230,7 +230,7 @@ VALUES = {
     "registry": '"yes"',
     "labels": '[""]',
     "groups": "[5]",
-    "program": "5",
+    "server": "5",
 }
 
 

@@ -281,6 +281,7 @@ class Site:
                     self.claims,
                     self.nodes,
                     {"Account": kind},  # type: ignore[arg-type]
+                    lambda: self.keyed.mesh_changed(),
                 )
                 self.claims.lost, self.claims.begun = self.keyed.lost, self.keyed.mesh_changed
                 node.equip(peers=attrs.make_class("Peers", {"mesh": attrs.field(default=self.keyed)})())

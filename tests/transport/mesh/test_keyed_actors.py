@@ -326,6 +326,60 @@ async def test_mesh_96_a_single_actor_runs_without_being_asked() -> None:
         assert await a.mesh.single("Clock").within(PATIENCE).call(Clock.where) == "a@east"
 
 
+async def test_a_kind_has_keys_or_one_actor() -> None:
+    """MESH-36: under a key of a single kind, another actor would run."""
+    both = {"Clock": Kind(Clock, single=True), **kinds()}
+    async with running(both, "a@east") as (a,), opened({}, "t@west") as till:
+        for node in (a, till):
+            with pytest.raises(NoProcess, match=r"has one actor, and no keys: use single\('Clock'\)"):
+                await node.mesh.keyed("Clock", "x").within(PATIENCE).call(Clock.where)
+            with pytest.raises(NoProcess, match=r"has an actor for each key: use keyed\('Account', key\)"):
+                await node.mesh.single("Account").within(PATIENCE).call(Account.where)
+            assert await node.mesh.single("Clock").within(PATIENCE).call(Clock.where) == "a@east"
+            assert await patient(node, "x").call(Account.where) == "a@east"
+        assert STARTED == [("a@east", ""), ("a@east", "x")]
+
+
+async def test_a_node_that_counts_shards_otherwise_uses_those_of_the_mesh(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It does not run the kind, and nobody is misled by what it says."""
+    async with running(kinds(), "a@east") as (a,):
+        await until(lambda: shards(a) == 32)
+        async with opened(kinds(shards=64), "b@east") as b, opened({}, "t@west") as till:
+            for key in "abcdefgh":
+                assert await patient(b, key).call(Account.where) == "a@east"
+                assert await patient(till, key).call(Account.where) == "a@east"
+            await until(lambda: "this node says 64 shards, and the mesh has 32" in caplog.text)
+            (said,) = (node for node in till.mesh.nodes() if node.name == "b@east")
+            assert said.kinds == ()
+
+
+async def _function(me: Process, key: str) -> None:
+    await me.receive()
+
+
+@pytest.mark.parametrize(
+    ("actor", "fields", "fault"),
+    [
+        (lambda key: key, {}, "it is not async"),
+        (3, {}, "expected an Actor class"),
+        (str, {}, "expected a subclass of Actor"),
+        (Clock, {}, "with its key as the only argument; Clock: too many positional"),
+        (Account, {"single": True}, "without an argument; Account: missing a required argument: 'key'"),
+        (_function, {"single": True}, "without an argument; _function: missing a required argument"),
+        (Account, {"single": 1}, "single must be True or False"),
+        (Account, {"rebalance": None}, "rebalance must be True or False"),
+        (Account, {"mailbox": 3}, "mailbox must be a Mailbox"),
+        (Account, {"idle": "soon"}, "idle must be a number of seconds"),
+    ],
+)
+def test_a_kind_is_checked_where_it_is_made(actor: Any, fields: dict[str, Any], fault: str) -> None:
+    with pytest.raises(TypeError, match=fault):
+        Kind(actor, **fields)
+    Kind(_function)
+
+
 async def test_mesh_98_a_ref_to_a_key() -> None:
     """MESH-37: it is compared by kind and key, travels, and can be monitored, but not linked."""
     async with running(kinds(), "a@east", "b@west") as (a, b):

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import trio
 
-from enfilade.actors import Down, NoProcess, NotConnected, Process, ProcessDied, Ref, open_node
+from enfilade.actors import Down, Node, NoProcess, NotConnected, Process, ProcessDied, Ref, open_node
 from enfilade.actors.messages.reasons import NO_CONNECTION
 from enfilade.transport import CarrierError, FileDescriptor, PayloadError, RemoteError
 from enfilade.transport.memory_carrier import MemoryNetwork
@@ -66,6 +66,59 @@ async def test_mesh_9_nodes_are_connected_on_demand(server: NatsServer) -> None:
                 await a.spawn_on("ghost@x", "Account")
 
 
+async def test_mesh_9_a_name_on_a_node_is_enough_to_reach_it(server: NatsServer) -> None:
+    """Also right after the start, when the node has heard of nobody; each signal meets its node first."""
+    async with nodes(server.url, "a@east", "b@west") as (a, b):
+        with trio.fail_after(PATIENCE):
+            ref: Ref[Account] = a.remote("account", "b@west")
+            ref.send("first")
+            assert await ref.within(PATIENCE).call(Account.history) == ["first"]
+            await ref.send_wait("second")
+            assert await ref.within(PATIENCE).call(Account.history) == ["first", "second"]
+            assert (a.peers, ref.incarnation) == (("b@west",), b.incarnation)
+            assert ref == a.remote("account", "b@west")
+            assert await ref.within(PATIENCE).call(Account.give, ref) == ref
+            # The node link may be lost as often as it likes.
+            a.distribution.disconnect("b@west")
+            await ref.within(PATIENCE).send_wait("third")
+            assert await ref.within(PATIENCE).call(Account.history) == ["first", "second", "third"]
+            await _nobody(a)
+
+
+async def _nobody(a: Node) -> None:
+    """What is for a node that nobody knows comes to nothing in the way of its kind."""
+    ghost: Ref[Account] = a.remote("account", "ghost@x")
+    with pytest.raises(NotConnected, match="no node ghost@x is in the mesh"):
+        await ghost.within(PATIENCE).call(Account.give, 1)
+    known: Ref[Account] = a.remote("account", "b@west")
+    with pytest.raises(PayloadError, match="this node has not met node ghost@x"):
+        await known.within(PATIENCE).call(Account.give, ghost)
+    seen: list[Any] = []
+
+    async def watch(me: Process) -> None:
+        a.dead_letters.subscribe(me.ref)
+        me.monitor(ghost)
+        ghost.send("lost")
+        await ghost.send_wait("lost, too")
+        while len(seen) < 3:
+            seen.append(await me.receive())
+
+    await a.spawn(watch)
+    await until(lambda: len(seen) == 3)
+    assert [each.reason for each in seen if isinstance(each, Down)] == [NO_CONNECTION]
+    assert sorted(each.message for each in seen if not isinstance(each, Down)) == ["lost", "lost, too"]
+    for name in ("a@east", "b", "a@b@c", "x/y@z"):
+        with pytest.raises(NotConnected, match="is not connected"):
+            a.remote("account", name)
+
+
+async def test_what_is_watched_is_told_to_refs(server: NatsServer) -> None:
+    async with nodes(server.url, "a@east") as (a,):
+        for monitor in (a.mesh.monitor, a.distribution.monitor_nodes):
+            with pytest.raises(TypeError, match="expected a Ref"):
+                monitor("account")
+
+
 async def test_mesh_14_nodes_of_different_meshes_do_not_meet(server: NatsServer) -> None:
     other = Mesh(servers=server.url, name="other one")
     async with nodes(server.url, "a@east") as (a,), nodes(other, "b@west", "a@east") as (_, twin):
@@ -77,7 +130,7 @@ async def test_mesh_14_nodes_of_different_meshes_do_not_meet(server: NatsServer)
             assert await twin.connect("b@west") == "b@west"
 
 
-@pytest.mark.parametrize("name", ["a.b", "köln", "x" * 58])
+@pytest.mark.parametrize("name", ["a.b", "a*", "a>", "the bank", "köln", "a=2A", "x" * 58])
 async def test_mesh_15_names_mean_nothing_to_servers(server: NatsServer, name: str) -> None:
     async with nodes(server.url, f"{name}@east", "b@west") as (a, b):
         with trio.fail_after(PATIENCE):
@@ -438,6 +491,21 @@ async def test_mesh_6_a_server_elsewhere_needs_more_than_an_address() -> None:
     with pytest.raises(MeshError, match=r"one\.example:4222 is on another machine, and without certificates"):
         async with nodes("nats://one.example", "a@east"):
             pytest.fail("anybody could speak there")
+
+
+async def test_an_identity_is_for_a_mesh(tmp_path: Path) -> None:
+    """`identity=` is short for the field of `Mesh`."""
+    missing = str(tmp_path / "bank.mesh")
+    with pytest.raises(MeshError, match=r"bank\.mesh"):
+        async with open_node("bank", zone="east", mesh="tls://one.example", identity=missing):
+            raise AssertionError("there is no such identity")
+    with pytest.raises(ValueError, match="give mesh=, too"):
+        async with open_node("bank", zone="east", identity=missing):
+            raise AssertionError("there is no mesh")
+    mesh = Mesh(servers="tls://one.example", identity="other.mesh")
+    with pytest.raises(ValueError, match="a node has one identity"):
+        async with open_node("bank", zone="east", mesh=mesh, identity=missing):
+            raise AssertionError("there are two")
 
 
 async def test_a_mesh_is_a_mesh_and_brings_its_carrier() -> None:

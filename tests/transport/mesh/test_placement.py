@@ -195,7 +195,7 @@ async def test_nodes_tell_labels_and_load(server: NatsServer) -> None:
 
         def told() -> bool:
             found = [each for each in desk.mesh.nodes() if each.name == "a@east"]
-            return [(each.labels, each.load.processes >= 5, each.is_connected) for each in found] == [
+            return [(each.labels, each.load.processes >= 5, each.connected) for each in found] == [
                 (("gpu",), True, True)
             ]
 

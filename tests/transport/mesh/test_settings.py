@@ -1,5 +1,8 @@
 """The settings of a mesh."""
 
+import math
+from typing import Any
+
 import pytest
 
 from enfilade.transport.mesh.settings import Mesh, Server
@@ -72,3 +75,28 @@ def test_windows_of_many_nodes_are_small(nodes: int, window: int) -> None:
 def test_settings_are_checked(fields: dict[str, object], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         Mesh(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        *(("servers", given) for given in (3, [3], b"embedded")),
+        *((field, given) for field in ("beat", "dead_after", "lease") for given in ("3", True, None)),
+        *((field, given) for field in ("labels", "groups") for given in (3, [1], None)),
+        *(("window", given) for given in ("1", 65536.5, True)),
+        *(("registry", given) for given in ("no", 0)),
+        *((field, 3) for field in ("name", "identity", "server")),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_named(field: str, given: object) -> None:
+    fields: dict[str, Any] = {"servers": "embedded", field: given}
+    with pytest.raises(TypeError, match=f"{field} must be .*, got"):
+        Mesh(**fields)
+
+
+@pytest.mark.parametrize("field", ["beat", "dead_after", "lease"])
+@pytest.mark.parametrize("given", [math.nan, math.inf, -1.0])
+def test_times_are_numbers_that_end(field: str, given: float) -> None:
+    fields: dict[str, Any] = {"servers": "embedded", field: given}
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        Mesh(**fields)

