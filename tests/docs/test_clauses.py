@@ -1,7 +1,8 @@
 """Each clause is cited by a test, and each clause, page and heading that is cited exists."""
 
+import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,13 @@ PAGES = pytest.mark.parametrize(
 )
 
 
+@functools.cache
 def clauses(page: str, clause: str) -> list[str]:
     """What items of the page begin with."""
     return re.findall(rf"^- \*\*({clause})\.?\*\*", (ROOT / "docs" / page).read_text(), re.MULTILINE)
 
 
+@functools.cache
 def citations(clause: str) -> set[str]:
     """What docstrings of tests begin with: `L4:`, or `C11, M2:`."""
     found: set[str] = set()
@@ -61,26 +64,36 @@ LINK = r"\]\(([^)#:]+)(?:#[\w-]*)?\)"
 FILE = r"`((?:actors|hostcalls|transport|tests|docs)/[\w./-]+)`"
 
 
-def _texts() -> Iterator[tuple[Path, str]]:
+@functools.cache
+def _texts() -> tuple[tuple[Path, str], ...]:
     """Every text file of the project, with each comment and paragraph on one line."""
-    for path in [
+    paths = [
         ROOT / "README.md",
         ROOT / "SECURITY.md",
         ROOT / "CHANGELOG.md",
-        *(p for place in PLACES for p in (ROOT / place).rglob("*")),
-    ]:
-        if path.suffix in TEXTS and not {"_build", "__pycache__"} & set(path.parts):
-            yield path, re.sub(r"\s*\n[ \t]*(?:\*|#|//)?[ \t]*", " ", path.read_text())
+        *(path for place in PLACES for path in (ROOT / place).rglob("*")),
+    ]
+    return tuple(
+        (path, re.sub(r"\s*\n[ \t]*(?:\*|#|//)?[ \t]*", " ", path.read_text()))
+        for path in paths
+        if path.suffix in TEXTS and not {"_build", "__pycache__"} & set(path.parts)
+    )
 
 
+@functools.cache
+def _all_pages() -> list[Path]:
+    """Every page of the project."""
+    return [*ROOT.glob("*.md"), *(path for place in PLACES for path in (ROOT / place).rglob("*.md"))]
+
+
+@functools.cache
 def pages_named(name: str) -> list[Path]:
     """The pages of the project that a citation such as `reference/core.md` can mean."""
     parts = Path(name).parts
-    found = list(ROOT.glob("*.md"))
-    found += [path for place in PLACES for path in (ROOT / place).rglob("*.md")]
-    return [path for path in found if path.parts[-len(parts) :] == parts]
+    return [path for path in _all_pages() if path.parts[-len(parts) :] == parts]
 
 
+@functools.cache
 def headings(page: Path) -> set[str]:
     """The headings of a page, without numbers in front of them."""
     return set(re.findall(r"^#+ (?:\d+\. )?(.+?)\s*$", page.read_text(), re.MULTILINE))
