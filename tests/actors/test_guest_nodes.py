@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,13 +18,18 @@ from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.resources.channel import Channel
 from enfilade.hostcalls.resources.message import Message
 from enfilade.transport import PayloadError, UnregisteredType
-from tests.conformance.actors.town import Town, town
+from tests.conformance.actors.town import TOWNS, Town, open_town
 from tests.hostcalls.guests import PUPPET, GuestError, Puppet
-
-__all__ = ["town"]
 
 GRANTS = [capability for capability in Capability if not capability.name.startswith("NET")]
 POLL = ActorReceive(0, 1, None, 1000)
+
+
+@pytest.fixture(**TOWNS)
+async def town(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
+    """Two nodes in real time, which guests need."""
+    async with open_town(request.param) as opened:
+        yield opened
 
 
 async def puppet(town: Town) -> tuple[Puppet, Ref[Guest]]:

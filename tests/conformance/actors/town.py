@@ -1,7 +1,7 @@
 """Two nodes of one program, connected through the memory carrier: what the tests of group S live in."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -83,26 +83,31 @@ async def settle() -> None:
     await trio.sleep(3)
 
 
-@pytest.fixture(params=[0.0, 0.1], ids=["lossless", "lossy"])
-async def town(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
-    """Two nodes, over a carrier that loses nothing, and over one that loses every tenth batch."""
-    network = MemoryNetwork(LOSSY if request.param else LOSSLESS)
-    network.loses = Loss(request.param, seed=0)
-    async with AsyncExitStack() as stack:
-        carriers = {name: network.carrier(name) for name in "ab"}
-        a = await stack.enter_async_context(
-            open_node("a", zone="left", carrier=carriers["a"], policy=Policy.same_user(), listen="/a")
-        )
-        b = await stack.enter_async_context(
-            open_node(
-                "b",
-                zone="right",
-                carrier=carriers["b"],
-                listen="/b",
-                policy=Policy.same_user(exports=["account", "public-*"], entries="Account"),
-                entries={"Account": Account, "Secret": Account},
-            )
-        )
+@asynccontextmanager
+async def open_town(loss: float) -> AsyncIterator[Town]:
+    """Two nodes that know one another, over a carrier that loses that part of all batches."""
+    network = MemoryNetwork(LOSSY if loss else LOSSLESS)
+    network.loses = Loss(loss, seed=0)
+    carriers = {name: network.carrier(name) for name in "ab"}
+    policy = Policy.same_user(exports=["account", "public-*"], entries="Account")
+    entries = {"Account": Account, "Secret": Account}
+    async with (
+        open_node("a", zone="left", carrier=carriers["a"], policy=Policy.same_user(), listen="/a") as a,
+        open_node("b", zone="right", carrier=carriers["b"], listen="/b", policy=policy, entries=entries) as b,
+    ):
         assert await a.connect("/b") == "b@right"
-        await settle()
+        while b.peers != ("a@left",):  # noqa: ASYNC110
+            await trio.sleep(0.01)
         yield Town(network, a, b, carriers)
+
+
+TOWNS: Any = {"params": [0.0, 0.1], "ids": ["lossless", "lossy"]}
+"""How fixtures make a town: over a carrier that loses nothing, and over one that loses every tenth batch."""
+
+
+@pytest.fixture(**TOWNS)
+async def town(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
+    """Two nodes, between which nothing is under way."""
+    async with open_town(request.param) as opened:
+        await settle()
+        yield opened

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
+from textual.events import Key
 from textual.pilot import Pilot
 
 from enfilade.actors import Actor, Child, Node, Supervisor, open_node
@@ -31,9 +32,6 @@ class Till(Actor):
 def tills(count: int, **options: Any) -> list[Child]:
     return [Child(Till, id=f"till {number}", name=f"till {number:05}", **options) for number in range(count)]
 
-
-NAMES = {" ": "space", ">": "greater_than_sign"}
-"""What the keys of some characters are called."""
 
 Setup = Callable[[Node], Awaitable[None]]
 
@@ -101,8 +99,10 @@ class Viewer:
         await self.pilot.pause()
 
     async def type(self, text: str) -> None:
-        """Type a text, and press enter."""
-        await self.press(*(NAMES.get(each, each) for each in text), "enter")
+        """Type a text without a pause between the keys, and press enter."""
+        for each in text:
+            self.app.post_message(Key(each, each).set_sender(self.app))
+        await self.press("enter")
 
     async def until(self, test: Callable[[str], bool] | str, seconds: float = 60.0) -> str:
         """The picture as soon as it passes a test, or has that text in it."""
