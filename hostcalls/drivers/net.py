@@ -71,6 +71,9 @@ CAPABILITIES = frozenset(
 )
 """The capabilities whose hostcalls are served here."""
 
+_BYTES_OF_A_HOSTCALL = 16
+"""Bytes of TLS settings that count for a hostcall: reading them takes the loop's time."""
+
 _NETWORK = "enfilade.hostcalls.net.network"
 """The module that imports the libraries."""
 
@@ -301,6 +304,7 @@ def _offer_settings(
 ) -> Offered[NetTlsConfigReply]:
     account = caller.account
     account.add_tls_bytes(settings.size)
+    caller.budget.hostcalls.left -= settings.size // _BYTES_OF_A_HOSTCALL
     slot = caller.add(kind, settings, lambda: account.remove_tls_bytes(settings.size))
     return Future.of(Offer(NetTlsConfigReply(slot), _Taken.note(caller, slot).free))
 

@@ -15,7 +15,7 @@ import ssl
 import tempfile
 import warnings
 from collections.abc import Callable
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -31,8 +31,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from enfilade.hostcalls.abi.errors import InvalidArgument, SubsystemError
+from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument, SubsystemError
 from enfilade.hostcalls.net.tls_settings import ClientSettings, ServerSettings
+
+S = TypeVar("S")
+M = TypeVar("M")
 
 PrivateKey = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -42,6 +45,9 @@ _KEY_LABELS: Final = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
 """Kinds of PEM blocks that hold a key, in the order in which they are looked for."""
 _LARGEST_RSA = 4096
 """Bits of the largest RSA key: signing with 8,192 would hold the loop for 50 ms a handshake."""
+_MOST_CERTIFICATES: Final = 256
+"""Certificates in one text: the loop waits while they are read, some 0.3 ms for each. Mozilla's roots are
+about 150."""
 _UNREADABLE: Final = (
     ValueError,
     TypeError,
@@ -93,19 +99,19 @@ def pem_blocks(text: bytes) -> list[tuple[str, bytes]]:
     """
     blocks = []
     label: bytes | None = None
-    content = b""
+    content: list[bytes] = []
     for line in map(bytes.rstrip, text.splitlines()):
         if label is None:
             if line.startswith(_BEGIN) and line.endswith(_DASHES):
-                label, content = line.removeprefix(_BEGIN).removesuffix(_DASHES), b""
+                label, content = line.removeprefix(_BEGIN).removesuffix(_DASHES), []
         elif line == _END + label + _DASHES:
             try:
-                blocks.append((label.decode("latin-1"), base64.b64decode(content, validate=True)))
+                blocks.append((label.decode("latin-1"), base64.b64decode(b"".join(content), validate=True)))
             except binascii.Error:
                 raise InvalidArgument from None
             label = None
         else:
-            content += line
+            content.append(line)
     if label is not None:
         raise InvalidArgument
     return blocks
@@ -114,10 +120,15 @@ def pem_blocks(text: bytes) -> list[tuple[str, bytes]]:
 def parse_chain(text: bytes) -> tuple[x509.Certificate, ...]:
     """The certificates of a chain, at least one: the PEM blocks that are certificates, or one in DER.
 
-    Raises `InvalidArgument` for broken PEM and `BadEncoding` for a text that holds no certificate.
+    Raises `InvalidArgument` for broken PEM and too many certificates, and `BadEncoding` for a text that holds
+    no certificate.
     """
     blocks = pem_blocks(text)
     encoded = [content for label, content in blocks if label == "CERTIFICATE"] if blocks else [text]
+    if len(encoded) > _MOST_CERTIFICATES:
+        raise InvalidArgument(
+            why=f"a text may hold {_MOST_CERTIFICATES} certificates, and this one has {len(encoded)}"
+        )
     try:
         with warnings.catch_warnings(
             action="ignore"
@@ -260,10 +271,44 @@ class ClientMaterial:
     alpn: tuple[str, ...] | None = None
 
 
+def _server_material(settings: ServerSettings) -> ServerMaterial:
+    ca = settings.client_ca
+    return ServerMaterial(
+        Identity.parse(settings.certificate_chain, settings.private_key),
+        None if ca is None else parse_authorities(ca),
+        settings.require_client_auth,
+        settings.alpn,
+    )
+
+
+def _client_material(settings: ClientSettings) -> ClientMaterial:
+    chain, key, ca = settings.certificate_chain, settings.private_key, settings.ca_bundle
+    return ClientMaterial(
+        None if chain is None or key is None else Identity.parse(chain, key),
+        None if ca is None else parse_authorities(ca),
+        settings.alpn,
+    )
+
+
+def _parsed(kept: WeakKeyDictionary[S, M | HostcallError], settings: S, parse: Callable[[S], M]) -> M:
+    """What `parse` has made of the settings, now or before; or the error that it has raised."""
+    found = kept.get(settings)
+    if found is None:
+        try:
+            found = parse(settings)
+        except HostcallError as error:
+            found = error
+        kept[settings] = found
+    if isinstance(found, HostcallError):
+        raise found.with_traceback(None)
+    return found
+
+
 class Credentials:
     """The TLS side of one runtime: its default certificate and roots, and what guests' settings make.
 
-    Material and contexts are made once for equal settings and forgotten with the last of them.
+    Material and contexts are made once for equal settings and forgotten with the last of them. So is the
+    error of settings that nothing can be made of: a guest that tries again has nothing read again.
 
     Args:
         default: the identity of listeners that bring no settings; None if there is none.
@@ -274,8 +319,8 @@ class Credentials:
         self._roots = roots
         self._default = None if default is None else ServerMaterial(default)
         self._plain = ClientMaterial()
-        self._servers: WeakKeyDictionary[ServerSettings, ServerMaterial] = WeakKeyDictionary()
-        self._clients: WeakKeyDictionary[ClientSettings, ClientMaterial] = WeakKeyDictionary()
+        self._servers: WeakKeyDictionary[ServerSettings, ServerMaterial | HostcallError] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[ClientSettings, ClientMaterial | HostcallError] = WeakKeyDictionary()
         self._contexts: WeakKeyDictionary[
             ServerMaterial | ClientMaterial, dict[tuple[str, ...], ssl.SSLContext]
         ] = WeakKeyDictionary()
@@ -290,16 +335,7 @@ class Credentials:
             if self._default is None:
                 raise NoDefaultCertificate
             return self._default
-        material = self._servers.get(settings)
-        if material is None:
-            ca = settings.client_ca
-            material = self._servers[settings] = ServerMaterial(
-                Identity.parse(settings.certificate_chain, settings.private_key),
-                None if ca is None else parse_authorities(ca),
-                settings.require_client_auth,
-                settings.alpn,
-            )
-        return material
+        return _parsed(self._servers, settings, _server_material)
 
     def client(self, settings: ClientSettings | None) -> ClientMaterial:
         """Parse a client's settings, None being the default roots and no certificate.
@@ -308,15 +344,7 @@ class Credentials:
         """
         if settings is None:
             return self._plain
-        material = self._clients.get(settings)
-        if material is None:
-            chain, key, ca = settings.certificate_chain, settings.private_key, settings.ca_bundle
-            material = self._clients[settings] = ClientMaterial(
-                None if chain is None or key is None else Identity.parse(chain, key),
-                None if ca is None else parse_authorities(ca),
-                settings.alpn,
-            )
-        return material
+        return _parsed(self._clients, settings, _client_material)
 
     def roots(self, material: ClientMaterial) -> tuple[bytes, ...]:
         """The issuers that a client trusts, in DER: its own, or the default roots.

@@ -27,10 +27,15 @@ from enfilade.hostcalls.resources.futures import Cancelled, Future
 from enfilade.hostcalls.resources.rate import Rate
 
 _LARGEST = 512 * 1024
-_MOST_TABLES = 4096  # fields and spans that one record may have
+_MOST_TABLES = 256  # fields and spans that one record may have; the guest ABI's own library writes 32
 _SHARED_TEXT = 64 * 1024  # bytes of text that it may use again
-_BURST = 64  # records that are forwarded before others have their turn
+_BURST = 64  # records that are forwarded before others have their turn; large ones count for several
 _LAST_BURST = 4096  # and when there is no turn left
+
+_BYTES_OF_ONE = 4096  # bytes up to which a record counts for one
+_BYTES_OF_TABLE = 512  # that a field or a span costs as much as
+
+_I8, _U16, _I32, _U32, _U64 = map(struct.Struct, ("<b", "<H", "<i", "<I", "<Q"))
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {9: "\t", 10: "\n    "}
 """Control characters act on terminals, and a line break begins what looks like another record."""
@@ -92,12 +97,11 @@ class _Bytes:
         self.tables = _MOST_TABLES
         self.text = len(data) + _SHARED_TEXT
 
-    def read(self, form: str, position: int) -> int:
+    def read(self, form: struct.Struct, position: int) -> int:
         """The number at `position`."""
-        if position < 0 or position + struct.calcsize(form) > len(self.data):
+        if position < 0 or position + form.size > len(self.data):
             raise InvalidRecord(f"an offset leads to {position}, and there are {len(self.data)} bytes")
-        (value,) = struct.unpack_from(form, self.data, position)
-        assert isinstance(value, int)
+        value: int = form.unpack_from(self.data, position)[0]
         return value
 
     def take_text(self, start: int, length: int) -> str:
@@ -119,8 +123,8 @@ class _Table:
     def __init__(self, data: _Bytes, start: int) -> None:
         self.data = data
         self.start = start
-        self.vtable = start - data.read("<i", start)
-        self.fields = data.read("<H", self.vtable)
+        self.vtable = start - data.read(_I32, start)
+        self.fields = data.read(_U16, self.vtable)
         if self.fields < 4 or self.fields % 2:
             raise InvalidRecord(f"a vtable of {self.fields} bytes")
 
@@ -129,10 +133,10 @@ class _Table:
         entry = 4 + 2 * number
         if entry + 2 > self.fields:
             return None
-        offset = self.data.read("<H", self.vtable + entry)
+        offset = self.data.read(_U16, self.vtable + entry)
         return self.start + offset if offset else None
 
-    def integer(self, number: int, form: str) -> int:
+    def integer(self, number: int, form: struct.Struct) -> int:
         """A number; 0 if it is left out."""
         position = self._field(number)
         return 0 if position is None else self.data.read(form, position)
@@ -157,19 +161,19 @@ class _Table:
 
     def _vector(self, position: int) -> tuple[int, int]:
         start = self._follow(position)
-        return start + 4, self.data.read("<I", start)
+        return start + 4, self.data.read(_U32, start)
 
     def _follow(self, position: int) -> int:
-        return position + self.data.read("<I", position)
+        return position + self.data.read(_U32, position)
 
 
 def decode(data: bytes) -> LogRecord:
     """The record that `data` is. Raises `InvalidRecord`."""
     if len(data) < 8:
         raise InvalidRecord(f"expected a record of at least 8 bytes, got {len(data)}")
-    (root,) = struct.unpack_from("<I", data)
+    (root,) = _U32.unpack_from(data)
     table = _Table(_Bytes(data), root)
-    level = table.integer(0, "<b")
+    level = table.integer(0, _I8)
     if not 0 <= level < len(_LEVELS):
         raise InvalidRecord(f"level {level}")
     return LogRecord(
@@ -178,7 +182,7 @@ def decode(data: bytes) -> LogRecord:
         table.text(2),
         _pairs(table, 3),
         tuple(Span(span.text(0), _pairs(span, 1)) for span in table.tables(4)),
-        table.integer(5, "<Q"),
+        table.integer(5, _U64),
     )
 
 
@@ -249,6 +253,9 @@ class Forwarder:
     What a guest writes is forwarded at once; of what was written before, and of what comes faster, a part at
     a time.
 
+    A record costs the host time by its length and by the number of its fields and spans, which may all lead
+    to the same bytes. One that is large in either way counts for several.
+
     Args:
         channel: the log channel.
         guest: the guest's label.
@@ -279,6 +286,7 @@ class Forwarder:
         self._traceparent = traceparent
         self._largest = max(_LARGEST, channel.capacity)
         self.tail: deque[LogRecord] = deque(maxlen=_TAIL)
+        self._handled = 0  # records, of which large ones count for several
         self._pause: Timer | None = None
         self._forward(_BURST)
 
@@ -293,7 +301,8 @@ class Forwarder:
 
     def _forward(self, most: int) -> None:
         self._pause = None
-        for _ in range(most):
+        until = self._handled + most
+        while self._handled < until:
             if self._rate is not None and (pause := self._rate.pause()):
                 self._pause = self._clock.call_later(pause, lambda: self._forward(_BURST))
                 return
@@ -311,11 +320,13 @@ class Forwarder:
 
     def _handle(self, future: Future[Frame]) -> bool:
         """Forward a frame; whether there may be another."""
-        if self._rate is not None:
-            self._rate.left -= 1
+        self._count(1)
         with contextlib.suppress(Exception):  # a log handler may fail, and again when that is logged
             try:
-                record, traceparent = decode(future.result().payload), self._traceparent()
+                payload = future.result().payload
+                self._count(len(payload) // _BYTES_OF_ONE)
+                record, traceparent = decode(payload), self._traceparent()
+                self._count(_tables_of(record) * _BYTES_OF_TABLE // _BYTES_OF_ONE)
                 if traceparent:
                     record = attrs.evolve(record, traceparent=traceparent)
                 self.tail.append(_shortened(record))
@@ -331,3 +342,13 @@ class Forwarder:
             except Exception:
                 logger.exception("a log record of guest %s could not be handled", self.guest)
         return True
+
+    def _count(self, records: int) -> None:
+        self._handled += records
+        if self._rate is not None:
+            self._rate.left -= records
+
+
+def _tables_of(record: LogRecord) -> int:
+    """The number of the record's fields and spans, and of their fields."""
+    return len(record.fields) + sum(1 + len(span.fields) for span in record.spans)

@@ -14,6 +14,7 @@ from enfilade.hostcalls.abi import ChannelBackpressure
 from enfilade.hostcalls.resources import logs
 from enfilade.hostcalls.resources.channel import Channel
 from enfilade.hostcalls.resources.logs import Forwarder, InvalidRecord, LogRecord, Span, decode
+from enfilade.hostcalls.resources.rate import Rate
 from tests.hostcalls.desk import ManualClock
 
 
@@ -275,6 +276,31 @@ def test_a_record_is_not_larger_than_it_looks() -> None:
         out += pairs + text
         with pytest.raises(InvalidRecord, match=r"a (vector of|text of)"):
             decode(bytes(out))
+
+
+@pytest.mark.parametrize(
+    ("record", "counts"),
+    [
+        (LogRecord(2, "", "short", (("k", "v"),) * 7), 1),
+        (LogRecord(2, "", "x" * 40_000), 10),
+        (LogRecord(2, "", "", (("k", "v"),) * 240), 33),
+        (LogRecord(2, "", "", (), (Span("s", (("k", "v"),) * 23),) * 10), 33),
+    ],
+)
+def test_records_that_cost_much_count_for_several(record: LogRecord, counts: int) -> None:
+    """Neither long records nor those of many fields hold up others for longer than short ones do."""
+    clock = ManualClock()
+    channel = Channel(1 << 24)
+    writer = channel.writer(strong=False)
+    for _ in range(200):
+        writer.write(encode(record))
+    received: list[LogRecord] = []
+    rate = Rate(1000, clock, clock.now)
+    forwarder = Forwarder(channel, "g", clock, lambda record, guest: received.append(record), rate)
+    assert len(received) == -(-64 // counts)  # before others have their turn
+    assert rate.left == 1000 - counts * len(received)
+    forwarder.close()
+    assert len(received) == min(200, -(-1001 // counts))  # in a second
 
 
 def test_a_message_is_one_line_and_does_nothing_to_a_terminal(caplog: pytest.LogCaptureFixture) -> None:

@@ -417,3 +417,33 @@ def test_failures_in_words() -> None:
 def test_trustme_agrees(authority: trustme.CA, certificate: trustme.LeafCert) -> None:
     chain, key = pem(certificate)
     agree(ServerSettings(chain, key), connecting(authority.cert_pem.bytes()))
+
+
+HEADS = b"-----BEGIN CERTIFICATE-----\n" * 37_000
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+def test_what_cannot_be_read_is_read_once(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guest that tries bad settings again and again costs the loop nothing more."""
+    texts: list[bytes] = []
+    read = tls.pem_blocks
+
+    def counting(text: bytes) -> list[tuple[str, bytes]]:
+        texts.append(text)
+        return read(text)
+
+    monkeypatch.setattr(tls, "pem_blocks", counting)
+    credentials = Credentials()
+    server, client = ServerSettings(HEADS, b"key"), ClientSettings(HEADS, None, None, None)
+    for _ in range(3):
+        with pytest.raises(InvalidArgument):
+            credentials.server(server) if side == "server" else credentials.client(client)
+    assert texts == [HEADS]
+
+
+def test_certificates_of_a_text_are_bounded(authority: trustme.CA) -> None:
+    one = authority.cert_pem.bytes()
+    assert len(parse_authorities(one * 256)) == 256
+    with pytest.raises(InvalidArgument) as refused:
+        parse_authorities(one * 257)
+    assert refused.value.why == "a text may hold 256 certificates, and this one has 257"
