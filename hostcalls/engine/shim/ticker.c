@@ -1,16 +1,23 @@
 #include "ticker.h"
 
-#include <errno.h>
 #include <time.h>
 
 /* Ticks without a run after which the thread goes to sleep. */
 enum { PATIENCE = 64 };
 
-static void pause_for(uint64_t nanoseconds) {
-    struct timespec left = {.tv_sec = (time_t)(nanoseconds / 1000000000),
-                            .tv_nsec = (long)(nanoseconds % 1000000000)};
-    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
+/* Waits for a tick, or for the stop. Returns whether to go on. */
+static bool pause_for_a_tick(ticker *t) {
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    uint64_t nanoseconds = (uint64_t)end.tv_nsec + t->tick;
+    end.tv_sec += (time_t)(nanoseconds / 1000000000);
+    end.tv_nsec = (long)(nanoseconds % 1000000000);
+    pthread_mutex_lock(&t->mutex);
+    while (!t->stopping && pthread_cond_timedwait(&t->awake, &t->mutex, &end) == 0)
         ;
+    bool go_on = !t->stopping;
+    pthread_mutex_unlock(&t->mutex);
+    return go_on;
 }
 
 /* Waits for a run or the stop. The order of `dormant` and `begun` here mirrors ticker_begin(): whichever of
@@ -27,19 +34,11 @@ static bool sleep_until_run(ticker *t, unsigned long seen) {
     return go_on;
 }
 
-static bool stopping(ticker *t) {
-    pthread_mutex_lock(&t->mutex);
-    bool stop = t->stopping;
-    pthread_mutex_unlock(&t->mutex);
-    return stop;
-}
-
 static void *run(void *argument) {
     ticker *t = argument;
     unsigned long seen = 0;
     int quiet = 0;
-    while (!stopping(t)) {
-        pause_for(t->tick);
+    while (pause_for_a_tick(t)) {
         wasmtime_engine_increment_epoch(t->wasm);
         unsigned long ended = atomic_load(&t->ended);
         unsigned long begun = atomic_load(&t->begun);
@@ -59,7 +58,11 @@ int ticker_start(ticker *t, wasm_engine_t *wasm, uint64_t tick) {
     t->wasm = wasm;
     t->tick = tick;
     pthread_mutex_init(&t->mutex, NULL);
-    pthread_cond_init(&t->awake, NULL);
+    pthread_condattr_t by_monotonic_clock;
+    pthread_condattr_init(&by_monotonic_clock);
+    pthread_condattr_setclock(&by_monotonic_clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->awake, &by_monotonic_clock);
+    pthread_condattr_destroy(&by_monotonic_clock);
     int failure = pthread_create(&t->thread, NULL, run, t);
     if (failure != 0) {
         pthread_cond_destroy(&t->awake);
