@@ -55,6 +55,8 @@ TWINS: Final[dict[tuple[Any, str], Function]] = {
     (Record, "__init__"): Record.__init__,
     (end, "conclude"): end.conclude,
     (links, "tell_watchers"): links.tell_watchers,
+    (Request, "__init__"): Request.__init__,
+    (Request, "reply"): Request.reply,
     (LocalRef, "send"): LocalRef.send,
     (LocalRef, "cast"): LocalRef.cast,
     (LocalRef, "__hash__"): LocalRef.__hash__,
@@ -70,6 +72,11 @@ TWINS: Final[dict[tuple[Any, str], Function]] = {
     (Timers, "fire_due"): Timers.fire_due,
 }
 """The functions in Python, by where they are: in a class, or in a module."""
+
+
+def _name(owner: Any, name: str) -> str:
+    """The name of that function in the compiled core, where no two have the same."""
+    return "request_init" if owner is Request and name == "__init__" else name
 
 
 def _places(fields: list[str], classes: Mapping[str, Any]) -> dict[str, int]:
@@ -142,7 +149,7 @@ def _compiled() -> dict[tuple[Any, str], Function]:
     if compiled is None:
         return {}
     try:
-        twins = {name: twin for (_, name), twin in TWINS.items()}
+        twins = {_name(owner, name): twin for (owner, name), twin in TWINS.items()}
         compiled.bind(
             _own_places(),
             {
@@ -186,10 +193,15 @@ def _compiled() -> dict[tuple[Any, str], Function]:
         return {}
     if loop_bypass.IS_AVAILABLE:
         _bind_trio()
-    return {
-        (owner, name): compiled.method(owner, name) if isinstance(owner, type) else getattr(compiled, name)
-        for owner, name in TWINS
-    }
+    try:
+        return {
+            (owner, name): compiled.method(owner, _name(owner, name))
+            if isinstance(owner, type)
+            else getattr(compiled, name)
+            for owner, name in TWINS
+        }
+    except (AttributeError, LookupError):  # it was compiled from an earlier source
+        return {}
 
 
 COMPILED: Final = _compiled()

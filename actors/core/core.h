@@ -7,6 +7,8 @@
  *   cast        LocalRef.cast             the same, of a method and its arguments
  *   __hash__    LocalRef.__hash__         find a ref in a table
  *   __eq__      LocalRef.__eq__           tell whether two refs lead to the same process
+ *   request_init    Request.__init__      make a call
+ *   reply       Request.reply             settle a call that its caller does not wait for yet
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
  *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
  *   turn        TaskTurn.turn             resume a task beside trio's loop
@@ -68,7 +70,9 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(HandlerContext, base) field(HandlerContext, context) field(HandlerContext, run)                   \
     field(LocalRef, _process) field(DispatchedBody, process)                                                \
     field(Cast, args) field(Cast, kwargs) field(Cast, method)                                               \
-    field(Request, args) field(Request, kwargs) field(Request, method)                                      \
+    field(Request, args) field(Request, caller) field(Request, error) field(Request, kwargs)                \
+    field(Request, method) field(Request, node) field(Request, observer) field(Request, settled)            \
+    field(Request, target) field(Request, value) field(Request, waiter)                                     \
     field(Monitor, active) field(Monitor, alias) field(Monitor, number) field(Monitor, owner)              \
     field(Monitor, ref)                                                                                     \
     field(MailboxSearch, kinds) field(MailboxSearch, likeness)                                              \
@@ -97,7 +101,7 @@ TRIO_FIELDS(DECLARE)
     object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
     object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
-    object(__init__) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
+    object(__init__) object(request_init) object(reply) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
     object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS)
 
@@ -115,7 +119,7 @@ TRIO_OBJECTS(HOLD)
     name(__class__) name(__dict__) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
     name(_answer_stops) name(_fail_calls) name(_leave_arena) name(_release_extras) name(_release_failed)    \
     name(_release_names) name(_tell_starter) name(abort_func) name(answer) name(append) name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
-    name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised)                 \
+    name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised) name(ref)                 \
     name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
 
 #define NAME(word) extern PyObject *s_##word;
@@ -207,6 +211,17 @@ PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ss
 /* Take the error that is on its way, as an object with its traceback. */
 PyObject *caught(void);
 
+/* Check that the stack has room for so many calls; -1 for an error, a RecursionError if it has not. */
+static inline int enter_and_leave(int calls, const char *where)
+{
+    int entered = 0;
+    while (entered < calls && Py_EnterRecursiveCall(where) == 0)
+        entered++;
+    for (int left = entered; left > 0; left--)
+        Py_LeaveRecursiveCall();
+    return entered == calls ? 0 : -1;
+}
+
 /* Resume the task of a `TaskTurn`; -1 for an error. */
 int resume_task(PyObject *entry);
 
@@ -218,6 +233,8 @@ PyObject *core_hash(PyObject *self, PyObject *nothing);
 PyObject *core_eq(PyObject *self, PyObject *other);
 PyObject *core_hand_off(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_run_group(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_request_init(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *core_reply(PyObject *self, PyObject *value);
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_conclude(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *core_tell_watchers(PyObject *module, PyObject *const *args, Py_ssize_t count);

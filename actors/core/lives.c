@@ -89,12 +89,7 @@ static int need_room(void)
         Py_XDECREF(has_room);
         return has_room == NULL ? -1 : 0;
     }
-    int entered = 0;
-    while (entered < ROOM && Py_EnterRecursiveCall(" while a process was made") == 0)
-        entered++;
-    for (int left = entered; left > 0; left--)
-        Py_LeaveRecursiveCall();
-    return entered == ROOM ? 0 : -1;
+    return enter_and_leave(ROOM, " while a process was made");
 }
 
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count)

@@ -134,6 +134,9 @@ PyObject *bind_trio(PyObject *args)
 
 static PyMethodDef of_classes[] = {
     {"__init__", (PyCFunction)(void (*)(void))core_init, METH_FASTCALL, "Make a record; see Record.__init__."},
+    {"request_init", (PyCFunction)(void (*)(void))core_request_init, METH_FASTCALL | METH_KEYWORDS,
+     "Make a call; see Request.__init__."},
+    {"reply", core_reply, METH_O, "Settle a call with its reply; see Request.reply."},
     {"send", core_send, METH_O, "Put a message into the mailbox; see LocalRef.send."},
     {"cast", (PyCFunction)(void (*)(void))core_cast, METH_FASTCALL | METH_KEYWORDS,
      "Have a method called, without a reply; see LocalRef.cast."},

@@ -272,20 +272,36 @@ static int step_deeper(PyObject *dispatcher, PyObject *process, PyObject *waiter
     return failed ? -1 : note_time(dispatcher);
 }
 
+#define ROOM 64 /* as `has_headroom` looks for */
+
+/* Tell whether the stack has room for a step of another task: `has_headroom`. Later versions count calls in C
+ * apart. */
+static int has_room(void)
+{
+    if (Py_Version >= 0x030C0000) {
+        PyObject *room = PyObject_CallNoArgs(the_has_headroom);
+        int answer = room == NULL ? -1 : is_true(room);
+        Py_XDECREF(room);
+        return answer;
+    }
+    if (enter_and_leave(ROOM, " while a task was resumed") == 0)
+        return 1;
+    PyErr_Clear();
+    return 0;
+}
+
 PyObject *core_step_with(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *waiter = NULL, *room = NULL;
+    PyObject *waiter = NULL;
     if (!is_bound || count != 2 || !is_process(args[0]) ||
         (waiter = SLOT(args[0], Process_waiter)) == NULL || waiter == Py_None ||
         SLOT(args[0], Process_wanted) != Py_None)
         return call_twin(the_step_with, self, args, count, NULL);
-    room = PyObject_CallNoArgs(the_has_headroom);
-    int has_room = room == NULL ? -1 : is_true(room);
-    Py_XDECREF(room);
-    if (has_room < 0)
+    int is_roomy = has_room();
+    if (is_roomy < 0)
         return NULL;
     waiter = SLOT(args[0], Process_waiter); /* a finalizer may have woken it meanwhile */
-    if (!has_room || waiter == NULL || waiter == Py_None)
+    if (!is_roomy || waiter == NULL || waiter == Py_None)
         return call_twin(the_step_with, self, args, count, NULL);
     if (step_deeper(self, args[0], waiter, args[1]) < 0)
         return NULL;

@@ -178,7 +178,7 @@ class LocalRef(Ref[A]):
         elif process.waiter is not None and not process.body.is_plain and dispatcher.depth < DEPTH:
             dispatcher.step_with(process, request)
             if request.settled:
-                return request.result()
+                return request.value if request.error is None else request.result()
         elif caller is None and process.waiter is None:
             # A guest, say: it gets its turn here, and has perhaps replied when this task would begin to wait.
             dispatcher.run_then_dispatch(process.put, request)

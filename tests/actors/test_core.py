@@ -526,6 +526,13 @@ def test_an_interpreter_that_keeps_fields_elsewhere(monkeypatch: pytest.MonkeyPa
 
 @needs_compiled
 @pytest.mark.parametrize("core", ["compiled"], indirect=True)
+def test_a_core_of_an_earlier_source_leaves_the_twins_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(choice.TWINS, (LocalRef, "later"), LocalRef.send)
+    assert choice._compiled() == {}
+
+
+@needs_compiled
+@pytest.mark.parametrize("core", ["compiled"], indirect=True)
 def test_a_place_is_found_once_or_not_at_all() -> None:
     found, twice = object(), object()
     ref = object.__new__(LocalRef)
