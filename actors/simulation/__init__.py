@@ -33,6 +33,7 @@ from enfilade.actors.simulation.host import Host, HostCrashed
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.library import block
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
+from enfilade.actors.simulation.mishaps import Mishap, NoChance, Rarity
 from enfilade.actors.simulation.schedule import Fault, Schedule
 from enfilade.actors.simulation.simulate import run_simulation, simulate
 from enfilade.actors.simulation.simulated import simulated
@@ -61,10 +62,13 @@ __all__ = [
     "Host",
     "HostCrashed",
     "LostRegistry",
+    "Mishap",
     "Model",
+    "NoChance",
     "Nondeterministic",
     "Operation",
     "Partition",
+    "Rarity",
     "Read",
     "RollingRestart",
     "Schedule",

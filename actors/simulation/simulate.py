@@ -44,7 +44,8 @@ async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncItera
     if not isinstance(seed, int):
         raise TypeError(f"a seed is an integer, got {seed!r}")
     world = World(seed, clock)
-    world.prescribed = schedule
+    if schedule is not None:
+        world.prescribe(schedule)
     warden = Warden()
     with replaced(world):
         trio.lowlevel.add_instrument(warden)

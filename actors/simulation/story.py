@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from enfilade.actors.simulation.checkers.history import ChildEnded, Down, Event, GaveUp, Named, Opened, Up
+from enfilade.actors.simulation.mishaps import tape_of
 from enfilade.actors.simulation.world import World
 
 __all__ = ["last_events", "story"]
@@ -66,6 +67,10 @@ def last_events(world: World) -> list[str]:
 def _events(world: World) -> Iterator[_Line]:
     for at, fault in world.drawn:
         yield _Line(at, str(fault), is_fault=True)
+    tape = world.network.tape
+    if tape.is_silent:  # which leaves those that matter
+        for at, (_, mishap) in zip(tape.happened.values(), tape_of(tape), strict=True):
+            yield _Line(at, str(mishap), is_fault=True)
     if world.calm_since is not None:
         yield _Line(world.calm_since, "the faults are over", is_fault=True)
     for event in world.history.events:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from enfilade.actors.simulation.faults.minimise import minimised
+from enfilade.actors.simulation.mishaps import NoChance, split, tape_of
 from enfilade.actors.simulation.schedule import Schedule
 from enfilade.actors.simulation.simulate import run_simulation
 from enfilade.actors.simulation.story import last_events, story
@@ -21,6 +22,12 @@ __all__ = ["Main", "Trial"]
 
 RUNS: Final = 60
 """Runs that are spent on making the schedule of a failure smaller."""
+
+MORE_RUNS: Final = 120
+"""Runs that are spent on leaving out what chance has decided."""
+
+SILENCE: Final = (0.0, NoChance())
+"""The entry of a schedule with which nothing else happens by chance."""
 
 KEPT: Final = Path(".simulation")
 """The folder for tests that a failure was turned into, in the directory that the program was started in."""
@@ -71,22 +78,26 @@ class Trial:
         if world.options:
             yield f"options: {world.options}"
         last, seconds = _Failure(error, world), time.process_time()
-        if world.drawn:
+        mishaps = tape_of(world.network.tape)
+        if world.drawn or mishaps:
             search = _Search(self, last)
-            smallest = minimised(list(world.drawn), search.fails, RUNS) if search.fails(world.drawn) else None
+            smallest = search.smallest(last, given or [])
             last = search.latest
             effort = f"{search.runs} runs, {time.process_time() - seconds:.0f} s"
+            chance = f" and {len(mishaps)} mishaps by chance" if mishaps else ""
             if smallest is None:
                 yield (
-                    f"schedule: {len(world.drawn)} faults; played as a list they do not fail in this way, so "
-                    f"run the seed itself again: seed={self.seed}"
+                    f"schedule: {len(world.drawn)} faults{chance}; played as a list they do not fail in this "
+                    f"way, so run the seed itself again: seed={self.seed}"
                 )
             elif smallest == given:
                 yield f"schedule: as it was given, for it needs all of its {len(smallest)} faults ({effort})"
             else:
                 source = self._source(smallest)
+                needed, decided = ([e for e in part if e != SILENCE] for part in split(smallest)[::-1])
+                left = f" and {len(decided)} of {len(mishaps)} mishaps by chance" if mishaps else ""
                 yield (
-                    f"schedule: {len(smallest)} of {len(world.drawn)} faults ({effort}); as a test"
+                    f"schedule: {len(needed)} of {len(world.drawn)} faults{left} ({effort}); as a test"
                     f"{self._keep(source)}:\n{source}"
                 )
         yield "story:\n" + "\n".join(story(last.world, last.error))
@@ -150,6 +161,36 @@ class _Search:
     trial: Trial
     latest: _Failure
     runs: int = 0
+
+    def smallest(self, failure: _Failure, given: Schedule) -> Schedule | None:
+        """The smallest schedule that was found to fail in the same way; None if none does.
+
+        First faults are left out while chance goes on as the seed has it, for each one that is left out moves
+        what chance does; then what chance has decided in the run that is left.
+
+        Args:
+            failure: what is looked for.
+            given: the schedule with which it failed, if it was given one.
+        """
+        decided, _ = split(given)
+        faults = [*decided, *failure.world.drawn]
+        if not self.fails(faults):
+            return None
+        if SILENCE in faults:
+            faults.remove(SILENCE)
+            return self._in_silence(faults)
+        faults = minimised(faults, self.fails, RUNS)
+        mishaps = tape_of(self.latest.world.network.tape)
+        if not mishaps or self.fails([SILENCE, *faults]):
+            return faults  # which chance does nothing for
+        if not self.fails([SILENCE, *mishaps, *faults]):
+            return faults
+        return self._in_silence([*mishaps, *faults])
+
+    def _in_silence(self, entries: Schedule) -> Schedule:
+        """Make a schedule smaller with which nothing else happens by chance."""
+        smallest = minimised(entries, lambda left: self.fails([SILENCE, *left]), MORE_RUNS)
+        return [SILENCE, *smallest]
 
     def fails(self, schedule: Schedule) -> bool:
         """Run with a schedule; tell whether it fails as before, but for numbers and refs."""

@@ -32,6 +32,7 @@ from enfilade.actors.simulation.machine.entropy import Entropy, Stream
 from enfilade.actors.simulation.machine.isolation import import_anew
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.machines import Machines
+from enfilade.actors.simulation.mishaps import split
 from enfilade.actors.simulation.partitions import Partitions
 from enfilade.actors.simulation.passage import SETTLED, Passage
 from enfilade.actors.simulation.schedule import Fault, Release, Schedule
@@ -103,6 +104,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self.drawn: Schedule = []
         self.options = ""
         self._draws_options = False
+        self._questions: dict[tuple[str, str], int] = {}
         self._isolated: tuple[str, ...] = ()
         self.struck: dict[str, int] = {}
         self.is_calm = False
@@ -132,7 +134,12 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
     def rare(self, name: str, share: float) -> bool:
         """Draw for code of the test what `enfilade.actors.rare` draws for that of hosts."""
-        return self.random(f"rare {name}").chance(share)
+        return self._draw_rarity("", name, share, self.random(f"rare {name}"))
+
+    def _draw_rarity(self, host: str, name: str, share: float, draws: Stream) -> bool:
+        """Draw whether something rare happens on a host, or in the test."""
+        self._questions[host, name] = number = self._questions.get((host, name), 0) + 1
+        return self.network.tape.decides((host, name, number), share, draws, self.now())
 
     def tell_options(self, text: str) -> None:
         """Note what the seed has drawn, in words."""
@@ -234,7 +241,11 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         context = copy_context()
         context.run(LIFE.set, life)
         if life is not None:
-            context.run(DRAW.set, lambda name, share: self.random(f"{life.name}: rare {name}").chance(share))
+            host = life.name
+            context.run(
+                DRAW.set,
+                lambda name, share: self._draw_rarity(host, name, share, self.random(f"{host}: rare {name}")),
+            )
         context.run(self._holder.start_soon, run, *args)
 
     async def _live(self, host: Host, life: Life) -> None:
@@ -447,6 +458,14 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
                 self.call_at(seconds, partial(self.strike, fault))
         else:
             faults.release(self)
+
+    def prescribe(self, schedule: Schedule) -> None:
+        """Play these faults in the place of those that `faults` is given; what chance decides among them
+        holds from now on.
+        """
+        mishaps, self.prescribed = split(schedule)
+        for _, mishap in mishaps:
+            mishap.strike(self)
 
     def strike(self, fault: Fault) -> None:
         """Let a fault strike now, one of those that `faults` was given."""

@@ -290,15 +290,16 @@ class SimulatedOutlet(Outlet):
         network, origin, inlet = self.carrier.network, self.carrier.port, self._right.inlet
         destination = inlet.carrier.port
         network.hand_overs += 1
+        number = network.hand_overs
         network.note("hand", origin.name, destination.name, len(data), network.fingerprint(data))
-        strike = network.strikes.pop(network.hand_overs, None)
+        strike = network.strikes.pop(number, None)
         if strike is not None:
             strike(origin, destination)
-        if network.draws.chance(network.way(origin.name, destination.name).reset):
+        if network.befalls(number, "reset", network.way(origin.name, destination.name).reset):
             network.note("reset", origin.name, destination.name)
             network.reset(origin, destination)
         self._check()
-        batch = _Batch(self.carrier, data, handles, repeatable)
+        batch = _Batch(number, self.carrier, data, handles, repeatable)
         network.send(
             origin,
             destination,
@@ -330,12 +331,13 @@ class SimulatedOutlet(Outlet):
         if not (self._trouble or inlet.is_closed or inlet.carrier.is_dead):
             way = network.way(self.carrier.port.name, destination.name)
             answer = Status.FULL
-            if not network.traits.lossless and network.draws.chance(way.loss):
+            if not network.traits.lossless and network.befalls(batch.number, "lost", way.loss):
                 network.note("lost", destination.name)
                 answer = Status.ACCEPTED
-            elif not network.draws.chance(way.full):
+            elif not network.befalls(batch.number, "full", way.full):
                 answer = batch.put_into(inlet)
-                if batch.is_repeatable and answer is Status.ACCEPTED and network.draws.chance(way.twice):
+                is_repeated = batch.is_repeatable and answer is Status.ACCEPTED
+                if is_repeated and network.befalls(batch.number, "twice", way.twice):
                     network.note("twice", destination.name)
                     batch.put_into(inlet)
         batch.drop()
@@ -412,11 +414,17 @@ class SimulatedOutlet(Outlet):
 class _Batch:
     """A batch under way: bytes, copies of its descriptors, and rights to put into inlets."""
 
-    __slots__ = ("_files", "_handles", "_inlets", "_rights", "_sender", "data", "is_repeatable")
+    __slots__ = ("_files", "_handles", "_inlets", "_rights", "_sender", "data", "is_repeatable", "number")
 
     def __init__(
-        self, carrier: SimulatedCarrier, data: bytes, handles: Sequence[Handle], is_repeatable: bool
+        self,
+        number: int,
+        carrier: SimulatedCarrier,
+        data: bytes,
+        handles: Sequence[Handle],
+        is_repeatable: bool,
     ) -> None:
+        self.number = number
         self.data = data
         self.is_repeatable = is_repeatable
         self._sender = carrier.credentials

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from enfilade.transport.carrier import Handle, Traits
+from enfilade.transport.simulated.tape import Tape
 from enfilade.transport.simulated.ways import LATENCY, Draws, Lane, Parcel, Port, Way
 
 __all__ = ["Network", "Time"]
@@ -49,6 +50,7 @@ class Network:
         traits: what its carriers promise; by default, what doors promise. Set before there are carriers.
         distance: the seconds that ways which are not in use yet will take.
         hand_overs: batches that were handed over so far.
+        tape: what chance has decided about single batches.
         under_way: the number of parcels that travel; those that are held back do not.
         strikes: what is done within the hand-over of a number, before the batch leaves: it may break the
             connection, or end a host. Called with the two hosts.
@@ -67,6 +69,7 @@ class Network:
         self.traits = Traits()
         self.distance = LATENCY
         self.hand_overs = 0
+        self.tape = Tape()
         self.under_way = 0
         self.strikes: dict[int, Callable[[Port, Port], None]] = {}
         self.inlets: dict[Handle, Receiver] = {}
@@ -128,6 +131,10 @@ class Network:
         if missing:
             there = ", ".join(sorted(self._ports)) or "none"
             raise ValueError(f"expected names of hosts or zones, got {missing[0]!r}; the hosts are {there}")
+
+    def befalls(self, number: int, what: str, share: float) -> bool:
+        """Draw whether something happens to the batch of a hand-over, in that share of all cases."""
+        return self.tape.decides((number, what), share, self.draws, self.time.current_time())
 
     def new_handle(self) -> Handle:
         """A number for an inlet that was not given out before."""

@@ -32,19 +32,23 @@ def minimised(schedule: Schedule, fails: Callable[[Schedule], bool], runs: int) 
     kept = list(schedule)
     size = len(kept)
     while size and left > 0:
-        place = 0
+        place, before = 0, len(kept)
         while place < len(kept) and left > 0:
             candidate = kept[:place] + kept[place + size :]
             if try_out(candidate):
                 kept = candidate
             else:
                 place += size
-        size = size // 2 if size > 1 else 0
-    for place, (when, fault) in enumerate(kept):
+        if size > 1:
+            size //= 2
+        elif len(kept) == before:
+            size = 0  # otherwise one that was needed may not be needed any more
+    for place in range(len(kept)):
+        when, fault = kept[place]
         shorter = _shorter(fault)
-        candidate = [*kept[:place], (when, shorter), *kept[place + 1 :]] if shorter is not None else kept
-        if shorter is not None and left > 0 and try_out(candidate):
-            kept = candidate
+        while shorter is not None and try_out([*kept[:place], (when, shorter), *kept[place + 1 :]]):
+            kept[place] = when, shorter
+            shorter = _shorter(shorter)
     return kept
 
 
