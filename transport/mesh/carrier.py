@@ -147,6 +147,7 @@ class MeshCarrier(Carrier):
         if token is not None or identity is not None:
             self.doubts.listen_to_server()
         self.announcer = Announcer(self.connection, subjects, own, self.meter, random=random)
+        self.connection.nodes = lambda: len(self.announcer.directory.nodes)
         self.heartbeats.load_heard = self.announcer.directory.loaded
         self.heartbeats.returned = self.announcer.ask
         self.heartbeats.death_heard, self.heartbeats.beaten = self.announcer.died, self._tell_closed

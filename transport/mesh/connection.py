@@ -64,7 +64,10 @@ PING_TICKS: Final = 2
 """The parts of that time, and those after which the server is asked for a sign of life."""
 
 JITTER: Final = 0.05
-"""Longest pause before another server is tried, so that not all nodes come at once."""
+JITTER_EACH: Final = 0.001
+"""Longest pause before another server is tried, and its share for each node of the mesh: many nodes must not
+come at once, and few need not wait for one another.
+"""
 
 LAST_PAUSE: Final = 2.0
 """Longest pause between attempts when no server answers."""
@@ -132,6 +135,7 @@ class Connection:
         round_trip: seconds that it took to answer the last time that it was asked; None before that.
         reconnects: times that another session took the place of a lost one.
         cuts: times that a server left this node, whose loop had been held.
+        nodes: returns how many nodes may come to the next server when this one is lost.
         messages_in, messages_out, bytes_in, bytes_out: the traffic so far.
     """
 
@@ -169,6 +173,7 @@ class Connection:
         self._answers: dict[str, Callable[[Message], None]] = {}
         self._is_quenched = False
         self._lost_at = math.inf
+        self.nodes: Callable[[], int] = lambda: 1
         self.where = ""
         self.round_trip: float | None = None
         self.reconnects = self.cuts = 0
@@ -338,9 +343,10 @@ class Connection:
     async def _begin_again(self) -> _Session:
         """Connect to whichever server answers, the lost one last."""
         pause = JITTER
+        jitter = min(JITTER, JITTER_EACH * self.nodes())
         known: set[str] = set()
         for attempt in range(10**9):
-            await trio.sleep(JITTER * self._random() if attempt < len(self._servers) else pause)
+            await trio.sleep(jitter * self._random() if attempt < len(self._servers) else pause)
             if attempt >= len(self._servers):
                 pause = min(LAST_PAUSE, 2 * pause)
             server = self._servers[0]
@@ -565,17 +571,17 @@ class Connection:
             await session.stream.wait_writable()
             try:
                 session.stream.flush()
-                sent = session.stream.send(session.unsent[0]) if session.unsent else 0
+                while session.unsent:
+                    sent = session.stream.send(session.unsent[0])
+                    session.unsent_bytes -= sent
+                    rest = session.unsent.popleft()[sent:]
+                    if rest:
+                        session.unsent.appendleft(rest)
             except BlockingIOError:
-                continue
+                pass
             except OSError as error:
                 self._lose(session, str(error))
                 continue
-            session.unsent_bytes -= sent
-            if sent:
-                rest = session.unsent.popleft()[sent:]
-                if rest:
-                    session.unsent.appendleft(rest)
             if not session.unsent and not session.stream.pending:
                 session.has_unsent = trio.Event()
             if self._is_quenched and session.unsent_bytes <= HIGH_WATER // 2 and self._session is session:

@@ -6,6 +6,7 @@ the sender's token.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -20,6 +21,9 @@ ACCOUNT: Final = "mesh"
 
 DISCONNECTED: Final = f"$SYS.ACCOUNT.{ACCOUNT}.DISCONNECT"
 """Where such servers say that a client of that account has left."""
+
+MOST_TOKENS: Final = 4096
+"""Tokens whose names are remembered: every message has the one of its sender."""
 
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 _TOKEN: Final = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9A-F]{2})+")
@@ -36,6 +40,7 @@ def to_token(name: str) -> str:
     return "".join(chr(each) if each in _PLAIN else f"={each:02X}" for each in name.encode())
 
 
+@lru_cache(maxsize=MOST_TOKENS)
 def from_token(token: str) -> str:
     """Read a name that was written as a token.
 

@@ -108,6 +108,33 @@ class Heard:
         return self.messages
 
 
+@pytest.mark.parametrize(("nodes", "pause"), [(1, 0.001), (3, 0.003), (1000, 0.05)])
+async def test_few_nodes_need_not_wait_for_one_another(
+    nodes: int, pause: float, autojump_clock: object
+) -> None:
+    """The pause before the next server grows with the number of nodes, and has an end."""
+    dialled: list[float] = []
+
+    async def dial(server: Server) -> Any:
+        dialled.append(trio.current_time())
+        raise OSError("there is nobody")
+
+    connection = Connection(
+        [Server("one"), Server("two")],
+        name="a",
+        inbox="inbox.a",
+        watcher=Notes(),
+        entropy=os.urandom,
+        random=lambda: 1.0,
+        dial=dial,
+    )
+    connection.nodes = lambda: nodes
+    began = trio.current_time()
+    with trio.move_on_after(0.12):
+        await connection._begin_again()
+    assert [at - began for at in dialled[:2]] == pytest.approx([pause, 2 * pause])
+
+
 @needs_server
 async def test_publish_and_subscribe(server: NatsServer) -> None:
     heard = Heard()
