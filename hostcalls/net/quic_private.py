@@ -10,6 +10,8 @@ them is gone. As shipped, aioquic
 * requests clients' certificates for tests only, verifies none, and checks no usage;
 * lets the peer open streams as it likes: here all but the first are refused;
 * has room for 16 KiB of handshake, certificates included: here a larger chain gets more, while it is sent;
+* looks through all pieces of a stream for each new one, so that a peer that sends every second byte would
+  take minutes of the loop: here few pieces wait for those before them;
 * knows no stateless reset, and may close with more bytes than it may send to an address not proven;
 * would follow a server to another address, which nobody has allowed the guest to reach.
 """
@@ -30,6 +32,7 @@ from aioquic.quic.connection import (
     CRYPTO_BUFFER_SIZE,
     QuicConnection,
     QuicConnectionAdapter,
+    QuicConnectionError,
     QuicConnectionState,
     QuicReceiveContext,
 )
@@ -62,6 +65,8 @@ _STREAM: Final = 0
 """The number of the client's first bidirectional stream, which carries the guest's bytes."""
 _OTHER_STREAMS: Final = 16
 """Streams of each kind that a peer may have open, to be told that they are refused."""
+_MOST_PIECES: Final = 128
+"""Pieces of a stream, or of a handshake, that wait for what comes before them; a window has 200 packets."""
 _RESET_TOKEN: Final = 16
 _LONGEST_REASON: Final = 100
 _IDLE_TIMEOUT: Final = "Idle timeout"
@@ -412,13 +417,30 @@ class Core(QuicConnection):
     def _handle_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         start = buf.tell()
         is_read = buf.pull_uint_var() == _STREAM and self._reads
+        offset = buf.pull_uint_var() if frame_type & 4 else 0
         buf.seek(start)
-        if is_read and not self.has_room():
+        if is_read and (not self.has_room() or self._has_enough_before(offset)):
             raise PacketDropped
         before = self._local_max_data.used
         super()._handle_stream_frame(context, frame_type, buf)
         if not is_read:
             self._local_max_data.value += self._local_max_data.used - before
+
+    def _has_enough_before(self, offset: int) -> bool:
+        """Tell whether the stream has so many pieces that only what comes next is taken."""
+        if self.stream is None:
+            return False
+        receiver = self.stream.receiver
+        return len(receiver._ranges) >= _MOST_PIECES and offset > receiver.starting_offset()
+
+    def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        super()._handle_crypto_frame(context, frame_type, buf)
+        if len(self._crypto_streams[context.epoch].receiver._ranges) > _MOST_PIECES:
+            raise QuicConnectionError(
+                error_code=QuicErrorCode.CRYPTO_BUFFER_EXCEEDED,
+                frame_type=frame_type,
+                reason_phrase="the handshake comes in too many pieces",
+            )
 
     def _handle_reset_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         before = self._local_max_data.used

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 import trustme
+from aioquic.buffer import encode_uint_var
 from aioquic.quic import events
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from trio.abc import Clock
@@ -235,6 +236,51 @@ async def test_a_crypto_offset_far_away(autojump_clock: Clock, w: World) -> None
     await still_works(pair)
     await trio.sleep(31)
     assert not w.endpoint._shaking
+
+
+def pieces(kind: int, before: bytes, count: int) -> list[bytes]:
+    """The contents of packets that hold every second byte of a stream, or of a handshake, each in a frame of
+    its own, from the offset 6 on.
+    """
+    frames = [before + encode_uint_var(6 + 2 * number) + b"\x01x" for number in range(count)]
+    return [bytes([kind]).join(frames[at : at + 120]) for at in range(0, count, 120)]
+
+
+async def test_a_stream_in_pieces_waits_for_few_of_them(autojump_clock: Clock, w: World) -> None:
+    """A new piece is compared with those that wait: thousands would take the loop minutes. What does not fit
+    counts as lost, and comes again.
+    """
+    pair = await w.pair()
+    listener = w.listen()
+    client = OddClient(w.sockets, w.authority)
+    await client.exchange()
+    client.quic.send_stream_data(0, b"first")
+    await client.exchange()
+    server = await w.accept(listener)
+    (core,) = (
+        each.core for each in w.endpoint._connections if each.core.stream.receiver.starting_offset() == 5
+    )
+    for content in pieces(QuicFrameType.STREAM_BASE | 6, b"\0", 3000):
+        client.frame(QuicFrameType.STREAM_BASE | 6, content)
+    await client.exchange()
+    assert len(core.stream.receiver._ranges) == 128
+    await still_works(pair)
+    client.quic.send_stream_data(0, b"x" * 7000)
+    await client.exchange()
+    assert await get(server.reader.read(100_000)) == b"first" + b"x" * 7000
+    assert client.end is None
+
+
+async def test_a_handshake_in_pieces_has_few_of_them(autojump_clock: Clock, w: World) -> None:
+    pair = await w.pair()
+    client = OddClient(w.sockets, w.authority)
+    await client.exchange()
+    for content in pieces(QuicFrameType.CRYPTO, b"", 130):
+        client.frame(QuicFrameType.CRYPTO, content)
+    await client.exchange()
+    assert client.end is not None
+    assert client.end.error_code == QuicErrorCode.CRYPTO_BUFFER_EXCEEDED
+    await still_works(pair)
 
 
 async def test_more_than_the_window(autojump_clock: Clock, w: World) -> None:
