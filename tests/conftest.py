@@ -2,14 +2,15 @@
 
 import functools
 import gc
-import os
-import signal
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.children import pytest_configure
+
+__all__ = ["pytest_configure"]
 
 # How long an example takes depends on what else the machine does. Every run tries the same ones, so that it
 # fails for what has changed; `make soak` tries others each time, and more (--hypothesis-profile=search).
@@ -43,25 +44,6 @@ Tests that start programs and only wait for their end are not among them: typing
 """
 
 
-USUAL = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGQUIT: signal.SIG_DFL,
-    signal.SIGHUP: signal.SIG_DFL,
-}
-"""The signals that a program may be started deaf to, and what they do otherwise."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start can be interrupted, quit and hung up on, also in the background of a shell,
-    which has what it runs there ignore SIGINT and SIGQUIT, and below `nohup`.
-    """
-    for number, usual in USUAL.items():
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, usual)
-    if hasattr(config, "workerinput"):
-        os.register_at_fork(after_in_child=release_pipes)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The nodes that tests start announce themselves in a directory of this run alone."""
@@ -69,32 +51,6 @@ def own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         patch.delenv("ENFILADE_OBSERVE", raising=False)
         yield
-
-
-def release_pipes() -> None:
-    """Let go of what a forked child has of its parent's pipes to the controller of pytest-xdist.
-
-    The controller learns from their end that a worker has crashed: no child may hold them open.
-    """
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for pipe in PIPES:
-        os.dup2(nowhere, pipe, inheritable=False)
-    os.close(nowhere)
-
-
-def open_pipes() -> list[int]:
-    """The pipes of this process beside its standard streams."""
-
-    def is_pipe(descriptor: int) -> bool:
-        try:
-            return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
-        except OSError:
-            return False
-
-    return [descriptor for descriptor in range(3, 256) if is_pipe(descriptor)]
-
-
-PIPES = open_pipes()
 
 
 @functools.cache

@@ -32,7 +32,7 @@ MOST_REPEATED = 5
 
 # Neighbours run in one process, which has what their file set up. (With `loadfile`, a test that crashes its
 # worker is run again and again.)
-NEIGHBOURS = ("--dist", "worksteal")
+NEIGHBOURS = ("--dist", "worksteal", "-p", "tests.real_files")
 VIRTUAL = ("-m", "not real and not soak", "-n", "2", *NEIGHBOURS)
 REAL = ("-m", "real and not soak", "-n", "3", *NEIGHBOURS, "--max-worker-restart", str(MOST_REPEATED))
 ALONE = ("-n", "1", "--max-worker-restart", "0")
@@ -52,6 +52,7 @@ class Tally:
         status: of the pytest run.
         clock: seconds that the run took.
         processors: seconds that the processors worked for it.
+        real_files: files with tests marked `real` that were left to another stage; None if no worker told.
     """
 
     outcomes: dict[str, str] = attrs.field(factory=dict)
@@ -60,10 +61,15 @@ class Tally:
     status: int = pytest.ExitCode.OK
     clock: float = 0.0
     processors: float = 0.0
+    real_files: list[str] | None = None
 
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         for test in ids:
             self.outcomes.setdefault(test, "not run")
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        told = getattr(node, "workeroutput", {})  # one that has crashed has none
+        self.real_files = told.get("real_files", self.real_files)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -121,7 +127,9 @@ def main(arguments: Sequence[str]) -> int:
     flaky: list[str] = []
     if virtual.ended:
         announce("stage 2: tests about real time, processes or the kernel")
-        real = run(*arguments, *REAL)
+        files = virtual.real_files
+        narrowed = () if files is None else ("--real-files", os.pathsep.join(files))
+        real = run(*arguments, *REAL, *narrowed)
         stages.append(real)
         if real.ended and 0 < len(real.failed) <= MOST_REPEATED:
             announce("stage 3: what failed in stage 2, once more")

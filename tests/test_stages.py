@@ -57,7 +57,7 @@ class Suite:
 
     def write(self, *parts: str, name: str = "test_made_up.py") -> None:
         (self.folder / "pytest.ini").write_text(SETTINGS)
-        (self.folder / "conftest.py").write_text("from tests.conftest import pytest_configure\n")
+        (self.folder / "conftest.py").write_text("from tests.children import pytest_configure\n")
         (self.folder / name).write_text(HEAD + "".join(map(textwrap.dedent, parts)))
 
     def start(self) -> "subprocess.Popen[str]":
@@ -97,13 +97,15 @@ def made_up(*names: str, kind: str = "failed") -> Sequence[str]:
 
 
 def test_a_real_test_that_passes_the_second_time_is_flaky(suite: Suite) -> None:
-    """And all stages add up."""
+    """And all stages add up. Files without real tests are collected by the two processes of stage 1 alone."""
     suite.write(
         PASSING,
         "@real\n@pytest.mark.skip\ndef test_skipped(): pass\n",
         "@real\ndef test_once(): assert count('once') == 2\n",
     )
-    assert suite.run() == (0, [*made_up("test_once", kind="flaky"), "3 passed, 0 failed, 1 skipped"])
+    suite.write("count('collected')\ndef test_virtual(): pass\n", name="test_virtual_only.py")
+    assert suite.run() == (0, [*made_up("test_once", kind="flaky"), "4 passed, 0 failed, 1 skipped"])
+    assert suite.runs("collected") == 2
 
 
 def test_a_real_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
