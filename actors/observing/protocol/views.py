@@ -103,6 +103,8 @@ class TableView:
 class TreeView:
     """The supervision tree. Supervisors that are not open show the sums of what is below them.
 
+    Later updates have the branches that have changed, and the order of all, by their keys, when it has.
+
     Attributes:
         root: the serial of the supervisor at the top; None for the root of the node.
         open: the serials of the supervisors whose children are shown.

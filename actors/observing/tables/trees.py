@@ -78,28 +78,33 @@ class LivingForest:
 
 
 async def branches_of(forest: Forest[T], view: TreeView, walker: Walker, budget: float) -> dict[str, Any]:
-    """The branches that `view` asks for, from the top down, and whether there are more."""
+    """The branches that `view` asks for, from the top down, and whether there are more.
+
+    The key of a branch tells it apart: the serial of its process, or its place under its supervisor.
+    """
     top = forest.top(view.root)
     branches: list[dict[str, Any]] = []
     if top is None:
         return {"branches": branches, "is_cut": False}
     opened = set(view.open)
     named = forest.branch(top)["name"]
-    pending: list[tuple[T | None, Place, int]] = [(top, {"id": named or "root"}, 0)]
+    pending: list[tuple[T | None, Place, int, int]] = [(top, {"id": named or "root"}, 0, 0)]
     while pending and len(branches) < view.count:
-        process, place, depth = pending.pop()
+        process, place, depth, supervisor = pending.pop()
         branch = {**place, "depth": depth, "process": None}
         branches.append(branch)
         if process is None:
+            branch["key"] = f"{supervisor}/{place['place']}"
             continue
         branch.update(forest.branch(process))
+        branch["key"] = serial = branch["process"]
         children = forest.children(process)
         if children is None:
             continue
         branch["children"] = len(children)
         branch["open"] = branch["process"] in opened and depth < view.depth
         if branch["open"]:
-            pending += reversed([(child, shown, depth + 1) for child, shown in children])
+            pending += reversed([(child, shown, depth + 1, serial) for child, shown in children])
         else:
             branch["below"] = await _sums(forest, process, walker, budget)
     return {"branches": branches, "is_cut": bool(pending)}

@@ -30,6 +30,7 @@ from enfilade.actors.observing.protocol.views import (
     ReplicaView,
     TableView,
     TraceView,
+    TreeView,
     Update,
     View,
 )
@@ -134,10 +135,21 @@ class States:
                 self._rows.pop(left, None)
             for row in data.pop("rows", []):
                 self._rows[row[key]] = {**self._rows.get(row[key], {}), **row}
+        if isinstance(self.view, TreeView):
+            data = self._tree(data)
         self._fields.update(data)
         order = self._fields.get("order", []) if isinstance(self.view, TableView) else []
         rows = [dict(self._rows[each]) for each in order if each in self._rows]
         return State(update, dict(self._fields), rows, events)
+
+    def _tree(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a tree after an update with the branches that have changed, and their order."""
+        changed = data.pop("branches", [])
+        self._rows.update((branch["key"], branch) for branch in changed)
+        order = data.get("order")
+        if order is not None:
+            self._rows = {key: self._rows[key] for key in order if key in self._rows}
+        return {**data, "branches": list(self._rows.values())} if changed or order is not None else data
 
 
 class Client:

@@ -226,7 +226,8 @@ class _FiledNode(_FiledFields):
 class _FiledTree(_FiledFields):
     async def fields(self) -> Record:
         forest = _FiledForest(self.content)
-        return await branches_of(forest, self.view, self.scene.watching.walker, self.scene.budget)
+        fields = await branches_of(forest, self.view, self.scene.watching.walker, self.scene.budget)
+        return {**fields, "order": [branch["key"] for branch in fields["branches"]]}
 
 
 class _FiledProcess(_FiledFields):

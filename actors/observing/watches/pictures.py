@@ -149,12 +149,19 @@ class TreePicture:
         self._scene = scene
         self._view = view
         self._changes = Changes()
+        self._branches: dict[Any, dict[str, Any]] = {}
 
     async def shot(self, *, is_full: bool) -> Shot:
         watching = self._scene.watching
         forest = LivingForest(watching.node)
         fields = await branches_of(forest, self._view, watching.walker, self._scene.budget)
-        return Shot(self._changes.of(fields, is_full=is_full))
+        branches = fields.pop("branches")
+        before, self._branches = self._branches, {branch["key"]: branch for branch in branches}
+        data = dict(self._changes.of({**fields, "order": list(self._branches)}, is_full=is_full))
+        changed = [branch for branch in branches if is_full or before.get(branch["key"]) != branch]
+        if changed or is_full:
+            data["branches"] = changed
+        return Shot(data)
 
     def close(self) -> None:
         """Nothing is kept."""

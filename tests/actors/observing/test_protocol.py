@@ -199,6 +199,41 @@ async def test_obs_21_a_tree_is_opened_branch_by_branch(autojump_clock: MockCloc
             assert state.fields["is_cut"]
 
 
+async def test_of_a_tree_only_what_has_changed_is_sent(autojump_clock: MockClock) -> None:
+    """A branch that has changed comes whole, the order only when it is another one, else nothing."""
+    children = [Child(Till, id=f"till {number}", name=f"till {number}") for number in range(20)]
+    async with observed() as (bank, eye):
+        bank.root = top = await bank.spawn(Supervisor, children, name="top", intensity=50)
+        view = TreeView(open=(top.serial,))
+        async with client(eye).watch(view) as states:
+
+            async def shown() -> Any:
+                state = await next_of(states)
+                async with client(eye).watch(view) as others:
+                    assert state.fields == (await next_of(others)).fields
+                return state.update.data
+
+            assert len((await shown())["branches"]) == 21
+            assert await shown() == {}
+            await system.suspend(bank.whereis("till 7"))
+            bank.named("till 7").cast(Till.wait)
+            data = await shown()
+            assert [(branch["id"], branch["queued"]) for branch in data["branches"]] == [("till 7", 1)]
+            assert "order" not in data
+            bank.named("till 3").cast(Till.pay, "1")
+            data = await shown()
+            assert [branch["id"] for branch in data["branches"]] == ["top", "till 3"]
+            assert len(data["order"]) == 21
+            await top.call(Supervisor.terminate_child, "till 5")
+            await top.call(Supervisor.terminate_child, "till 6")
+            data = await shown()
+            gone = [(branch["id"], branch["process"]) for branch in data["branches"] if branch["id"] != "top"]
+            assert gone == [("till 5", None), ("till 6", None)]
+            await top.call(Supervisor.delete_child, "till 5")
+            data = await shown()
+            assert len(data["order"]) == 20
+
+
 async def test_events_are_kept_for_those_who_come_late(autojump_clock: MockClock) -> None:
     async with observed() as (bank, eye):
         await bank.spawn(Supervisor, [Child(Till, id="a", name="till")], intensity=9)

@@ -27,6 +27,12 @@ EVERY: Final = 0.2
 LONGEST: Final = 60.0
 """Seconds of a trace."""
 
+SWITCHES: Final = {"s": "sends", "f": "follow", "v": "contents"}
+"""The keys that turn a field of the view on and off."""
+
+SAID: Final = {"sends": "sends", "follow": "those they send to", "contents": "contents"}
+"""How the status names those that are on."""
+
 STYLES: Final = {"crashed": "red", "ended": "dim", "done": "dim"}
 
 
@@ -34,7 +40,7 @@ class TracePage(ListPage):
     """A trace, the newest entry first. It begins when processes are named, and ends by itself."""
 
     title = "trace"
-    hints = (("/", "processes"), ("s", "what they send"), ("v", "contents"), ("x", "end"))
+    hints = (("/", "processes"), ("s", "what they send"), ("f", "whom to"), ("v", "contents"), ("x", "end"))
 
     def __init__(self, desk: Desk, sight: Sight) -> None:
         super().__init__(desk, sight)
@@ -99,19 +105,16 @@ class TracePage(ListPage):
             return ""
         named = " ".join(map(str, self._view.processes))
         state = "tracing" if self._ended is None else f"ended ({self._ended}):"
-        more = [text for text in ("sends", "contents") if getattr(self._view, text)]
+        more = [text for field, text in SAID.items() if getattr(self._view, field)]
         return f"{state} {named}, {self.count:,} entries" + (f", with {' and '.join(more)}" if more else "")
 
     def key(self, key: str) -> bool:
         if key == "/":
             named = "" if self._view is None else " ".join(map(str, self._view.processes))
             self.desk.ask("processes: serials, names, patterns, actor:Class", named, self._choose)
-        elif key in "sv" and self._view is not None:
-            view = self._view
-            if key == "s":
-                self._begin(attrs.evolve(view, sends=not view.sends))
-            else:
-                self._begin(attrs.evolve(view, contents=not view.contents))
+        elif key in SWITCHES and self._view is not None:
+            field = SWITCHES[key]
+            self._begin(attrs.evolve(self._view, **{field: not getattr(self._view, field)}))
         elif key == "x" and self._view is not None and self._ended is None:
             self._ended = "asked"
             self.desk.soon_sync(self.hide)

@@ -69,9 +69,12 @@ class ShowTree(_Wish, tag="tree"):
 
 
 class ShowProcess(_Wish, tag="process"):
-    """One process in detail, by its serial, or by its name."""
+    """One process in detail, by its serial, or by its name; with the contents of its messages, if they may be
+    seen.
+    """
 
     process: Number | Text
+    contents: bool = False
 
 
 class ShowNodes(_Wish, tag="nodes"):
@@ -103,6 +106,7 @@ class ShowTrace(_Wish, tag="trace"):
     processes: Annotated[list[Number | Text], msgspec.Meta(min_length=1, max_length=64)]
     sends: bool = False
     contents: bool = False
+    follow: bool = False
     count: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
     seconds: Annotated[float, msgspec.Meta(ge=1.0, le=600.0)] = 60.0
 

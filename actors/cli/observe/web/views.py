@@ -1,15 +1,14 @@
 """Views of a node, as a page gets them: put into words here, drawn there.
 
 A view is made for a wish of a page. It may look at the node on its own; what it does not is known by the
-sight of the node. `shown` is the newest state, whatever the page has seen of those before.
+sight of the node.
 """
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -25,16 +24,14 @@ from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.timeline import MOODS, rows_of
 from enfilade.actors.cli.observe.web import orders
+from enfilade.actors.cli.observe.web.view import Drawn, View
 from enfilade.actors.cli.observe.zones import zones_of
 from enfilade.actors.cli.recordings import Recording, Writer
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.observing.protocol import views
 from enfilade.actors.observing.watches.client import State
 
-__all__ = ["View", "view_of"]
-
-Drawn = Callable[[], Awaitable[None]]
-"""Has the newest state drawn by the page, and returns when it has been."""
+__all__ = ["view_of"]
 
 PLOTTED: Final = 150
 """Values of a plot."""
@@ -52,70 +49,6 @@ ALL_TABLES: Final = {table.of: table for table in (PROCESSES, GUESTS, *TABLES)}
 
 IDENTIFYING: Final = ("serial", "name", "label", "actor", "kind", "state", "supervisor", "child_id")
 """The fields of a process by which actions name it."""
-
-
-class View(ABC):
-    """A view.
-
-    Args:
-        sights: all nodes.
-        node: the number of the one that is shown.
-        wish: what to show.
-        interval: seconds between two states.
-        drawn: see `Drawn`; the look at the node goes on when it returns.
-    """
-
-    def __init__(self, sights: Sequence[Sight], node: int, wish: Any, interval: float, drawn: Drawn) -> None:
-        self.sights = sights
-        self.sight = sights[node]
-        self.wish = wish
-        self._interval = interval
-        self._drawn = drawn
-        self._look: Look | None = None
-
-    def asks(self) -> views.View | None:
-        """The view of the node that is needed for the wish; None if what is known will do."""
-        return None
-
-    right: str = "observe"
-    """The right by which the node is asked."""
-
-    def open(self) -> None:
-        """Begin to look. Not a checkpoint."""
-        asked = self.asks()
-        if asked is not None:
-            look = Look(asked, self._take, interval=self._interval, right=self.right)
-            self._look = self.sight.observed.look(look)
-
-    def close(self) -> None:
-        """Look no more. Not a checkpoint."""
-        if self._look is not None:
-            self.sight.observed.drop(self._look)
-            self._look = None
-
-    def change(self, wish: Any) -> None:
-        """Show another wish of the same kind from now on. Not a checkpoint."""
-        self.wish = wish
-        asked = self.asks()
-        if self._look is not None and asked is not None:
-            self._look.change(asked)
-
-    async def _take(self, state: State) -> None:
-        assert self._look is not None
-        self.take(state, self._look.shown)
-        await self._drawn()
-
-    def take(self, state: State, of: views.View) -> None:  # noqa: B027 (a view without a look gets none)
-        """Take in the state of a view that `asks` has given."""
-
-    @property
-    def refused(self) -> str | None:
-        """The reason for which the node does not show it; None."""
-        return None if self._look is None else self._look.refused
-
-    @abstractmethod
-    def shown(self) -> dict[str, Any] | None:
-        """The newest state, as JSON data; None while nothing is known."""
 
 
 class Head(View):
@@ -336,21 +269,47 @@ class Tree(View):
 
 
 class Process(View):
-    """One process in detail."""
+    """One process in detail. The contents of its messages, which need another right, are looked at apart."""
 
     right = "inspect"
     _fields: dict[str, Any] | None = None
+    _messages: list[Any] | None = None
+    _inside: Look | None = None
 
     def asks(self) -> views.ProcessView:
         return views.ProcessView(self.wish.process)
+
+    def open(self) -> None:
+        super().open()
+        if self.wish.contents:
+            asked = views.ProcessView(self.wish.process, contents=True)
+            look = Look(asked, self._take_messages, interval=self._interval, right="trace")
+            self._inside = self.sight.observed.look(look)
+
+    def close(self) -> None:
+        super().close()
+        if self._inside is not None:
+            self.sight.observed.drop(self._inside)
+        self._inside = self._messages = None
+
+    async def _take_messages(self, state: State) -> None:
+        self._messages = state.fields.get("messages")
+        await self._drawn()
 
     def take(self, state: State, of: views.View) -> None:
         if isinstance(of, views.ProcessView) and of.process == self.wish.process:
             self._fields = state.fields
 
     def change(self, wish: Any) -> None:
-        self._fields = None
-        super().change(wish)
+        if wish.process != self.wish.process:
+            self._fields = None
+        self.close()
+        self.wish = wish
+        self.open()
+
+    @property
+    def refused(self) -> str | None:
+        return super().refused or (None if self._inside is None else self._inside.refused)
 
     def shown(self) -> dict[str, Any] | None:
         fields = self._fields
@@ -358,6 +317,8 @@ class Process(View):
             return None
         if fields.get("state") in (None, "unknown"):
             return {"title": "there is no such process, or it ended a while ago", "facts": [], "state": ""}
+        if self._messages is not None:
+            fields = {**fields, "messages": self._messages}
         get = fields.get
         who = words.one_line(get("actor") or get("kind") or "process")
         return {
@@ -490,6 +451,7 @@ class Trace(View):
             count=wish.count,
             seconds=wish.seconds,
             contents=wish.contents,
+            follow=wish.follow,
         )
 
     def change(self, wish: Any) -> None:

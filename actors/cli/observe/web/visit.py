@@ -16,7 +16,8 @@ from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.actions import ACTIONS, Target, question, why_no_action
 from enfilade.actors.cli.observe.web import orders
 from enfilade.actors.cli.observe.web.audience import Audience
-from enfilade.actors.cli.observe.web.views import View, view_of
+from enfilade.actors.cli.observe.web.view import View
+from enfilade.actors.cli.observe.web.views import view_of
 from enfilade.actors.cli.observe.web.websocket import WebSocket
 from enfilade.actors.messages.errors import Refused
 

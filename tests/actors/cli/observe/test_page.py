@@ -12,7 +12,7 @@ import trio
 
 pytest.importorskip("wsproto")
 
-from enfilade.actors import Child, Node, Supervisor
+from enfilade.actors import Child, Node, Supervisor, system
 from enfilade.actors.cli.observe.observed import RIGHTS, Observed
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.web.audience import Audience
@@ -35,6 +35,7 @@ VIEWS = (
     "names",
     "groups",
     "pools",
+    "dead_letters",
     "timers",
     "links",
 )
@@ -373,4 +374,30 @@ async def test_a_trace_is_drawn_while_it_grows(program: Program) -> None:
         node.whereis("till-x").cast(Till.wait)
         await tab.until_true("document.querySelectorAll('.chart line.message').length === 1")
         assert "till-x" in await tab.ask("document.querySelector('.chart').textContent")
+        assert problems(tab, found.port) == []
+
+
+async def test_the_switches_of_a_process_show_contents_and_follow_the_name(program: Program) -> None:
+    """By their keys and by a click; a switch says whether it is on."""
+    pressed = "document.querySelector('button[aria-keyshortcuts={}]').getAttribute('aria-pressed')"
+    async with stage(program) as (found, _):
+        node = await arrived(found)
+        till = await node.spawn(Till, name="till-x")
+        await system.suspend(till)
+        till.cast(Till.pay, 4711)
+        tab = await found.tab(f"process/{till.serial}")
+        await tab.until("cast pay(…)")
+        await tab.press("v")
+        await tab.until("('pay', (4711,), {})")
+        assert await tab.ask(pressed.format("v")) == "true"
+        await tab.ask("document.querySelector('button[aria-keyshortcuts=v]').click()")
+        await tab.until("cast pay(…)")
+        assert "4711" not in await tab.ask("document.body.innerText")
+        assert await tab.ask(pressed.format("f")) == "false"
+        await tab.press("f")
+        await tab.until_true("location.hash === '#0/process/till-x'")
+        assert await tab.ask(pressed.format("f")) == "true"
+        await tab.until("cast pay(…)")
+        await tab.press("f")
+        await tab.until_true(f"location.hash === '#0/process/{till.serial}'")
         assert problems(tab, found.port) == []

@@ -226,6 +226,37 @@ async def test_a_trace_is_a_chart_that_grows_and_ends(autojump_clock: MockClock)
         assert len(state["events"]) == 2
 
 
+async def test_the_contents_of_messages_are_shown_and_hidden_again(autojump_clock: MockClock) -> None:
+    """By the right to trace; without it the reason is said, and the rest is shown as before."""
+    here = Hall()
+    async with serving(here.connect) as served:
+        link = await linked(served)
+        till = here.till(1)
+        await system.suspend(till)
+        till.cast(Till.pay, 4711)
+        wish = {"show": "process", "process": till.serial}
+        await link.order("watch", watch=1, view=wish)
+        await link.until(lambda state: "pay(…)" in str(state))
+        await link.order("change", watch=1, view={**wish, "contents": True})
+        await link.until(lambda state: "('pay', (4711,), {})" in str(state))
+        await link.order("change", watch=1, view=wish)
+        await link.until(lambda state: "pay(…)" in str(state) and "4711" not in str(state))
+        await link.order("close", watch=1)
+        await link.close()
+        await trio.sleep(2)
+        assert watches(here.node) == 0
+
+
+async def test_contents_are_refused_to_a_page_that_may_not_trace(autojump_clock: MockClock) -> None:
+    here = Hall()
+    async with serving(here.connect, allowed=("observe", "inspect")) as served:
+        link = await linked(served)
+        view = {"show": "process", "process": "till 00001", "contents": True}
+        assert await refused(link, view) == "the contents of messages need the right to trace"
+        state = await shown(link, view, lambda state: state["state"])
+        assert state["name"] == "till 00001"
+
+
 async def test_a_node_that_is_gone_stays_as_it_was_seen_last(autojump_clock: MockClock) -> None:
     here = Hall()
     async with serving(here.connect) as served:

@@ -1,7 +1,8 @@
 """A system of three zones that runs, for pictures of it: a shop (east), a bank (west), a mint (north).
 
 They are real nodes of `enfilade zone run`, each with ledger, mill (a guest), clerk and reporter of the demo.
-The shop has five hundred tills besides, one of which crashes now and then, and a pool of packers.
+The shop has five hundred tills besides, one of which crashes now and then, a pool of packers, and a store
+of a hundred thousand boxes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from pathlib import Path
 from enfilade.actors.cli.demo.parts import mill_module
 from tests.actors.cli.running import running
 
-__all__ = ["NAMES", "three_zones"]
+__all__ = ["BOXES", "NAMES", "three_zones"]
+
+BOXES = 100_000
+"""How many boxes the shop has."""
 
 NAMES = {"shop": "east", "bank": "west", "mint": "north"}
 """The nodes and their zones."""
@@ -46,6 +50,13 @@ class Till(Actor):
         return {"number": self.number, "coins": self.coins}
 
 
+class Box(Actor):
+    parcels = 0
+
+    def take(self):
+        self.parcels += 1
+
+
 class Packer(Worker):
     async def work(self, parcel):
         await trio.sleep(0.2)
@@ -68,6 +79,16 @@ class Customers(Actor):
         self.process.send_after(0.2, self.process.ref, "come")
 
 
+def boxes(aisle):
+    numbers = range(1000 * aisle, 1000 * aisle + 1000)
+    return [Child(Box, id=f"box {n}", label=f"box {n}") for n in numbers]
+
+
+def store():
+    aisles = range(BOXES // 1000)
+    return [Child(Supervisor, boxes(aisle), id=f"aisle {aisle}", type="supervisor") for aisle in aisles]
+
+
 def tills(floor):
     numbers = range(60 * floor, 60 * floor + 60)
     return [Child(Till, number, id=f"till {number}", name=f"till {number}") for number in numbers]
@@ -80,7 +101,8 @@ class Market(Supervisor):
             for floor in range(8)
         ]
         pool = Child(Pool, Packer, size=4, id="packers", name="packers")
-        super().__init__([*floors, pool, Child(Customers, id="customers", name="customers")])
+        shelves = Child(Supervisor, store(), id="store", type="supervisor", name="store")
+        super().__init__([*floors, shelves, pool, Child(Customers, id="customers", name="customers")])
 """
 
 ZONE = """
@@ -147,7 +169,7 @@ def three_zones(place: Path) -> Iterator[list[Path]]:
         the doors, the shop's first.
     """
     (place / "mill.wasm").write_bytes(mill_module())
-    (place / "market.py").write_text(MARKET)
+    (place / "market.py").write_text(f"BOXES = {BOXES}\n{MARKET}")
     names = list(NAMES)
     with ExitStack() as stack:
         for name, zone in reversed(NAMES.items()):

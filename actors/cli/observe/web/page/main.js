@@ -41,6 +41,7 @@ const VIEWS = {
   names: TableView,
   groups: TableView,
   pools: TableView,
+  dead_letters: TableView,
   timers: TableView,
   links: TableView,
 };

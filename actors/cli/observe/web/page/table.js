@@ -6,14 +6,16 @@ const HEIGHT = 28;
 const MARGIN = 2; // characters of a column beside its text
 const AROUND = 2;
 const PAUSE = 150;
-const OTHERS = ["names", "groups", "pools", "timers", "links"];
+const OTHERS = ["names", "groups", "pools", "dead_letters", "timers", "links"];
+
+const worded = (name) => name.replace("_", " ");
 
 export class TableView {
   constructor(page, place, of) {
     this.page = page;
     this.of = of;
     this.tab = OTHERS.includes(of) ? "names" : of;
-    this.title = of[0].toUpperCase() + of.slice(1);
+    this.title = worded(of[0].toUpperCase() + of.slice(1));
     this.wish = { show: "table", of, columns: [], first: 0, count: 60, match: "", descending: true };
     if (of === "processes") this.wish.sort = "queued";
     this.widths = new Map();
@@ -40,7 +42,7 @@ export class TableView {
   }
 
   others() {
-    const link = (name) => this.page.to(name, null, name, { "aria-current": name === this.of ? "page" : null });
+    const link = (name) => this.page.to(name, null, worded(name), { "aria-current": name === this.of ? "page" : null });
     return el("ul", { class: "tabs" }, ...OTHERS.map((name) => el("li", {}, link(name))));
   }
 

@@ -17,6 +17,7 @@ export class TraceView {
     this.processes = el("input", { required: true, value: argument === "trace" ? "" : argument, placeholder: "names with *, serials, actor:Class", size: 30 });
     this.sends = el("input", { type: "checkbox" });
     this.contents = el("input", { type: "checkbox" });
+    this.follow = el("input", { type: "checkbox" });
     this.seconds = el("input", { type: "number", min: 1, max: 600, value: 60 });
     this.ended = el("p", { class: "dim", role: "status" });
     this.status = el("div");
@@ -37,6 +38,7 @@ export class TraceView {
         el("label", {}, "Processes ", this.processes),
         el("label", {}, this.sends, " what they send, too"),
         el("label", {}, this.contents, " contents"),
+        el("label", {}, this.follow, " those that they send to"),
         el("label", {}, "Seconds ", this.seconds),
         el("button", { type: "submit" }, "Begin"),
       ),
@@ -52,7 +54,7 @@ export class TraceView {
     this.watch?.close();
     const processes = this.processes.value.split(/[\s,]+/).filter(Boolean).map((each) => (/^\d+$/.test(each) ? Number(each) : each));
     if (!processes.length) return;
-    const wish = { show: "trace", processes, sends: this.sends.checked, contents: this.contents.checked, seconds: Number(this.seconds.value) };
+    const wish = { show: "trace", processes, sends: this.sends.checked, contents: this.contents.checked, follow: this.follow.checked, seconds: Number(this.seconds.value) };
     say(this.ended, "");
     this.marks.replaceChildren();
     this.list.replaceChildren();
