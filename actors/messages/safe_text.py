@@ -109,6 +109,8 @@ def safe_repr(value: object, largest: int = 200) -> str:
 @attempt(UNPRINTABLE)
 def safe_str(value: object, largest: int = 200) -> str:
     """Return at most about `largest` characters of `str(value)`, on one line. Never raises."""
+    if type(value) is str and len(value) <= largest and value.isprintable():
+        return value
     text = _Text(largest)
     text.add_str(value)
     return text.cut()

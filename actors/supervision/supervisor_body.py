@@ -545,7 +545,7 @@ class SupervisorBody(DispatchedBody):
 
     def place_of(self, ref: AnyRef) -> tuple[Hashable, int]:
         record = self.strategy.children.running(ref) if self.supervises else None
-        return (None, 0) if record is None else (self.strategy.children.info(record).id, record.restarts)
+        return (None, 0) if record is None else (record.id, record.restarts)
 
     def child_removed(self, child: ChildRecord[AnyRef]) -> None:
         """The child is no longer listed."""

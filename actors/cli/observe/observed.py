@@ -59,6 +59,7 @@ class Look:
         view: what is wanted.
         shown: the view of the last state: what is wanted now may be another.
         refused: why the node does not show the view; None.
+        heard: is called with each state: a sign of life of the node.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Look:
         self.view = view
         self.shown = view
         self.refused: str | None = None
+        self.heard: Callable[[], None] = lambda: None
         self._take = take
         self._interval = interval
         self._right = right
@@ -114,6 +116,7 @@ class Look:
                 state = await anext(states)
             if not self._waiting.cancelled_caught:
                 self.shown = states.view
+                self.heard()
                 await self._take(state)
 
     def close(self) -> None:
@@ -184,6 +187,7 @@ class Observed:
 
     def look(self, look: Look) -> Look:
         """Show a look from now on, also after the next connections. Not a checkpoint."""
+        look.heard = self.heard
         self._looks.append(look)
         if self._link is not None:
             node, peer, nursery = self._link

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Final
 
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
@@ -77,15 +77,21 @@ Test = Callable[[Value], bool]
 class Match:
     """A test of rows.
 
+    Args:
+        text: the terms.
+        columns: those that the rows have, if it is known: no others are asked for.
+
     Raises:
         ValueError: the text is too long, or a term compares what cannot be compared.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, columns: Container[str] | None = None) -> None:
         if len(text) > LARGEST_MATCH:
             raise ValueError(f"match must have at most {LARGEST_MATCH} characters, got {len(text)}")
         terms = [term.strip() for term in re.split(r"\s+and\s+", text.strip())]
-        self._tests = [_test(term) for term in terms if term]
+        texts = [column for column in TEXTS if columns is None or column in columns]
+        self._tests = [_test(term, texts) for term in terms if term]
+        self._only = self._tests[0] if len(self._tests) == 1 else None
 
     @property
     def is_open(self) -> bool:
@@ -94,10 +100,10 @@ class Match:
 
     def __call__(self, value: Value) -> bool:
         """Tell whether a row is shown of which `value` tells the columns."""
-        return all(test(value) for test in self._tests)
+        return all(test(value) for test in self._tests) if self._only is None else self._only(value)
 
 
-def _test(term: str) -> Test:
+def _test(term: str, texts: Sequence[str]) -> Test:
     found = COMPARISON.match(term)
     if found is not None and found[1] in NUMBERS:
         column, sign, given = found.groups()
@@ -115,8 +121,16 @@ def _test(term: str) -> Test:
             raise ValueError(f"{column} is a text: expected = or !=, got {sign}")
         pattern = Glob(given.strip())
         return lambda value: pattern.fits(_text(value(column))) == (sign == "=")
-    pattern = Glob(term if set(term) & {"*", "?"} else f"*{term}*")
-    return lambda value: any(pattern.fits(_text(found)) for column in TEXTS if (found := value(column)))
+    fits = Glob(term if set(term) & {"*", "?"} else f"*{term}*").fits
+
+    def is_in_one(value: Value) -> bool:
+        for column in texts:
+            found = value(column)
+            if found and fits(found if type(found) is str and len(found) <= LARGEST_MATCH else _text(found)):
+                return True
+        return False
+
+    return is_in_one
 
 
 def _text(value: Any) -> str:
@@ -131,10 +145,15 @@ class Glob:
     """
 
     def __init__(self, pattern: str) -> None:
-        self._parts = [_Part(part) for part in re.sub(r"\*+", "*", pattern).split("*")]
+        parts = re.sub(r"\*+", "*", pattern).split("*")
+        self._parts = [_Part(part) for part in parts]
+        is_inside = len(parts) == 3 and not parts[0] and not parts[2] and "?" not in parts[1]
+        self._inside = parts[1] if is_inside else None
 
     def fits(self, text: str) -> bool:
         """Tell whether the whole of a text is like that."""
+        if self._inside is not None:
+            return self._inside in text
         first, *rest = self._parts
         if not rest:
             return len(text) == first.length and first.is_at(text, 0)

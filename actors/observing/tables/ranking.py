@@ -23,7 +23,7 @@ from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.observing.protocol.columns import COUNTED
 from enfilade.actors.observing.protocol.matching import Match
 from enfilade.actors.observing.tables.order import Key, Order, SortedKeys
-from enfilade.actors.observing.tables.rows import VALUES, value_of
+from enfilade.actors.observing.tables.rows import VALUES
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -65,7 +65,7 @@ class Ranking(Listener):
 
     def __init__(self, node: Node, match: str, column: str | None, descending: bool, counts: Counts) -> None:
         self._node = node
-        self._match = Match(match)
+        self._match = Match(match, VALUES)
         self._counts = counts
         self._value_of = _reader(column, counts)
         self.order = Order(descending)
@@ -199,7 +199,10 @@ class Ranking(Listener):
         return self.order.key(self._value_of(process), serial)
 
     def _value(self, process: Process, column: str) -> Any:
-        return self._counts.reader(column)(process) if column in COUNTED else value_of(process, column)
+        value = VALUES.get(column)
+        if value is not None:
+            return value(process)
+        return self._counts.reader(column)(process) if column in COUNTED else None
 
     # What is shown.
 

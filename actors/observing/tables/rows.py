@@ -37,7 +37,6 @@ __all__ = [
     "stack_of",
     "state_of",
     "supervision_of",
-    "value_of",
 ]
 
 HIDDEN: Final = "…"
@@ -71,12 +70,6 @@ def state_of(process: Process) -> str:
     if not process.idle:
         return "handling" if body.kind == "actor" else "running"
     return "waiting" if body.is_plain or process.wanted is not None else "idle"
-
-
-def value_of(process: Process, column: str) -> Any:
-    """The value of a column for a living process, without making the row; None for another column."""
-    value = VALUES.get(column)
-    return None if value is None else value(process)
 
 
 def row_of(process: Process, columns: Iterable[str] = PROCESS_COLUMNS) -> dict[str, Any]:

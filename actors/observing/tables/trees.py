@@ -40,8 +40,10 @@ class Forest(Protocol[T]):
     def branch(self, process: T) -> dict[str, Any]:
         """The fields of a process in its branch."""
 
-    def queued(self, process: T) -> int | None:
-        """The messages that wait in its mailbox; None when it has ended."""
+    def below(self, process: T) -> Iterator[tuple[T | None, int, int]]:
+        """The children of a supervisor, none of another process: for each its process, unless it has none or
+        has ended, its restarts, and the messages that wait in its mailbox.
+        """
 
     def children(self, process: T) -> list[tuple[T | None, Place]] | None:
         """The children of a supervisor: the process of each, if it is known, and its place; None for another
@@ -70,8 +72,16 @@ class LivingForest:
             **(supervision_of(process) or {}),
         }
 
-    def queued(self, process: Process) -> int | None:
-        return len(process.queue) if process.ended is None else None
+    def below(self, process: Process) -> Iterator[tuple[Process | None, int, int]]:
+        body = process.body
+        if not isinstance(body, SupervisorBody) or not body.supervises:
+            return
+        for record in list(body.strategy.children):  # some of which may leave between two steps
+            child = process_of(record.ref)
+            if child is None or child.ended is not None:
+                yield None, record.restarts, 0
+            else:
+                yield child, record.restarts, len(child.queue)
 
     def children(self, process: Process) -> list[tuple[Process | None, Place]] | None:
         return children_of(process)
@@ -120,7 +130,7 @@ def children_of(process: Process) -> list[tuple[Process | None, Place]] | None:
     found: list[tuple[Process | None, Place]] = []
     for number, record in enumerate(body.strategy.children):
         child = process_of(record.ref)
-        child_id = body.strategy.children.info(record).id
+        child_id = record.id
         place: Place = {
             "id": None if child_id is None else safe_id(child_id),
             "place": number,
@@ -138,20 +148,19 @@ def children_of(process: Process) -> list[tuple[Process | None, Place]] | None:
 
 async def _sums(forest: Forest[T], top: T, walker: Walker, budget: float) -> dict[str, int]:
     """The numbers of processes, restarts and queued messages below a supervisor that is closed."""
-    sums = {"processes": 0, "restarts": 0, "queued": 0}
+    processes = restarts = queued = 0
+    async for child, times, waiting in walker.each(_all_below(forest, top), budget):
+        restarts += times
+        queued += waiting
+        processes += child is not None
+    return {"processes": processes, "restarts": restarts, "queued": queued}
+
+
+def _all_below(forest: Forest[T], top: T) -> Iterator[tuple[T | None, int, int]]:
+    """What is below a supervisor, level by level within each branch."""
     pending = [top]
-
-    async for supervisor in walker.each(_drained(pending), budget):
-        for child, place in forest.children(supervisor) or ():
-            sums["restarts"] += place["restarts"]
-            queued = None if child is None else forest.queued(child)
-            if child is not None and queued is not None:
-                sums["processes"] += 1
-                sums["queued"] += queued
-                pending.append(child)
-    return sums
-
-
-def _drained(pending: list[T]) -> Iterator[T]:
     while pending:
-        yield pending.pop()
+        for found in forest.below(pending.pop()):
+            yield found
+            if found[0] is not None:
+                pending.append(found[0])

@@ -18,7 +18,6 @@ import trio
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.observing.measurements.node_numbers import SUMMED, add_to_sums
 from enfilade.actors.observing.protocol.matching import Match
 from enfilade.actors.observing.tables.order import Key, Order
 from enfilade.actors.observing.tables.rows import row_of_ended
@@ -90,9 +89,9 @@ class Walker:
     """
 
     def __init__(self, node: Node) -> None:
-        self._node = node
         self.clock = node.runtime.monotonic
         self._since_rest = 0.0
+        self._rested_at = -math.inf
         self.turn = trio.Lock()
         self.seconds = 0.0
 
@@ -136,8 +135,13 @@ class Walker:
         return self._since_rest
 
     async def _rest(self, budget: float) -> None:
+        """Rest for the work since the last rest, after the rests that others have begun: all work together is
+        within the largest of the budgets.
+        """
         worked, self._since_rest = self._since_rest, 0.0
-        await trio.sleep(worked * (1 - budget) / budget)
+        now = trio.current_time()
+        self._rested_at = max(self._rested_at, now) + worked * (1 - budget) / budget
+        await trio.sleep(self._rested_at - now)
 
     async def window(self, table: Table, view: TableView, budget: float) -> Window:
         """The window of a table that `view` asks for: a walk through all of it."""
@@ -169,21 +173,6 @@ class Walker:
             if number >= view.first:
                 chosen.append(found.item)
         return Window(total, matched, chosen)
-
-    async def sums(self, budget: float) -> dict[str, int]:
-        """The sums over all processes."""
-        sums = dict.fromkeys(SUMMED, 0)
-        left = list(self._node.processes.values())
-
-        def add_some() -> bool:
-            for process in left[-LOOK:]:
-                add_to_sums(sums, process)
-            del left[-LOOK:]
-            return bool(left)
-
-        async with self.turn:
-            await self.work(add_some, budget)
-        return sums
 
 
 class _Found(NamedTuple):

@@ -178,9 +178,9 @@ class _FiledForest:
             **(process["supervision"] or {}),
         }
 
-    def queued(self, process: Record) -> int | None:
-        queued: int = process["queued"]
-        return queued
+    def below(self, process: Record) -> Iterator[tuple[Record | None, int, int]]:
+        for child, place in self.children(process) or ():
+            yield child, place["restarts"], 0 if child is None else child["queued"]
 
     def children(self, process: Record) -> list[tuple[Record | None, Place]] | None:
         rows = self.content.children.get(process["serial"])

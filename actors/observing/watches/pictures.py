@@ -87,7 +87,7 @@ class NodePicture:
     async def shot(self, *, is_full: bool) -> Shot:
         watching = self._scene.watching
         node, vitals = watching.node, self._vitals
-        sums = await watching.walker.sums(self._scene.budget)
+        sums = await watching.sums.told(watching.walker, self._scene.budget, self._scene.interval)
         now = node.timers.now()
         every, self._at = 0.0 if self._at is None else now - self._at, now
         totals = {

@@ -8,6 +8,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.observing.measurements.vitals import Rates, Vitals
 from enfilade.actors.observing.protocol.views import RIGHTS, ProcessView, StateView, TraceView, View
 from enfilade.actors.observing.tables.ranking import Rankings
+from enfilade.actors.observing.tables.sums import Sums
 from enfilade.actors.observing.tables.walker import Grave, Walker
 from enfilade.actors.observing.telemetry.metrics import Metrics
 
@@ -29,6 +30,7 @@ class Watching:
         node: the node.
         now: the time on the clock of its trio run.
         walker: goes through the node, for one watch at a time.
+        sums: the sums over all processes.
         rankings: the orders in which processes are shown.
         vitals: the vital signs.
         metrics: what is measured for tools of others.
@@ -41,6 +43,7 @@ class Watching:
         self.node = node
         self.now = node.timers.now
         self.walker = Walker(node)
+        self.sums = Sums(node)
         self.rankings = Rankings(node, node.observation.counts)
         self.vitals = Vitals(node)
         self.metrics = Metrics(node, self.walker, node.observation.counts)
@@ -64,6 +67,7 @@ class Watching:
         if not self.watches:
             self.node.hooks.remove(self.grave)
             self.grave.rows.clear()
+            self.sums.forget()
         self.node.observation.watches_changed(len(self.watches))
 
     def looked(self, operator: str, right: str, view: View) -> None:

@@ -100,7 +100,7 @@ class ProcessWindow(WindowPicture):
 
     def __init__(self, scene: Scene, view: TableView) -> None:
         super().__init__(scene, view)
-        self._match = Match(view.match)
+        self._match = Match(view.match, PROCESS_COLUMNS)
         self._columns = (self._key, *view.columns) if view.columns else PROCESS_COLUMNS
         wanted = COUNTED.intersection((*self._columns, view.sort))
         self._counts = scene.watching.count() if wanted else None

@@ -22,7 +22,7 @@ from enfilade.actors.cli.observe.web.audience import Audience
 from enfilade.actors.cli.observe.web.server import Server, open_listeners
 from tests.actors.cli.observe import recorded
 from tests.actors.cli.observe.browser import Program
-from tests.actors.cli.observe.pictures import lines_of
+from tests.actors.cli.observe.pictures import lines_of, screen
 from tests.actors.cli.observe.three_zones import three_zones
 
 FOLDER: Final = Path(__file__).parents[4] / "docs" / "pictures" / "zones"
@@ -36,6 +36,10 @@ HEIGHT: Final = 560
 
 SETTLING: Final = 3.0
 """Seconds until a page has something to show."""
+
+PATIENCE: Final = 40
+WAITING: Final = "asking the node"
+"""How many times it is waited for what a page says while it has nothing to show yet."""
 
 VIEWS: Final = {"tree": "#0/tree", "nodes": "#0/nodes"}
 """The views of the page that are shown, and their addresses."""
@@ -56,8 +60,11 @@ async def terminal_pictures(doors: list[Path], title: str, settling: float = SET
         async def pressed(*keys: str) -> None:
             for key in keys:
                 await pilot.press(key)
-            await asyncio.sleep(settling)
-            await pilot.pause()
+            for _ in range(PATIENCE):
+                await asyncio.sleep(settling)
+                await pilot.pause()
+                if WAITING not in screen(app):
+                    break
 
         await pressed()
         for key, page in PAGES.items():
@@ -122,7 +129,11 @@ async def page_pictures(doors: list[Path]) -> dict[str, bytes]:
                 tab = await browser.open(server.address(), width=WIDTH, height=HEIGHT)
                 for name, address in VIEWS.items():
                     await tab.ask(f"location.hash = {address!r}")
-                    await trio.sleep(4 * SETTLING)
+                    for _ in range(PATIENCE):
+                        await trio.sleep(SETTLING)
+                        if WAITING not in await tab.text():
+                            break
+                    await trio.sleep(SETTLING)
                     found: dict[str, Any] = await tab.call("Page.captureScreenshot")
                     shown[name] = base64.b64decode(found["data"])
             nursery.cancel_scope.cancel()
