@@ -149,7 +149,8 @@ def children_of(process: Process) -> list[tuple[Process | None, Place]] | None:
 async def _sums(forest: Forest[T], top: T, walker: Walker, budget: float) -> dict[str, int]:
     """The numbers of processes, restarts and queued messages below a supervisor that is closed."""
     processes = restarts = queued = 0
-    async for child, times, waiting in walker.each(_all_below(forest, top), budget):
+    below: Iterator[Any] = _all_below(forest, top)
+    async for child, times, waiting in walker.each(below, budget):
         restarts += times
         queued += waiting
         processes += child is not None

@@ -50,6 +50,16 @@ LARGEST_CONTENTS: Final = 200
 
 ACTOR: Final = "actor:"
 
+ENDS: Final = (Down, Exited)
+"""The messages that tell of the end of another process."""
+
+
+Facts = tuple[str | None, Any, type | None, Any]
+"""The kind of a message, its method, its class, and who has sent it, as they were found."""
+
+NOTHING: Final[Facts] = (None, None, None, None)
+"""The facts about no message."""
+
 
 class TracePicture(Listener):
     """The entries since the last picture."""
@@ -63,8 +73,9 @@ class TracePicture(Listener):
         self._now = scene.watching.now
         self._second, self._in_second = self._now(), 0
         self._until = self._second + view.seconds
-        self._number = self._messages = self._dropped = 0
-        self._entries: deque[Entry] = deque()
+        self._number = self._messages = self._shown = 0
+        self._entries: deque[Entry] = deque(maxlen=WAITING)
+        self._needs_words = bool(view.contents or view.match)
         self._whos: dict[int, Who] = {}
         self._traced: dict[int, _Tracer] = {}
         self._wanted = view.processes
@@ -128,17 +139,19 @@ class TracePicture(Listener):
 
     # What they do.
 
-    def got(self, process: Process, message: Any, context: TraceContext | None) -> None:
+    def got(self, process: Process, message: Any, facts: Facts, context: TraceContext | None) -> None:
         """Note a message that is about to be handled."""
         if self._messages >= self._view.count:
             self._end("count")
-        elif self.note(process, "got", message, context=context):
+        elif self.note(process, "got", message, facts, context):
             self._messages += 1
 
-    def done(self, process: Process, message: Any, seconds: float, context: TraceContext | None) -> None:
+    def done(
+        self, process: Process, message: Any, facts: Facts, context: TraceContext | None, seconds: float
+    ) -> None:
         """Note that a message was handled."""
-        outcome = _outcome(message)
-        self.note(process, "done", message, context=context, seconds=round(seconds, 9), outcome=outcome)
+        outcome = _outcome(message) if facts[0] == "call" else None
+        self.note(process, "done", message, facts, context, None, seconds, outcome)
         if self._messages >= self._view.count:
             self._end("count")
 
@@ -152,7 +165,7 @@ class TracePicture(Listener):
         if self._view.sends:
             facts = kind, name, type_, None
             whom = safe_str(to) if receiver is None else receiver.serial
-            self.note(process, "sent", message, facts=facts, receiver=whom, context=TRACE.get())
+            self.note(process, "sent", message, facts, TRACE.get(), whom)
         if self._view.follow and self._ended is None and receiver is not None and receiver.node is self._node:
             self._trace(receiver)
 
@@ -161,12 +174,11 @@ class TracePicture(Listener):
         process: Process,
         what: str,
         message: Any = None,
-        *,
-        facts: Facts | None = None,
+        facts: Facts = NOTHING,
+        context: TraceContext | None = None,
         receiver: int | str | None = None,
         seconds: float | None = None,
         outcome: str | None = None,
-        context: TraceContext | None = None,
     ) -> bool:
         """Make an entry, if the trace goes on and the entry matches; tell whether it does."""
         if self._ended is not None:
@@ -175,28 +187,23 @@ class TracePicture(Listener):
         if now > self._until:
             self._end("time")
             return False
-        view = self._view
-        contents = self._contents(process, message) if view.contents else None
         who = self._whos.get(process.serial)
         if who is None or who[2] is not process.name:
             who = self._who(process)
-        number = self._number + 1
-        seen = facts or _facts_of(message)
-        entry = (number, now, who, what, seen, receiver, seconds, outcome, contents, context)
-        if view.match and not self._match(_shown(entry, {}).get):
-            return False
+        contents = None
+        if self._needs_words:
+            contents = self._contents(process, message) if self._view.contents else None
+            entry = (0, now, who, what, facts, receiver, seconds, outcome, contents, context)
+            if not self._match(_shown(entry, {}).get):
+                return False
         if now - self._second >= 1.0:
             self._second, self._in_second = now, 0
         self._in_second += 1
-        if self._in_second > view.rate:
+        if self._in_second > self._view.rate:
             self._end("rate")
             return False
-        self._number = number
-        entries = self._entries
-        if len(entries) == WAITING:
-            entries.popleft()
-            self._dropped += 1
-        entries.append(entry)
+        self._number = number = self._number + 1
+        self._entries.append((number, now, who, what, facts, receiver, seconds, outcome, contents, context))
         return True
 
     def _who(self, process: Process) -> Who:
@@ -232,7 +239,10 @@ class TracePicture(Listener):
     async def shot(self, *, is_full: bool) -> Shot:
         if self._ended is None and self._now() > self._until:
             self._end("time")
-        missed, self._dropped = self._dropped, 0
+        missed = 0
+        if self._entries:  # the oldest leave when there are too many
+            missed = self._entries[0][0] - 1 - self._shown
+            self._shown = self._entries[min(ENTRIES, len(self._entries)) - 1][0]
         titles: dict[type, str] = {}
         waiting = min(ENTRIES, len(self._entries))
         entries = [_shown(self._entries.popleft(), titles) for _ in range(waiting)]
@@ -254,24 +264,25 @@ class _Tracer:
         self._trace = trace
         self._clock = trace._node.runtime.monotonic
         self._began: float | None = None
+        self._facts = NOTHING
         self._context: TraceContext | None = None
 
     def received(self, process: Process, message: Any) -> None:
-        self._context = trace_of(message) or TRACE.get()
-        self._trace.got(process, message, self._context)
+        self._facts = facts = _facts_of(message)
+        context = trace_of(message) if facts[0] == "call" else None
+        self._context = context = context or TRACE.get()
+        self._trace.got(process, message, facts, context)
         self._began = self._clock()
 
     def handled(self, process: Process, message: Any) -> None:
-        if self._began is not None:
-            seconds, self._began = self._clock() - self._began, None
-            self._trace.done(process, message, seconds, self._context)
+        began = self._began
+        if began is not None:
+            self._began = None
+            self._trace.done(process, message, self._facts, self._context, self._clock() - began)
 
 
 Who = tuple[int, str | None, str | None, str | None]
 """The serial of a process, its ref as text, its name, the name of its class."""
-
-Facts = tuple[str | None, Any, type | None, Any]
-"""The kind of a message, its method, its class, and who has sent it, as they were found."""
 
 Entry = tuple[
     int,
@@ -290,19 +301,15 @@ outcome, contents, context. It is put into words when it is shown, which a trace
 time for.
 """
 
-NOTHING: Final[Facts] = (None, None, None, None)
-
 
 def _facts_of(message: Any) -> Facts:
     kind = type(message)
-    if message is None:
-        return NOTHING
     if kind is signals.Cast:
         return "cast", message.method, None, None
     if issubclass(kind, signals.Call):
         caller = message.caller
         return "call", message.method, None, caller if caller is None or message.peer else caller.serial
-    if issubclass(kind, Down | Exited):
+    if issubclass(kind, ENDS):
         return "down" if issubclass(kind, Down) else "exit", None, None, message.ref.serial
     return "message", None, kind, None
 
@@ -325,7 +332,7 @@ def _shown(entry: Entry, titles: dict[type, str]) -> dict[str, Any]:
         "type": None if type_ is None else titles.get(type_) or titles.setdefault(type_, shown_name(type_)),
         "sender": sender if sender is None or type(sender) is int else safe_str(sender),
         "receiver": receiver,
-        "seconds": seconds,
+        "seconds": None if seconds is None else round(seconds, 9),
         "outcome": outcome,
         "contents": contents,
         "context": None if context is None or context.is_mark else context.traceparent,
@@ -333,9 +340,7 @@ def _shown(entry: Entry, titles: dict[type, str]) -> dict[str, Any]:
 
 
 def _outcome(message: Any) -> str | None:
-    """What has become of a call: "replied", "deferred", or the type of an error; None for another message."""
-    if not issubclass(type(message), signals.Call):
-        return None
+    """What has become of a call: "replied", "deferred", or the type of an error."""
     if not message.settled:
         return "deferred"
     error = message.error if is_a(message, Request) else None

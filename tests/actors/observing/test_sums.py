@@ -27,11 +27,10 @@ async def tills(node: Node, count: int) -> None:
 
 
 async def test_each_update_has_them_as_they_are(autojump_clock: MockClock) -> None:
-    async with open_node("bank") as node:
-        async with node.watch(NodeView()) as states:
-            assert (await anext(states)).fields["queued"] == 0
-            await tills(node, 5)
-            assert (await anext(states)).fields["queued"] == 5
+    async with open_node("bank") as node, node.watch(NodeView()) as states:
+        assert (await anext(states)).fields["queued"] == 0
+        await tills(node, 5)
+        assert (await anext(states)).fields["queued"] == 5
 
 
 async def test_of_very_many_a_round_goes_on_at_each_question(

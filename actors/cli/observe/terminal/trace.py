@@ -114,7 +114,8 @@ class TracePage(ListPage):
             self.desk.ask("processes: serials, names, patterns, actor:Class", named, self._choose)
         elif key in SWITCHES and self._view is not None:
             field = SWITCHES[key]
-            self._begin(attrs.evolve(self._view, **{field: not getattr(self._view, field)}))
+            change: dict[str, Any] = {field: not getattr(self._view, field)}
+            self._begin(attrs.evolve(self._view, **change))
         elif key == "x" and self._view is not None and self._ended is None:
             self._ended = "asked"
             self.desk.soon_sync(self.hide)

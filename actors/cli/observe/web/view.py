@@ -1,4 +1,4 @@
-"""What the views of a page have in common: one looks at a node of its own, or at what is known anyway."""
+"""The base of the views of a page: one looks at a node of its own, or at what is known of it anyway."""
 
 from __future__ import annotations
 

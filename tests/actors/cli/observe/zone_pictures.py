@@ -69,7 +69,8 @@ async def terminal_pictures(doors: list[Path], title: str, settling: float = SET
         await pressed()
         for key, page in PAGES.items():
             await pressed(key)
-            await pressed(*KEYS.get(page.title, ()))
+            for keys in KEYS.get(page.title, ()):
+                await pressed(*keys)
             if page.title == "detail":  # of the ledger, by the table
                 await pressed("2", "slash", *"ledger", "enter")
                 await pressed("enter")
@@ -80,9 +81,9 @@ async def terminal_pictures(doors: list[Path], title: str, settling: float = SET
     return shown
 
 
-KEYS: Final[dict[str, tuple[str, ...]]] = {
-    "tree": ("plus",),
-    "trace": ("slash", *"ledger", "enter"),
+KEYS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "tree": (("enter",), ("end", "enter")),  # the root, and the market
+    "trace": (("slash", *"ledger", "enter"),),
 }
 """The keys that are pressed on a page before it is shown."""
 
@@ -131,7 +132,8 @@ async def page_pictures(doors: list[Path]) -> dict[str, bytes]:
                     await tab.ask(f"location.hash = {address!r}")
                     for _ in range(PATIENCE):
                         await trio.sleep(SETTLING)
-                        if WAITING not in await tab.text():
+                        text = await tab.text()
+                        if "pid " in text and WAITING not in text:
                             break
                     await trio.sleep(SETTLING)
                     found: dict[str, Any] = await tab.call("Page.captureScreenshot")
