@@ -568,7 +568,7 @@ class Node(ObservedNode):
         """Have the garbage collector pass over all objects of now, till the node closes; return their number.
 
         Not a checkpoint. What is frozen is still freed once nothing refers to it, as processes are that end;
-        but not objects that refer to each other in a circle, as a guest's do.
+        but not objects that refer to each other in a circle.
         """
         return freeze(self)
 
