@@ -290,6 +290,8 @@ _CALLERS: Final = frozenset(
             "dispatcher",
             "handlers",
             "local_ref",  # which hands a call off, by way of the compiled core
+            "reader",
+            "resumption",
             "start",
             "sync_body",
             "task_bodies",
@@ -300,6 +302,7 @@ _CALLERS: Final = frozenset(
         f"{_ACTORS}.patterns.events",
         f"{_ACTORS}.patterns.machine",
         f"{_ACTORS}.messages.loop_bypass",
+        f"{_ACTORS}.system",
         "trio._core._run",
     ]
 )

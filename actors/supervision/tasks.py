@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import trio
@@ -35,6 +35,7 @@ __all__ = ["Outcome", "Task", "TaskStream", "TaskSupervisor", "async_nolink", "a
 
 T = TypeVar("T")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 class TaskSupervisor(DynamicSupervisor):
@@ -140,9 +141,9 @@ async def run(
 
 async def async_nolink(
     supervisor: Ref[TaskSupervisor],
-    fn: Callable[..., Awaitable[R]],
+    fn: Callable[[Unpack[Ts]], Awaitable[R]],
     /,
-    *args: Any,
+    *args: Unpack[Ts],
     shutdown: ShutdownLimit = 5.0,
     label: str | None = None,
 ) -> Task[R]:

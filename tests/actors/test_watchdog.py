@@ -11,13 +11,31 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 
-from enfilade.actors import Actor, Child, Machine, Node, NodeConfig, Process, Supervisor, open_node
+from enfilade.actors import (
+    Actor,
+    Child,
+    ChildEvent,
+    EventHandler,
+    EventManager,
+    Machine,
+    Node,
+    NodeConfig,
+    Pool,
+    Process,
+    Resume,
+    Supervisor,
+    Worker,
+    open_node,
+    system,
+)
 from enfilade.actors.messages.hooks import Listener
 
 HOLD = 0.3
@@ -66,6 +84,11 @@ class Sync(Actor):
             hold()
 
 
+class Continuing(Sync):
+    def begin(self) -> None:
+        self.process.continue_with(self.block)
+
+
 class Async(Sync):
     async def wait(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -83,8 +106,53 @@ async def function(me: Process) -> None:
     hold()
 
 
-def then(process: Process, fn: Callable[..., Any]) -> None:
-    process.continue_with(fn)
+class Desk(Supervisor):
+    def block(self) -> None:
+        hold()
+
+
+class Told(Supervisor):
+    def on_child_event(self, event: ChildEvent) -> None:
+        hold()
+
+
+class Slow(Worker):
+    def work(self, job: Any) -> None:
+        hold()
+
+
+class Handler(EventHandler):
+    def on_event(self, event: Any) -> None:
+        hold()
+
+    def on_call(self, request: Any) -> None:
+        hold()
+
+
+def judged(error: Exception) -> bool:
+    hold()
+    return True
+
+
+class Failing(Sync):
+    on_failure = Resume(judged)
+
+    def fail(self) -> None:
+        raise LookupError
+
+
+def matches(message: Any) -> bool:
+    hold()
+    return True
+
+
+def replaced(state: Any) -> Any:
+    hold()
+    return state
+
+
+async def waiting(me: Process) -> None:
+    await me.receive(matches)
 
 
 Program = Callable[[Node], Awaitable[Any]]
@@ -115,6 +183,43 @@ async def timer(node: Node) -> None:
     await trio.sleep(0.03)
 
 
+async def pool(node: Node) -> None:
+    await (await node.spawn(Pool, Slow, size=1)).call(Pool.submit, "job")
+
+
+async def event(node: Node, *, asked: bool = False) -> None:
+    manager = await node.spawn(EventManager, name="it")
+    await manager.call(EventManager.add_handler, "key", Handler)
+    if asked:
+        await manager.call(EventManager.call_handler, "key", "request")
+    else:
+        await manager.call(EventManager.notify, "event")
+
+
+async def told(node: Node) -> None:
+    await node.spawn(Told, [Child(Sync, "nothing")], name="it")
+
+
+async def failure(node: Node) -> None:
+    with suppress(LookupError):
+        await (await node.spawn(Failing, name="it")).call(Failing.fail)
+
+
+async def sent(node: Node) -> None:
+    ref = await node.spawn(waiting)
+    await trio.testing.wait_all_tasks_blocked()
+    ref.send("message")
+
+
+async def state(node: Node) -> None:
+    await system.replace_state(await node.spawn(Sync, name="it"), replaced)
+
+
+async def continuation(node: Node) -> None:
+    await (await node.spawn(Continuing, name="it")).call(Continuing.begin)
+    await trio.sleep(0.01)
+
+
 async def child(node: Node) -> None:
     await node.spawn(Supervisor, [Child(Sync, "start", name="it")])
 
@@ -142,6 +247,15 @@ SEEN: dict[str, tuple[Program, str, str]] = {
     "child": (child, "it", "Sync.on_start"),
     "timer": (timer, "it", "Sync.on_message"),
     "function": (lambda node: node.spawn(function, name="it"), "it", "function"),
+    "supervisor": (lambda node: call(node, Desk), "it", "Desk.block"),
+    "hook of a supervisor": (told, "it", "Told.on_child_event"),
+    "worker": (pool, "Slow", "Slow.work"),
+    "event": (event, "it", "Handler.on_event"),
+    "call of a handler": (lambda node: event(node, asked=True), "it", "Handler.on_call"),
+    "judge of a failure": (failure, "it", "judged"),
+    "predicate": (sent, "the task", "matches"),
+    "new state": (state, "it", "replaced"),
+    "continuation": (continuation, "it", "Sync.block"),
     "task": (task, "the task", "main"),
 }
 

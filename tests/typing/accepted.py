@@ -2,7 +2,18 @@
 
 from typing import Any, assert_type
 
-from enfilade.actors import Actor, Child, Deferred, Node, Process, Ref, Request, Supervisor
+from enfilade.actors import (
+    Actor,
+    Child,
+    Deferred,
+    Node,
+    Process,
+    Ref,
+    Request,
+    Supervisor,
+    TaskSupervisor,
+    async_nolink,
+)
 
 
 class Account(Actor):
@@ -36,6 +47,10 @@ class Strict(Actor):
 
 async def function(me: Process, number: int) -> None:
     """Nothing."""
+
+
+async def doubled(number: int, times: int = 1) -> int:
+    return number * times
 
 
 async def program(node: Node, me: Process) -> None:
@@ -90,3 +105,7 @@ async def program(node: Node, me: Process) -> None:
         Supervisor, [Child(Account, 1, id="a"), Child(Savings)], strategy="rest_for_one"
     )
     await supervisor.call(Supervisor.terminate_child, "a")
+
+    tasks = await node.spawn(TaskSupervisor)
+    assert_type(await (await async_nolink(tasks, doubled, 2)).wait(), int)
+    assert_type(await (await async_nolink(tasks, doubled, 2, 3, label="doubled")).wait(), int)

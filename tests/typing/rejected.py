@@ -1,6 +1,6 @@
 """What type checkers must refuse: every line that ends in `# refused`, and no other."""
 
-from enfilade.actors import Actor, Child, Node, Process, Ref
+from enfilade.actors import Actor, Child, Node, Process, Ref, TaskSupervisor, async_nolink
 
 
 class Account(Actor):
@@ -28,6 +28,10 @@ class Strict(Actor):
 class Unrelated(Actor):
     def paint(self) -> None:
         """Nothing."""
+
+
+async def doubled(number: int, times: int = 1) -> int:
+    return number * times
 
 
 async def program(node: Node, me: Process, account: Ref[Account]) -> None:
@@ -70,3 +74,9 @@ async def program(node: Node, me: Process, account: Ref[Account]) -> None:
     savings: Ref[Savings] = account  # refused
     await node.named("account").call(Account.deposit, "five")  # refused
     print(text, number, other, savings)
+
+    tasks = await node.spawn(TaskSupervisor)
+    await async_nolink(tasks, doubled, "two")  # refused
+    await async_nolink(tasks, doubled)  # refused
+    await async_nolink(tasks, doubled, 1, 2, 3)  # refused
+    await async_nolink(account, doubled, 1)  # refused
