@@ -29,6 +29,7 @@ from enfilade.actors.messages.errors import (
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.hooks import call
+from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, pause, trap_for
 from enfilade.actors.messages.reasons import NO_PROCESS, Reason
@@ -397,7 +398,10 @@ class Deferred(Handle, Generic[R]):
         Raises:
             NotPublic: `method` is not a public method.
             PayloadError: an argument cannot travel to the other's node; the reply is still to be given.
+            TypeError: `ref` is not a ref; the same.
         """
+        if not is_a(ref, Handle):  # as a ref is; what takes any message would leave the caller waiting
+            raise TypeError(f"expected a Ref, got {safe_repr(ref)}")
         name = ref.name_of(method)
         process, forwarded = self._process, self.request
         was_owed, at_hand = process.settle_deferred(forwarded), process.at_hand

@@ -467,7 +467,10 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
             kind = target.body_ or SyncBody  # type: ignore[attr-defined]
             body = context.run(kind.start, target, process, args, kwargs)
         else:
-            body = process.body = context.run(target.body, process, args, kwargs)
+            made = context.run(target.body, process, args, kwargs)
+            if not is_a(made, Body):
+                raise NotSpawnable(f"cannot spawn {safe_repr(target)}: it made the body {safe_repr(made)}")
+            body = process.body = made
         if context != node.contexts.base:
             process.keep_context(context)
     finally:

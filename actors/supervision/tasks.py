@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Generic, Literal, TypeVar, TypeVarTuple
 
 import attrs
 import trio
@@ -141,9 +141,9 @@ async def run(
 
 async def async_nolink(
     supervisor: Ref[TaskSupervisor],
-    fn: Callable[[Unpack[Ts]], Awaitable[R]],
+    fn: Callable[[*Ts], Awaitable[R]],
     /,
-    *args: Unpack[Ts],
+    *args: *Ts,
     shutdown: ShutdownLimit = 5.0,
     label: str | None = None,
 ) -> Task[R]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -16,8 +17,10 @@ from enfilade.actors import (
     NORMAL,
     Actor,
     Backoff,
+    Down,
     Node,
     Process,
+    ProcessDied,
     RequestCollection,
     TaskSupervisor,
     async_nolink,
@@ -31,6 +34,11 @@ pytest_plugins = ["enfilade.actors.testing.plugin"]
 
 class Echo(Actor):
     """Answers."""
+
+    def pass_on(self, to: Any) -> Any:
+        deferred = self.process.defer()
+        deferred.forward(to, Echo.echo, 1)
+        return deferred
 
     def echo(self, value: Any) -> Any:
         return value
@@ -105,3 +113,22 @@ async def test_an_arena_is_one_of_two(node: Node) -> None:
 def test_a_backoff_is_made_of_numbers(field: str) -> None:
     with pytest.raises(ValueError, match=rf"{field}.* is 'soon'; it must be a number"):
         Backoff(**{field: "soon"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [7, Mock()], ids=["int", "mock"])
+async def test_a_call_is_forwarded_to_a_ref(node: Node, wrong: Any) -> None:
+    """What takes any message, as a mock does, would leave the caller waiting."""
+    with pytest.raises(ProcessDied) as died:
+        await (await node.spawn(Echo)).call(Echo.pass_on, wrong)
+    assert isinstance(died.value.__cause__, TypeError)
+    assert str(died.value.__cause__).startswith("expected a Ref, got")
+
+
+async def test_what_makes_no_body_cannot_be_spawned(node: Node) -> None:
+    """A mock has every attribute, a `body` too; its turns would never end."""
+    with pytest.raises(TypeError, match=r"cannot spawn <Mock.*it made the body <Mock"):
+        await node.spawn(Mock())
+    async with node.mailbox() as me:
+        ref = me.spawn_soon(Mock(), monitor=True)
+        assert (await me.receive(Down)).ref == ref
+    assert node.statistics().processes == 0
