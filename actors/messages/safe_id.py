@@ -15,15 +15,10 @@ __all__ = ["safe_id"]
 
 PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
 
-SHORT: Final = 200
-"""Characters of a text that is shown as it is."""
-
 
 def safe_id(value: Any) -> str:
     """Return an id as text. Runs no code of the program, and never raises."""
     kind = type(value)
-    if kind is str and len(value) <= SHORT and value.isprintable():
-        return str(value)
     if kind in PLAIN:
         return safe_str(value)
     if kind is tuple:
