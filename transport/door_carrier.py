@@ -161,8 +161,10 @@ class _DoorInlet(Inlet):
         while True:
             if self._queue is None:
                 raise CarrierError(errno.EBADF, "the inlet is closed")
-            with contextlib.suppress(trio.ClosedResourceError):
+            try:
                 await trio.lowlevel.wait_readable(self._event)
+            except trio.ClosedResourceError:
+                continue
             arrivals = self.take()
             if arrivals:
                 return arrivals
@@ -185,8 +187,10 @@ class _DoorInlet(Inlet):
             else:
                 if item.caller != self._caller:
                     self._caller, self._credentials = item.caller, self._credentials_of(item)
-                handles = list(item.descriptors[0 : item.n_descriptors]) if item.n_descriptors else ()
-                closing.charge(handles, self._credentials)
+                handles: Sequence[Handle] = ()
+                if item.n_descriptors:
+                    handles = list(item.descriptors[0 : item.n_descriptors])
+                    closing.charge(handles, self._credentials)
                 arrivals.append(Arrival(ffi.buffer(item.data, item.size)[:], handles, self._credentials))
             item, done = item.next, item
             lib.queue_item_free(done)

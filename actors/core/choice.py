@@ -23,20 +23,30 @@ from enfilade.actors.messages.likeness import Like
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
 from enfilade.actors.messages.wake import TaskTurn
-from enfilade.actors.processes import end, links
+from enfilade.actors.processes import end, links, start
+from enfilade.actors.processes.actor import Actor, refuse_replaced
 from enfilade.actors.processes.body import UNSTARTED, DispatchedBody, EmptyingBody
 from enfilade.actors.processes.dispatcher import SLICE_SECONDS, Dispatcher, HandlerContext
 from enfilade.actors.processes.ended_process import EndedProcess
 from enfilade.actors.processes.handlers import PLAIN
-from enfilade.actors.processes.links import Down, Monitor, notify_end, tell_watcher, watcher_failed
+from enfilade.actors.processes.links import (
+    Down,
+    Exited,
+    Monitor,
+    tell_linked,
+    tell_watcher,
+    watcher_failed,
+)
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.mailbox import LIMITLESS, UNBOUNDED, ClosedQueue, UnusedQueue
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.process import Process
-from enfilade.actors.processes.protocol import NO_NAMES
+from enfilade.actors.processes.protocol import NO_NAMES, protocol_of
 from enfilade.actors.processes.reader import Reader
 from enfilade.actors.processes.record import Extras, Record
+from enfilade.actors.processes.scopes import leave_scopes
 from enfilade.actors.processes.steps import need_room, with_headroom
+from enfilade.actors.processes.sync_body import NOTHING_AT_START, SyncBody, run_on_start
 from enfilade.actors.processes.timers import Timer, Timers
 
 compiled: Any
@@ -53,7 +63,9 @@ Function = Callable[..., Any]
 
 TWINS: Final[dict[tuple[Any, str], Function]] = {
     (Record, "__init__"): Record.__init__,
+    (start, "make_body"): start.make_body,
     (end, "conclude"): end.conclude,
+    (links, "notify_end"): links.notify_end,
     (links, "tell_watchers"): links.tell_watchers,
     (Request, "__init__"): Request.__init__,
     (Request, "reply"): Request.reply,
@@ -102,6 +114,7 @@ def _own_places() -> dict[str, int]:
             UnusedQueue,
             ClosedQueue,
             DispatchedBody,
+            SyncBody,
             TaskTurn,
             Request,
             MailboxSearch,
@@ -181,7 +194,15 @@ def _compiled() -> dict[tuple[Any, str], Function]:
                 "UNBOUNDED": UNBOUNDED,
                 "LIMITLESS": LIMITLESS,
                 "Monitor": Monitor,
-                "notify_end": notify_end,
+                "Actor": Actor,
+                "Exited": Exited,
+                "SyncBody": SyncBody,
+                "leave_scopes": leave_scopes,
+                "nothing_at_start": NOTHING_AT_START,
+                "protocol_of": protocol_of,
+                "refuse_replaced": refuse_replaced,
+                "run_on_start": run_on_start,
+                "tell_linked": tell_linked,
                 "tell_watcher": tell_watcher,
                 "watcher_failed": watcher_failed,
                 "parts": vars(end),

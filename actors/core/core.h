@@ -1,7 +1,9 @@
 /* The compiled core: the functions that every message goes through, in C.
  *
  *   __init__    Record.__init__           make the record of a process
+ *   make_body   make_body of start.py     start a sync actor
  *   conclude    conclude of end.py        end a process, part by part
+ *   notify_end  notify_end of links.py    tell those that a process was linked to, and its watchers
  *   send        LocalRef.send             put a message into a mailbox
  *   put         Record.put                the same, of a message that is never refused
  *   cast        LocalRef.cast             the same, of a method and its arguments
@@ -75,6 +77,7 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Request, target) field(Request, value) field(Request, waiter)                                     \
     field(Monitor, active) field(Monitor, alias) field(Monitor, number) field(Monitor, owner)              \
     field(Monitor, ref)                                                                                     \
+    field(SyncBody, at_hand) field(SyncBody, protocol)                                                      \
     field(MailboxSearch, kinds) field(MailboxSearch, likeness)                                              \
     field(Like, shape) field(Like, names) field(Like, values) field(Extras, timers)                         \
     field(Timer, active) field(Timer, after) field(Timer, args) field(Timer, before)                        \
@@ -101,7 +104,8 @@ TRIO_FIELDS(DECLARE)
     object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
     object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
-    object(__init__) object(request_init) object(reply) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
+    object(__init__) object(request_init) object(reply) object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
+    object(nothing_at_start) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
     object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS)
 
@@ -116,7 +120,8 @@ TRIO_OBJECTS(HOLD)
 /* Names of methods and attributes that are looked up as Python does. */
 
 #define NAMES(name)                                                                                         \
-    name(__class__) name(__dict__) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
+    name(__class__) name(__dict__) name(__init__) name(__new__) name(base) name(body_) name(contexts) name(exit_arrived) name(finish) name(handlers)  \
+    name(is_async) name(keep_context) name(linked_ended) name(names) name(new) name(on_message) name(on_start) name(process) name(protocol_) name(wake) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
     name(_answer_stops) name(_fail_calls) name(_leave_arena) name(_release_extras) name(_release_failed)    \
     name(_release_names) name(_tell_starter) name(abort_func) name(answer) name(append) name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised) name(ref)                 \
@@ -208,6 +213,12 @@ static inline int is_plain(PyObject *result)
 /* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */
 PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 
+/* A new object of a class of ours, without its `__init__`, whose `field` is `value`. */
+PyObject *make_with(PyObject *kind, Py_ssize_t field, PyObject *value);
+
+/* The task that is running, if the fields of tasks are known; NULL, without an error, if not. */
+PyObject *present_task(void);
+
 /* Take the error that is on its way, as an object with its traceback. */
 PyObject *caught(void);
 
@@ -238,6 +249,8 @@ PyObject *core_reply(PyObject *self, PyObject *value);
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_conclude(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *core_tell_watchers(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *core_notify_end(PyObject *module, PyObject *const *args, Py_ssize_t count);
+PyObject *core_make_body(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *core_turn(PyObject *self, PyObject *budget);
 PyObject *core_step_with(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_unbind_trio(PyObject *module, PyObject *nothing);

@@ -20,7 +20,7 @@ static PyObject *make(PyObject *kind)
 }
 
 /* A new object of `kind`, whose `field` is `value`. */
-static PyObject *make_with(PyObject *kind, Py_ssize_t field, PyObject *value)
+PyObject *make_with(PyObject *kind, Py_ssize_t field, PyObject *value)
 {
     PyObject *made = make(kind);
     if (made != NULL)
@@ -274,7 +274,8 @@ static int tell(PyObject *process, PyObject *node, PyObject *reason, PyObject *e
         return -1;
     int is_watched = is_set(process, Process_links) || is_set(process, Process_watchers) ||
                      is_set(process, Process_monitors);
-    if (is_watched && told(process, call(the_notify_end, process, reason), "end") < 0)
+    PyObject *with[] = {process, reason};
+    if (is_watched && told(process, core_notify_end(NULL, with, 2), "end") < 0)
         return -1;
     PyObject *owner = get(process, Process_owner);
     int failed = owner == NULL ? -1 : 0;

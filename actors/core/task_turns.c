@@ -24,6 +24,22 @@ PyObject *core_unbind_trio(PyObject *module, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
+PyObject *present_task(void)
+{
+    PyObject *present = is_bound ? PyObject_GetAttr(the_run_context, s___dict__) : NULL, *task = NULL;
+    if (present == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    task = PyDict_GetItemWithError(present, s_task);
+    if (task != NULL && (PyObject *)Py_TYPE(task) != the_Task)
+        task = NULL;
+    PyErr_Clear();
+    Py_XINCREF(task);
+    Py_DECREF(present);
+    return task;
+}
+
 /* Send the coroutine of a task what resumes it, in the context that is entered. */
 static PyObject *send_on(PyObject *module, PyObject *coroutine)
 {

@@ -199,6 +199,27 @@ static PyObject *turn_of(PyObject *entry, PyObject *budget)
     return call_body(entry, s_turn, budget, NULL);
 }
 
+/* Tell whether a sync actor is ended by an exit signal, and has nothing else to attend to. */
+static int is_killed(PyObject *process)
+{
+    PyObject *body = SLOT(process, Process_body);
+    return SLOT(process, Process_exit_signal) != Py_None && SLOT(process, Process_ended) == Py_None &&
+           SLOT(process, Process_extras_or_none) == Py_None && body != NULL &&
+           (PyObject *)Py_TYPE(body) == the_SyncBody;
+}
+
+/* What `attend` does with that. */
+static enum turn end_killed(PyObject *process)
+{
+    PyObject *node = get(process, Process_node), *signal = get(process, Process_exit_signal), *done = NULL;
+    if (node != NULL && signal != NULL)
+        done = PyObject_CallMethodObjArgs(node, s_finish, process, signal, NULL);
+    Py_XDECREF(node);
+    Py_XDECREF(signal);
+    Py_XDECREF(done);
+    return done == NULL ? FAILED : DONE;
+}
+
 static enum turn take_turn(PyObject *dispatcher, PyObject *entry, PyObject *budget, PyObject **message)
 {
     if (is_process(entry)) {
@@ -212,6 +233,10 @@ static enum turn take_turn(PyObject *dispatcher, PyObject *entry, PyObject *budg
             enum turn outcome = handle_messages(entry, actor, PyLong_AsLong(budget), message, &handled);
             Py_DECREF(actor);
             return add_count(dispatcher, entry, handled) < 0 ? FAILED : outcome;
+        }
+        if (attended && is_killed(entry)) {
+            Py_CLEAR(*message);
+            return end_killed(entry);
         }
     }
     PyObject *former = *message;

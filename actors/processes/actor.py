@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
     from enfilade.actors.processes.protocol import ActorProtocol
 
-__all__ = ["Actor", "attributes_of", "construct", "formatted_status", "shown_state", "slots_of"]
+__all__ = [
+    "Actor",
+    "attributes_of",
+    "construct",
+    "formatted_status",
+    "refuse_replaced",
+    "shown_state",
+    "slots_of",
+]
 
 
 class Actor:
@@ -148,8 +156,17 @@ def construct(
     made.process = process
     made.__init__(*args, **kwargs)  # type: ignore[misc]
     if made.process is not process:
-        raise TypeError(
-            f"{actor.__qualname__}.__init__ has replaced `self.process`, which leads to the runtime; "
-            "give the attribute another name"
-        )
+        refuse_replaced(actor)
     return made
+
+
+def refuse_replaced(actor: type[Actor]) -> None:
+    """Refuse an actor whose `__init__` has replaced what leads to its process.
+
+    Raises:
+        TypeError: in any case.
+    """
+    raise TypeError(
+        f"{actor.__qualname__}.__init__ has replaced `self.process`, which leads to the runtime; "
+        "give the attribute another name"
+    )

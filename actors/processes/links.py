@@ -46,6 +46,7 @@ __all__ = [
     "link_ended",
     "monitor_fired",
     "monitor_found",
+    "notify_end",
     "tell_watcher",
     "tell_watchers",
     "watcher_failed",
@@ -438,7 +439,10 @@ def unalias(process: Process, target: Alias[Any]) -> bool:
 
 
 def notify_end(process: Process, reason: Reason) -> None:
-    """Notify the links and monitors of `process`, which has ended, and take its own monitors down."""
+    """Notify the links and monitors of `process`, which has ended, and take its own monitors down.
+
+    It has a twin in C (`actors/core/links.c`), as `link_ended` has.
+    """
     if process.monitors:
         for target in process.monitors.values():
             target.active = False
@@ -449,13 +453,18 @@ def notify_end(process: Process, reason: Reason) -> None:
     if linked:
         for ref, state in linked.items():
             if state == UP:
-                other = ref._process if type(ref) is LocalRef else process_of(ref)
-                if other is not None:
-                    link_ended(other, process.ref, reason)
-                else:
-                    guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
+                tell_linked(process, ref, reason)
     if watchers:
         tell_watchers(watchers, reason)
+
+
+def tell_linked(process: Process, ref: Ref[Any], reason: Reason) -> None:
+    """Notify one that `process`, which has ended, was linked to."""
+    other = process_of(ref)
+    if other is not None:
+        link_ended(other, process.ref, reason)
+    else:
+        guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
 
 
 def killed_over(process: Process, reason: Reason) -> None:

@@ -18,7 +18,7 @@ import trio
 
 from enfilade.actors.messages.guarded import log
 
-__all__ = ["KeptScope", "ScopeLeft", "close_scopes", "scope_of"]
+__all__ = ["KeptScope", "ScopeLeft", "close_scopes", "leave_scopes", "scope_of"]
 
 
 class ScopeLeft(RuntimeError):
@@ -46,6 +46,16 @@ def close_scopes(task: trio.lowlevel.Task, before: Any) -> None:
             break
     if task._cancel_status is not before:
         task._activate_cancel_status(before)
+
+
+def leave_scopes(task: trio.lowlevel.Task, before: Any) -> None:
+    """Close the scopes that a start has left open in the task of its starter. Not a checkpoint.
+
+    Raises:
+        ScopeLeft: in any case.
+    """
+    close_scopes(task, before)
+    raise ScopeLeft
 
 
 class KeptScope:

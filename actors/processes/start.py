@@ -49,7 +49,7 @@ from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, che
 from enfilade.actors.processes.protocol import protocol_of
 from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.resumption import Failures, Resume
-from enfilade.actors.processes.scopes import ScopeLeft, close_scopes, scope_of
+from enfilade.actors.processes.scopes import leave_scopes, scope_of
 from enfilade.actors.processes.steps import with_headroom
 from enfilade.actors.processes.sync_body import SyncBody
 from enfilade.actors.processes.targets import NotSpawnable, is_async_function, refusal, unwrapped
@@ -442,7 +442,7 @@ def _pass_arguments(process: Process, target: Any, args: tuple[Any, ...], kwargs
 
 def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Body:
     """Make the body of `process`, inside of it, and let it begin unless it has a task. Raises what the target
-    raises.
+    raises. A twin in C (`actors/core/starts.c`) does that for sync actors.
     """
     node = process.node
     body: Body
@@ -476,8 +476,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
     finally:
         dispatcher.running = outer
         if scope_of(task) is not scope:
-            close_scopes(task, scope)
-            raise ScopeLeft
+            leave_scopes(task, scope)
     if not isinstance(body, TaskBody) and process.ended is None:
         if process.queue or process.attention:
             process.wake()

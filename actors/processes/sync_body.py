@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from enfilade.actors.messages.trace_context import TraceContext
     from enfilade.actors.processes.process import Process
 
-__all__ = ["SyncBody"]
+__all__ = ["NOTHING_AT_START", "SyncBody", "run_on_start"]
 
 
 NOTHING_AT_START = Actor.on_start
@@ -61,15 +61,13 @@ class SyncBody(DispatchedBody):
     def start(
         cls, actor: type[Actor], process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> SyncBody:
-        """Construct the actor and run `on_start`; raises what they raise."""
+        """Construct the actor and run `on_start`; raises what they raise. A twin is in `core/starts.c`."""
         protocol = actor.protocol_
         process.body = body = cls(process, protocol)
         made = construct(actor, process, args, kwargs)
         on_start = protocol.on_start
         if on_start is not NOTHING_AT_START:
-            info = run_sync(on_start, made)
-            if info is not None:
-                process.extras().start_info = info
+            run_on_start(process, on_start, made)
         process.actor = made
         process.on_message = protocol.on_message  # what `rebind` does, too
         process.handlers = protocol.handlers
@@ -258,3 +256,10 @@ class SyncBody(DispatchedBody):
         else:
             fn = protocol.on_down if kind is Down else protocol.on_message
         check_result(fn, result)
+
+
+def run_on_start(process: Process, on_start: Callable[[Any], Any], actor: Any) -> None:
+    """Run the `on_start` of a sync actor, and keep what it tells the starter; raises what it raises."""
+    info = run_sync(on_start, actor)
+    if info is not None:
+        process.extras().start_info = info
