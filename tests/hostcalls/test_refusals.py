@@ -183,6 +183,9 @@ def test_the_guest_reads_the_text_of_the_abi(error: HostcallError) -> None:
         ("zzz", ["resources"], ""),
         ("x" * 1_000_000, ["resources"], ""),
         ("start", [], ""),
+        ("strat", [*(f"f{number}" for number in range(127)), "start"], "; did you mean 'start'?"),
+        ("strat", [*(f"f{number}" for number in range(128)), "start"], ""),
+        ("a" * 48 + "b" * 1000, ["a" * 48 + "c"], f"; did you mean '{'a' * 48}c'?"),
     ],
 )
 def test_the_nearest_name(wanted: str, known: Iterable[str], found: str) -> None:
