@@ -14,7 +14,7 @@ _MOST: Final = 128  # known names that are: comparing two takes up to 0.2 ms, an
 def hint(wanted: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known name nearest to `wanted`, or an empty text if none is near.
 
-    Case and the characters `_` and `-` do not count. At most 128 names and 48 characters of each are compared.
+    Case and the characters `_` and `-` do not count. Compared are at most 128 names, 48 characters each.
     """
     names = {_plain(name): name for name in islice(known, _MOST)}
     near = difflib.get_close_matches(_plain(wanted), names, n=1, cutoff=0.6)
