@@ -182,3 +182,74 @@ async def keyed_actors(world: World, weather: Weather = drawn) -> None:
     kinds = {"Account": Kind(Account, idle=1.5, shards=3)}
     await weathered(world, await opened(world, boot, kinds=kinds), weather, ask)
     assert len(outside.done) > 9
+
+
+async def activations(world: World) -> None:
+    """Keyed actors that take their time to start, and fail at it, while nodes die and are lost."""
+    outside = Outside()
+    draws = world.random("activations")
+
+    async def boot(node: Node) -> None:
+        await talk(world, node, lambda draws: node.mesh.keyed("Account", draws.choice(KEYS)))
+
+    class Account(Holder):
+        def __init__(self, key: str) -> None:
+            super().__init__(world, outside, key)
+
+        async def on_start(self) -> None:
+            self.check()
+            await trio.sleep(draws.exponential(0.5))
+            self.check()
+            if draws.chance(0.3) and not world.is_calm:
+                raise ValueError("on purpose")
+
+    async def ask(node: Node) -> None:
+        for key in KEYS:
+            number = f"at last, {node.name}, {key}"
+            assert await node.mesh.keyed("Account", key).within(9.0).call(Holder.act, number, 0.0) == number
+
+    kinds = {"Account": Kind(Account, idle=0.5, shards=3)}
+    await weathered(world, await opened(world, boot, kinds=kinds), drawn, ask)
+
+
+async def rolling(world: World) -> None:
+    """Nodes that are drained, closed and started again, one after another, while others call keyed actors: a
+    caller that asks again gets its answer.
+    """
+    outside = Outside()
+    unanswered: list[str] = []
+
+    class Account(Holder):
+        def __init__(self, key: str) -> None:
+            super().__init__(world, outside, key)
+
+    async def boot(node: Node) -> None:
+        draws = world.random(f"calls of {node.name}.{world.hosts[node.name].lives}")
+
+        async def insist(me: Process) -> None:
+            for count in itertools.count(1):
+                await trio.sleep(draws.exponential(0.2))
+                for attempt in range(5):
+                    number = f"{node.incarnation:x}.{count}.{attempt}"
+                    with suppress(CallError, NotConnected, NoQuorum, MailboxFull):
+                        ref = node.mesh.keyed("Account", draws.choice(KEYS)).within(3.0)
+                        assert await ref.call(Holder.act, number, 0.01) == number
+                        break
+                    await trio.sleep(0.5)
+                else:
+                    unanswered.append(number)
+
+        await node.spawn(insist)
+
+    hosts = await opened(world, boot, kinds={"Account": Kind(Account, idle=5.0, shards=6)})
+    await world.run(5)
+    for host in hosts * 2:
+        await world.on(host, host.node.mesh.drain, 5.0)
+        await world.close(host)
+        await world.run(world.random("pauses").between(0.1, 2.0))
+        await world.restart(host)
+        await world.run(5)
+    assert not unanswered
+    assert len(outside.done) > 50
+    await world.calm(5)
+    world.check()

@@ -33,8 +33,9 @@ from enfilade.actors.simulation.checkers.history import Fired
 from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.transport import Policy, Settings
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
-from tests.simulation.mesh_scenes import contested, global_names, keyed_actors
+from tests.simulation.mesh_scenes import activations, contested, global_names, keyed_actors, rolling
 from tests.simulation.name_scenes import draining, names
+from tests.simulation.service_scenes import gates, news
 
 Scene = Callable[[World], Awaitable[None]]
 
@@ -451,10 +452,14 @@ SCENES: dict[str, Scene] = {
     "draining": draining,
     "groups": groups,
     "pools": pools,
+    "gates": gates,
+    "news": news,
     "guests": guests,
     "global names": global_names,
     "keyed actors": keyed_actors,
     "contested names": functools.partial(global_names, weather=contested),
     "contested keys": functools.partial(keyed_actors, weather=contested),
+    "activations": activations,
+    "rolling": rolling,
     "quiet": quiet,
 }

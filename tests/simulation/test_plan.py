@@ -31,10 +31,14 @@ PLANNED = {
     "names": 15,
     "draining": 15,
     "guests": 10,
+    "gates": 8,
+    "news": 8,
     "global names": 8,
     "keyed actors": 8,
     "contested names": 4,
     "contested keys": 4,
+    "activations": 3,
+    "rolling": 2,
 }
 """How many seeds of each scene are played always; in the soak three times as many follow."""
 
