@@ -94,8 +94,8 @@ SABOTAGE: dict[str, tuple[str, Patch, int]] = {
     "link after the news": ("emigrants", link_after_the_news, 21),
     "children outlive the node link": ("emigrants", children_outlive_the_node_link, 0),
     "no sequence": ("messages", no_sequence, 0),
-    "leases that last too long": ("contested keys", leases_that_last_too_long, 0),
-    "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 6),
+    "leases that last too long": ("contested keys", leases_that_last_too_long, 8),
+    "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 7),
     "holders are remembered": ("contested names", holders_are_remembered, 1),
 }
 """For each fault: the scene that finds it, the patch, and the first seed that found it when last looked."""
