@@ -23,6 +23,13 @@ NO_LOOP = "no running event loop"
 """What the parts of asyncio say that need its loop."""
 
 
+NOTHING_AWAITED = (
+    "object NoneType can't be used in 'await' expression",
+    "'NoneType' object can't be awaited",  # since Python 3.14
+)
+"""What `await None` says."""
+
+
 class KnownNames(Protocol):
     """The names of a node, as far as a note tells of them."""
 
@@ -34,8 +41,8 @@ class KnownNames(Protocol):
 
 
 def explain_misuse(error: BaseException, names: KnownNames) -> None:
-    """Note at each `AttributeError` of a ref, or of None or a coroutine in its place, and where asyncio
-    misses its loop, what was meant to be written; also within groups. Never raises.
+    """Note at each `AttributeError` of a ref, or of None or a coroutine in its place, where asyncio misses
+    its loop, and where None was awaited, what was meant to be written; also within groups. Never raises.
 
     A `__getattr__` of refs could put it into the error's own text. But the interpreter looks up every
     attribute of an object that has one in a slow way, and nothing is looked up more often than `send`.
@@ -62,9 +69,20 @@ def explain_misuse(error: BaseException, names: KnownNames) -> None:
                 "processes run in trio: write `trio.sleep(...)` and the like; what needs asyncio runs in "
                 "`enfilade.actors.bridges.EventLoopThread`",
             )
+        elif type(error) is TypeError and _only_text(error) in NOTHING_AWAITED:
+            add_note(
+                error,
+                "`ref.send(...)` and `ref.cast(...)` give nothing to await: leave `await` out, or write "
+                "`await ref.call(...)` for the reply",
+            )
         elif type(error) is AttributeError and error.obj is None and _is_of_refs(error.name) and names.missed:
             last = safe_repr(names.missed) + did_you_mean(names.missed, names.some(COMPARED))
             add_note(error, f"`whereis` gives None for a name that no process has; the last was {last}")
+
+
+def _only_text(error: BaseException) -> str | None:
+    """The only argument of an error, if that is a text."""
+    return error.args[0] if len(error.args) == 1 and type(error.args[0]) is str else None
 
 
 def _is_of_refs(name: object) -> bool:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from enfilade.actors.messages.safe_text import safe_repr
 
-__all__ = ["COMPARED", "did_you_mean"]
+__all__ = ["COMPARED", "did_you_mean", "slip_of"]
 
 LONGEST = 100
 """Characters of a name that are compared: a name that somebody else made up may be of any length."""
@@ -25,6 +25,42 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     names = {_plain(name): name for name in islice(known, COMPARED)}
     near = difflib.get_close_matches(_plain(wanted), names, n=1, cutoff=0.6)
     return f"; did you mean {safe_repr(names[near[0]])}?" if near else ""
+
+
+LONG = 10
+"""Letters of a name of which one may be missing or wrong. In a shorter one the same makes another word:
+`on_step` is a good name beside `on_stop`.
+"""
+
+
+def slip_of(written: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `written` is but for one slip; None if it is a name of its own.
+
+    A slip is: other case or other `_`; two neighbouring letters exchanged; a letter twice. In names of ten
+    letters and more also: a letter missing, or wrong, or one too many, except at the end, where it may be
+    a plural's.
+    """
+    return next((name for name in known if written != name and _is_slip(written, name)), None)
+
+
+def _is_slip(written: str, name: str) -> bool:
+    if written[:1].lower() != name[0]:
+        return False
+    if _plain(written) == _plain(name):
+        return True
+    if abs(len(written) - len(name)) > 1:
+        return False
+    places = range(len(name))
+    exchanged = {name[:at] + name[at + 1 : at + 2] + name[at] + name[at + 2 :] for at in places}
+    twice = {name[:at] + name[at] + name[at:] for at in places}
+    if written in exchanged or written in twice:
+        return True
+    if len(name) < LONG:
+        return False
+    shorter = {name[:at] + name[at + 1 :] for at in places}
+    ours = {written[:at] + written[at + 1 :] for at in range(len(written))}
+    is_plural = written[:-1] == name
+    return written in shorter or (name in ours and not is_plural) or not ours.isdisjoint(shorter)
 
 
 def _plain(name: str) -> str:

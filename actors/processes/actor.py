@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import inspect
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfilade.actors.messages.attempt import is_interrupt
-from enfilade.actors.messages.methods import note_methods
+from enfilade.actors.messages.methods import HOOKS, note_methods
+from enfilade.actors.messages.nearest import slip_of
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.processes.resumption import Resume
 
@@ -48,6 +50,9 @@ class Actor:
     declared strict, `class Account(Actor, strict=True)`, ends with that error, as a `gen_server` does; so do
     its subclasses, unless they say `strict=False`.
 
+    A class is warned (`UserWarning`) of a method whose name is a hook's but for a slip: `on_mesage`,
+    `on_strat`, `onMessage`. Other names that begin with `on_` are methods like any other.
+
     Attributes:
         process: the process record, there before `__init__` runs.
     """
@@ -75,6 +80,12 @@ class Actor:
                 f"{cls.__qualname__}.__init__ is async, and nothing would wait for it; what has to wait when "
                 "the actor starts belongs in `async def on_start(self)`"
             )
+        for name in [name for name in vars(cls) if type(name) is str and name not in HOOKS]:
+            if (meant := slip_of(name, sorted(HOOKS))) is not None:
+                warnings.warn(
+                    f"the runtime has no hook {cls.__qualname__}.{name}; did you mean {safe_repr(meant)}?",
+                    stacklevel=2,
+                )
         note_methods(cls)
 
     def on_start(self) -> Any:

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import runpy
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ from enfilade.actors.cli.demo.parts import mill_module
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import read_zone_file
 from enfilade.actors.messages.errors import UnknownMethod
-from enfilade.actors.messages.nearest import did_you_mean
+from enfilade.actors.messages.methods import HOOKS
+from enfilade.actors.messages.nearest import did_you_mean, slip_of
 from enfilade.actors.peers.faults import error_in_words, lower_fault, revive_fault
 from enfilade.hostcalls import sdk
 from enfilade.transport import TypeRegistry, UnregisteredType
@@ -331,6 +333,17 @@ async def test_a_ref_as_an_object_is_explained_where_the_process_crashes(node: N
     assert INSTEAD in down.reason.error.__notes__[0]
 
 
+async def test_an_awaited_cast_is_explained(node: Node) -> None:
+    async def misuses(me: Process) -> None:
+        counter: Any = await node.spawn(Counter)
+        await counter.cast(Counter.add, 1)
+
+    async with node.mailbox() as me:
+        monitor = me.monitor(await node.spawn(misuses))
+        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
+    assert "leave `await` out" in down.reason.error.__notes__[0]
+
+
 async def test_a_ref_as_an_object_is_explained_where_the_node_ends() -> None:
     async def misuses(counter: Any) -> None:
         counter.add(1)
@@ -516,3 +529,42 @@ def test_an_unknown_key_of_a_zone_file_is_explained(text: str, advice: str, tmp_
 def test_the_nearest_name(wanted: str, known: Any, expected: str) -> None:
     """Bounded in time, whatever names there are."""
     assert did_you_mean(wanted, known) == expected
+
+
+SLIPS = {
+    "on_message": "on_mesage on_messgae on_massage on_messsage onMessage on_Message",
+    "on_start": "on_strat on_satrt on_startt onstart",
+    "on_stop": "on_sotp on_stopp",
+    "on_exit": "on_exti",
+    "on_down": "on_dwon",
+    "on_failure": "on_failur",
+    "on_child_event": "on_childevent on_chid_event",
+    "format_status": "format_staus",
+}
+OWN_NAMES = (
+    "on_step on_top on_own on_star on_stat on_edit on_exist on_event on_started on_stopped on_starts "
+    "on_messages on_failures on_ on deposit processes"
+)
+
+
+def test_a_hook_that_is_misspelt_is_known() -> None:
+    """By one slip, and by nothing that may be a name of its own."""
+    known = sorted(HOOKS)
+    found = {slip: slip_of(slip, known) for slips in SLIPS.values() for slip in slips.split()}
+    assert found == {slip: hook for hook, slips in SLIPS.items() for slip in slips.split()}
+    assert [name for name in (*OWN_NAMES.split(), *known) if slip_of(name, known)] == []
+
+
+def test_a_misspelt_hook_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"no hook .*Slip\.on_mesage; did you mean 'on_message'") as caught:
+
+        class Slip(Actor):
+            def on_mesage(self, message: object) -> None: ...
+
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings(action="error"):
+
+        class Fine(Actor):
+            def on_step(self) -> None: ...
+            def on_start(self) -> None: ...
+            def deposit(self) -> None: ...
