@@ -468,6 +468,20 @@ def test_a_clock_that_drifts_is_right_for_its_own_host() -> None:
     run_simulation(main, seed=1)
 
 
+def test_drifts_of_one_clock_that_overlap_end_one_by_one() -> None:
+    async def main(world: World) -> None:
+        host = await world.open_node("a")
+        world.at(1.0, Drift("a", 1.05, 5.0))
+        world.at(3.0, Drift("a", 0.95, 5.0))
+        seen = []
+        for _ in range(5):
+            await world.run(2.0)
+            seen.append(host.rate)
+        assert seen == [1.05, 0.95, 0.95, 1.0, 1.0]
+
+    run_simulation(main, seed=1)
+
+
 def test_limits_follow_a_clock_that_drifts() -> None:
     async def main(world: World) -> None:
         await two(world)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, get_
 import attrs
 
 if TYPE_CHECKING:
+    from enfilade.actors.simulation.host import Host
     from enfilade.actors.simulation.world import World
 
 __all__ = [
@@ -335,8 +336,13 @@ class Drift:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        world.drift_clock(self.host, self.rate)
-        world.call_at(world.now() + self.seconds, lambda: world.drift_clock(self.host, 1.0))
+        host = world.host(self.host)
+        world.drift_clock(host, self.rate)
+        world.call_at(world.now() + self.seconds, lambda: self._end(world, host))
+
+    def _end(self, world: World, host: Host) -> None:
+        if host.rate == self.rate:  # no other fault has changed it meanwhile
+            world.drift_clock(host, 1.0)
 
 
 @attrs.frozen
