@@ -89,7 +89,7 @@ def run_zone(
 
         if not isinstance(error, MeshError):
             raise
-        raise Refusal(str(error)) from error
+        raise Refusal(f"[mesh]: {error}") from error
     except StartError as error:
         reason = error.reason
         why = reason.detail if isinstance(reason, Shutdown) else error

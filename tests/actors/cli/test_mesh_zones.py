@@ -12,6 +12,7 @@ import trio
 
 from enfilade.actors import Actor, Global, Kind, Ref, RemoteEntry, open_node
 from enfilade.actors.cli.refusal import Refusal
+from enfilade.actors.cli.zone import run_zone
 from enfilade.actors.cli.zonefile import MeshTable, read_zone_file
 from enfilade.transport import NotAdmitted
 from enfilade.transport.mesh import Mesh, MeshError
@@ -23,6 +24,9 @@ ACTORS = """
 from enfilade import Actor
 
 class Till(Actor):
+    def __init__(self, key: str = "") -> None:
+        self.key = key
+
     def add(self, amount: int) -> int:
         return amount + 1
 """
@@ -120,6 +124,29 @@ async def test_the_identity_is_beside_the_file(tmp_path: Path) -> None:
     with pytest.raises(MeshError, match="expected a file"):
         async with open_node("bank", zone="east", mesh=mesh):
             pytest.fail("it was let in")
+
+
+@pytest.mark.parametrize(
+    ("table", "refusal"),
+    [
+        ('servers = "tls://one.example"', r"\[mesh\]: the server at one\.example:4222 is on another machine"),
+        ('servers = "tls://one.example"\nidentity = "x"', r"\[mesh\]: expected a file .*node\.key"),
+        (
+            'servers = "embedded"\nserver = "x"',
+            r"\[mesh\]: Mesh\(server=\.\.\.\) must be the path of nats-server",
+        ),
+    ],
+    ids=["identity", "files", "program"],
+)
+def test_mesh_130_what_opening_finds_has_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, refusal: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = tmp_path / "bank.toml"
+    path.write_text(f'[node]\nname = "bank"\nzone = "east"\n[mesh]\n{table}\n')
+    path.chmod(0o600)
+    with pytest.raises(Refusal, match=refusal):
+        run_zone(path)
 
 
 KINDS = (
