@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -50,6 +51,9 @@ def target_of(row: Mapping[str, Any]) -> Target:
     )
 
 
+MESSAGE: Final = "a message as JSON"
+
+
 @attrs.frozen
 class Action:
     """An action.
@@ -59,7 +63,8 @@ class Action:
         method: the method of the control process.
         title: what it does, as a verb.
         is_of_a_child: whether it is about a place under a supervisor, not about a process.
-        reason: whether a reason must be given.
+        asks: what must be given in words: a reason, or a message as JSON; nothing if it is empty.
+        proposed: what is proposed for it.
         ends: whether it ends the process, and everything below a supervisor.
     """
 
@@ -67,25 +72,42 @@ class Action:
     method: str
     title: str
     is_of_a_child: bool = False
-    reason: bool = False
+    asks: str = ""
+    proposed: str = ""
     ends: bool = False
 
     def arguments(
-        self, serial: int | None, supervisor: int | None, child_id: str | None, reason: str
+        self, serial: int | None, supervisor: int | None, child_id: str | None, given: str
     ) -> list[Any]:
-        """The arguments of the method; none when the action makes no sense for that process."""
+        """The arguments of the method; none when the action makes no sense for that process. What is `given`
+        must have no `problem`; while it is empty, the message is None.
+        """
         if self.is_of_a_child:
             return [] if supervisor is None or child_id is None else [supervisor, child_id]
         if serial is None:
             return []
-        return [serial, reason] if self.reason else [serial]
+        if self.asks == MESSAGE:
+            return [serial, json.loads(given) if given else None]
+        return [serial, given] if self.asks else [serial]
+
+    def problem(self, given: str) -> str | None:
+        """Why what was given will not do; None if it will."""
+        if self.asks != MESSAGE:
+            return None
+        try:
+            json.loads(given)
+        except (ValueError, RecursionError) as error:
+            got = one_line(given)[:100] or "nothing"
+            return f'expected {MESSAGE}, such as "hello" or [1, 2], got {got}: {one_line(error)}'
+        return None
 
 
 ACTIONS: Final = (
     Action("S", "suspend", "suspend"),
     Action("R", "resume", "resume"),
     Action("K", "kill", "kill", ends=True),
-    Action("X", "exit", "send an exit signal to", reason=True, ends=True),
+    Action("X", "exit", "send an exit signal to", asks="reason", proposed="shutdown", ends=True),
+    Action("M", "send", "send a message to", asks=MESSAGE),
     Action("B", "restart_child", "restart the child", is_of_a_child=True, ends=True),
     Action("T", "terminate_child", "terminate the child", is_of_a_child=True, ends=True),
 )
@@ -107,7 +129,7 @@ class Question:
     typed: str | None
 
 
-async def question(observed: Observed, action: Action, target: Target, reason: str) -> Question:
+async def question(observed: Observed, action: Action, target: Target, given: str) -> Question:
     """Ask the node how much is below the process, and put the question. A checkpoint."""
     ends_others = target.is_supervisor and action.ends
     below = 0
@@ -118,8 +140,8 @@ async def question(observed: Observed, action: Action, target: Target, reason: s
     lines = [f"node {one_line(observed.name)}"]
     if below:
         lines.append(f"{below:,} process{'' if below == 1 else 'es'} below it end with it")
-    if reason:
-        lines.append(f"reason {reason}")
+    if given:
+        lines.append(f"{'message' if action.asks == MESSAGE else action.asks} {one_line(given)}")
     return Question(f"{action.title} {target.shown}?", tuple(lines), target.name if ends_others else None)
 
 

@@ -322,7 +322,7 @@ class ObserveApp(App[None]):
     def _action_hints(self) -> list[tuple[str, str]]:
         if self.page.target is None or self._why_no_action() is not None:
             return []
-        return [("SRKXBT", "act")]
+        return [("".join(action.key for action in ACTIONS), "act")]
 
     def say(self, text: str) -> None:
         """Show a line for some seconds in the place of the status."""
@@ -420,33 +420,40 @@ class ObserveApp(App[None]):
         elif not action.arguments(target.serial, target.supervisor, target.child_id, ""):
             whose = "a child of a supervisor" if action.is_of_a_child else "a process that runs"
             self.say(f"{action.key}: {target.shown} is not {whose}")
-        elif action.reason:
+        elif action.asks:
             self.ask(
-                f"{action.title} {target.shown}: reason",
-                "shutdown",
-                lambda reason: self.soon(self._prepare, action, target, reason),
+                f"{action.title} {target.shown}: {action.asks}",
+                action.proposed,
+                lambda given: self._take(action, target, given),
             )
         else:
             self.soon(self._prepare, action, target, "")
 
-    async def _prepare(self, action: Action, target: Target, reason: str) -> None:
-        """Ask how much is below the process, and then for confirmation. Runs in trio."""
-        asked = await question(self.sight.observed, action, target, reason)
-        self.call_later(self._confirm, action, target, reason, asked)
+    def _take(self, action: Action, target: Target, given: str) -> None:
+        problem = action.problem(given)
+        if problem is not None:
+            self.say(f"{action.key}: {problem}")
+        else:
+            self.soon(self._prepare, action, target, given)
 
-    def _confirm(self, action: Action, target: Target, reason: str, asked: Question) -> None:
+    async def _prepare(self, action: Action, target: Target, given: str) -> None:
+        """Ask how much is below the process, and then for confirmation. Runs in trio."""
+        asked = await question(self.sight.observed, action, target, given)
+        self.call_later(self._confirm, action, target, given, asked)
+
+    def _confirm(self, action: Action, target: Target, given: str, asked: Question) -> None:
         observed = self.sight.observed
 
         def answered(is_confirmed: bool | None) -> None:
             if is_confirmed:
-                self.soon(self._act, observed, action, target, reason)
+                self.soon(self._act, observed, action, target, given)
             else:
                 self.say("nothing was done")
 
         self.push_screen(Confirm(asked.title, asked.lines, asked.typed, self.glyphs), answered)
 
-    async def _act(self, observed: Observed, action: Action, target: Target, reason: str) -> None:
+    async def _act(self, observed: Observed, action: Action, target: Target, given: str) -> None:
         """Have it done, and say how that went. Runs in trio."""
-        arguments = action.arguments(target.serial, target.supervisor, target.child_id, reason)
+        arguments = action.arguments(target.serial, target.supervisor, target.child_id, given)
         problem = await observed.act(action.method, *arguments)
         self.say(f"{action.title} {target.shown}: {problem or 'done'}")

@@ -268,7 +268,7 @@ class _ProcessRows(TablePage):
     hints = (
         ("enter", "detail"),
         ("/", "filter"),
-        ("< >", "sort"),
+        ("<>", "sort"),
         ("r", "reverse"),
         ("c", "columns"),
         ("space", "freeze"),

@@ -170,7 +170,7 @@ class Act(_Order, tag="act"):
     name: Text = ""
     supervisor: Number | None = None
     child_id: Text | None = None
-    reason: Text = ""
+    given: Text = ""
     node: Number = 0
     is_confirmed: bool = False
 

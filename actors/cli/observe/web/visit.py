@@ -161,15 +161,15 @@ class Visit:
         target = Target(
             order.serial, shown, order.is_supervisor, order.name, order.supervisor, order.child_id
         )
-        arguments = action.arguments(order.serial, order.supervisor, order.child_id, order.reason)
-        problem = why_no_action(observed)
-        if problem is None and not arguments:
-            whose = "a child of a supervisor" if action.is_of_a_child else "a process that runs"
-            problem = f"{shown} is not {whose}"
+        problem = why_no_action(observed) or action.problem(order.given)
         if problem is not None:
             return {"problem": problem}
+        arguments = action.arguments(order.serial, order.supervisor, order.child_id, order.given)
+        if not arguments:
+            whose = "a child of a supervisor" if action.is_of_a_child else "a process that runs"
+            return {"problem": f"{shown} is not {whose}"}
         if not order.is_confirmed:
-            asked = await question(observed, action, target, order.reason)
+            asked = await question(observed, action, target, order.given)
             return {"question": {"title": asked.title, "lines": asked.lines, "typed": asked.typed}}
         problem = await observed.act(action.method, *arguments)
         return {"problem": problem} if problem else {"done": f"{action.title} {shown}: done"}

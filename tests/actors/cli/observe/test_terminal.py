@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 pytest.importorskip("textual")
 
-from enfilade.actors import Child, Node, Supervisor, system
+from enfilade.actors import Actor, Child, Node, Supervisor, system
 from enfilade.actors.cli.observe.command import nodes_behind
 from enfilade.actors.cli.observe.terminal.table import ProcessesPage
 from enfilade.actors.observing.dumps.dump import dump, written
@@ -328,6 +328,41 @@ def test_a_process_is_suspended_and_resumed_after_a_yes() -> None:
     run(script)
 
 
+class Reader(Actor):
+    def __init__(self, got: list[object]) -> None:
+        self.got = got
+
+    def on_message(self, message: object) -> None:
+        self.got.append(message)
+
+
+def test_a_message_is_sent_as_json() -> None:
+    """What is no JSON is said at once; what is asked before it is sent shows it."""
+    got: list[object] = []
+
+    async def setup(node: Node) -> None:
+        await node.spawn(Reader, got, name="reader")
+
+    async def script() -> None:
+        async with viewer(connecting(setup)) as seen:
+            await seen.press("2", "/")
+            await seen.type("name = reader")
+            await seen.until(" of 1 ")
+            await seen.press("home", "M")
+            await seen.until("a message as JSON")
+            await seen.type("x")
+            await seen.until("M: expected a message as JSON")
+            await seen.press("M")
+            await seen.type("42")
+            await seen.until("message 42")
+            await seen.press("y")
+            await seen.until("send a message to Reader 'reader'")
+            await seen.until(": done")
+        assert got == [42]
+
+    run(script)
+
+
 def test_the_log_is_shown_to_those_who_may_inspect() -> None:
     async def write() -> None:
         logging.getLogger("enfilade.test").warning("the till is empty")
@@ -353,7 +388,7 @@ def test_read_only_leaves_actions_out() -> None:
         async with viewer(connecting(hall), is_read_only=True) as seen:
             await seen.press("2")
             await seen.until("till 00000")
-            assert "SRKXBT" not in seen.text
+            assert "SRKXMBT" not in seen.text
             await seen.press("S")
             await seen.until("S: read-only")
 

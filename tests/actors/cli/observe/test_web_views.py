@@ -196,6 +196,26 @@ async def test_an_action_is_asked_for_first(autojump_clock: MockClock) -> None:
         assert here.till(2) is None
 
 
+async def test_a_message_of_an_action_is_json(autojump_clock: MockClock) -> None:
+    here = Hall(EVERYTHING)
+    async with serving(here.connect) as served:
+        link = await linked(served)
+
+        async def act(given: str, *, is_confirmed: bool = False) -> dict[str, Any]:
+            serial = here.till(0).serial
+            order = {"key": "M", "shown": "till 0", "serial": serial, "given": given}
+            await link.order("act", act=7, is_confirmed=is_confirmed, **order)
+            while "act" not in (answer := await link.take()):
+                pass
+            return answer
+
+        assert "expected a message as JSON" in (await act("{"))["problem"]
+        assert (await act('"hello"'))["question"]["lines"][-1] == 'message "hello"'
+        async with here.node.counting() as counts:
+            assert (await act('"hello"', is_confirmed=True))["done"] == "send a message to till 0: done"
+            assert counts.handled(here.till(0)) == 1
+
+
 async def test_the_log_is_shown_to_those_who_may_inspect(autojump_clock: MockClock) -> None:
     async with serving(Hall().connect) as served:
         link = await linked(served)

@@ -15,13 +15,14 @@ from typing import Any, Final
 
 import trio
 
+from enfilade.actors.cli.observe.actions import ACTIONS
 from enfilade.actors.cli.observe.command import nodes_behind
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.terminal.app import PAGES, ObserveApp
 from enfilade.actors.cli.observe.web.audience import Audience
 from enfilade.actors.cli.observe.web.server import Server, open_listeners
 from tests.actors.cli.observe import recorded
-from tests.actors.cli.observe.browser import Program
+from tests.actors.cli.observe.browser import Program, Tab
 from tests.actors.cli.observe.pictures import lines_of, screen
 from tests.actors.cli.observe.three_zones import three_zones
 
@@ -57,20 +58,20 @@ async def terminal_pictures(doors: list[Path], title: str, settling: float = SET
     shown: dict[str, str] = {}
     async with app.run_test(size=SIZE) as pilot:
 
-        async def pressed(*keys: str) -> None:
+        async def pressed(*keys: str, word: str = "") -> None:
             for key in keys:
                 await pilot.press(key)
             for _ in range(PATIENCE):
                 await asyncio.sleep(settling)
                 await pilot.pause()
-                if WAITING not in screen(app):
+                if WAITING not in screen(app) and word in screen(app):
                     break
 
         await pressed()
         for key, page in PAGES.items():
             await pressed(key)
-            for keys in KEYS.get(page.title, ()):
-                await pressed(*keys)
+            for keys, word in KEYS.get(page.title, ()):
+                await pressed(*keys, word=word)
             if page.title == "detail":  # of the ledger, by the table
                 await pressed("2", "slash", *"ledger", "enter")
                 await pressed("enter")
@@ -81,16 +82,17 @@ async def terminal_pictures(doors: list[Path], title: str, settling: float = SET
     return shown
 
 
-KEYS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
-    "tree": (("enter",), ("end", "enter")),  # the root, and the market
-    "trace": (("slash", *"ledger", "enter"),),
+KEYS: Final[dict[str, tuple[tuple[tuple[str, ...], str], ...]]] = {
+    "tree": ((("enter",), "market"), (("end", "enter"), "store")),
+    "trace": ((("slash", *"ledger", "enter"), "entries"),),
 }
-"""The keys that are pressed on a page before it is shown."""
+"""The keys that are pressed on a page before it is shown, and a word that each lets appear."""
 
 
 def keys_of(lines: list[str]) -> str:
     """The line of keys, without those that act on the selected row, as there may be none."""
-    return lines[-1].replace("SRKXBT act  ", "")
+    acting = "".join(action.key for action in ACTIONS)
+    return lines[-1].replace(f"{acting} act  ", "")
 
 
 def still_lines() -> dict[str, tuple[str, str]]:
@@ -114,6 +116,21 @@ def still_lines() -> dict[str, tuple[str, str]]:
     return asyncio.run(draw())
 
 
+async def shown_all(tab: Tab, word: str) -> None:
+    """Wait until a page has a word, and nothing that it waits for; and then until it rests."""
+    for _ in range(PATIENCE):
+        await trio.sleep(SETTLING)
+        text = await tab.text()
+        if word in text and WAITING not in text:
+            break
+    await trio.sleep(SETTLING)
+
+
+OPEN_MARKET: Final = """
+[...document.querySelectorAll("[role=treeitem]")].find((each) => each.textContent.includes("Market")).click()
+"""
+
+
 async def page_pictures(doors: list[Path]) -> dict[str, bytes]:
     """Some views of the page as PNG."""
     program = Program()
@@ -130,12 +147,11 @@ async def page_pictures(doors: list[Path]) -> dict[str, bytes]:
                 tab = await browser.open(server.address(), width=WIDTH, height=HEIGHT)
                 for name, address in VIEWS.items():
                     await tab.ask(f"location.hash = {address!r}")
-                    for _ in range(PATIENCE):
-                        await trio.sleep(SETTLING)
-                        text = await tab.text()
-                        if "pid " in text and WAITING not in text:
-                            break
-                    await trio.sleep(SETTLING)
+                    await shown_all(tab, "pid ")
+                    if name == "tree":
+                        await shown_all(tab, "market")
+                        await tab.ask(OPEN_MARKET)
+                        await shown_all(tab, "store")
                     found: dict[str, Any] = await tab.call("Page.captureScreenshot")
                     shown[name] = base64.b64decode(found["data"])
             nursery.cancel_scope.cancel()

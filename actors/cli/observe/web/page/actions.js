@@ -2,11 +2,17 @@
 
 import { el, put, say } from "./dom.js";
 
+const ASKED = {
+  X: ["Send an exit signal to", { label: "Reason", value: "shutdown" }],
+  M: ["Send a message to", { label: "Message, as JSON", value: "" }],
+};
+
 const ACTIONS = [
   ["S", "Suspend"],
   ["R", "Resume"],
   ["K", "Kill"],
   ["X", "Send an exit signal"],
+  ["M", "Send a message"],
   ["B", "Restart the child"],
   ["T", "Terminate the child"],
 ];
@@ -60,10 +66,11 @@ export class Actions {
       return;
     }
     const order = { key, node: page.node, ...target };
-    if (key === "X") {
-      const reason = await ask(`Send an exit signal to ${target.shown}`, [], { label: "Reason", value: "shutdown" });
-      if (reason == null) return;
-      order.reason = reason;
+    if (key in ASKED) {
+      const [title, input] = ASKED[key];
+      const given = await ask(`${title} ${target.shown}`, [], input);
+      if (given == null) return;
+      order.given = given;
     }
     const { question, problem } = await page.link.act(order);
     if (problem) {
