@@ -149,7 +149,8 @@ class EventManager(Actor):
             key: hashable, unique in this manager.
             handler: makes the handler, inside the manager.
             args: its arguments.
-            supervised: the process that is sent `HandlerRemoved`, and whose end removes the handler.
+            supervised: the process that is sent `HandlerRemoved`, and whose end removes the handler. To hear
+                of a manager that is killed, it monitors the manager.
 
         Raises (in the caller):
             HandlerExists: the key is taken.

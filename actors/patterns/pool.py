@@ -144,6 +144,8 @@ def waiting_for_workers(pool: Pool) -> set[Call]:
 class Pool(Actor):
     """A process that has jobs done by workers.
 
+    Its own start does not wait for theirs: a worker that fails to start is replaced, as one that ends is.
+
     `await pool.call(Pool.submit, job)` waits for the worker's answer; `pool.cast(Pool.submit, job)` does not.
 
     Args:
