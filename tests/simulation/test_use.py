@@ -38,6 +38,8 @@ from enfilade.actors.simulation import (
     swarm,
 )
 from enfilade.actors.simulation.faults.patterns import Blackout
+from enfilade.actors.simulation.machine.custody import LocalClock
+from enfilade.actors.simulation.machine.entropy import Stream
 from tests.simulation.scenes import OPEN
 
 
@@ -466,6 +468,19 @@ def test_a_clock_that_drifts_is_right_for_its_own_host() -> None:
         world.check()
 
     run_simulation(main, seed=1)
+
+
+def test_who_has_waited_for_a_clock_is_not_too_early() -> None:
+    """Or a timer would look at the clock, wait for no time at all, and look again, for ever."""
+    draws = Stream("roundings")
+    clock = LocalClock()
+    for step in range(10_000):
+        now = step * draws.random()
+        clock = clock.at_rate(draws.between(0.5, 2.0), now)
+        shown = clock.local(now) + draws.exponential(1.0)
+        assert clock.local(clock.in_world(shown)) >= shown
+    assert clock.in_world(math.inf) == math.inf
+    assert clock.in_world(-math.inf) == -math.inf
 
 
 def test_drifts_of_one_clock_that_overlap_end_one_by_one() -> None:

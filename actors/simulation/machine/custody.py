@@ -12,6 +12,7 @@ that starts them. A task's coroutine is replaced, when it is spawned, by a `Cust
 from __future__ import annotations
 
 import ctypes
+import math
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import ContextVar
@@ -134,8 +135,13 @@ class LocalClock:
         return self.local_ + (now - self.world) * self.rate
 
     def in_world(self, shown: float) -> float:
-        """Return the time of the world at which it shows something."""
-        return self.world + (shown - self.local_) / self.rate
+        """Return the time of the world at which it shows something, or a moment more: who has waited until
+        then must not find that it is too early, because of a rounding.
+        """
+        moment = self.world + (shown - self.local_) / self.rate
+        while self.local(moment) < shown:
+            moment = math.nextafter(moment, math.inf)
+        return moment
 
     def at_rate(self, rate: float, now: float) -> LocalClock:
         """Return the clock that goes on from here at another rate."""
