@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -275,9 +276,15 @@ async def test_an_inlet_for_strangers_holds_few_descriptors(
         inlet.close()
 
 
+def has_hung_up(end: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(end, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
 def test_datagrams_from_python_with_foreign_control_messages(tmp_path: Path) -> None:
     """Whoever may open a door can speak the protocol by hand, and set options that add descriptors."""
-    magic, attach, sequence = 0x524F4F44, 2, 1
+    magic, abi, attach, sequence = 0x524F4F44, 2, 2, 1
     pass_pidfd, shrink_seal = 76, 2
     path = tmp_path / "victim.door"
     with Door(lambda request: b"served") as door:
@@ -292,15 +299,16 @@ def test_datagrams_from_python_with_foreign_control_messages(tmp_path: Path) -> 
                     os.truncate(memory, 4096 + 2 * 65536)
                     _seal(memory, shrink_seal)
                     theirs.setsockopt(socket.SOL_SOCKET, pass_pidfd, 1)
-                    header = struct.pack("<IHHQQIi32x", magic, 1, attach, 0, 0, 0, 0)
+                    header = struct.pack("<IHHQQIi32x", magic, abi, attach, 0, 0, 0, 0)
                     with socket.socket(fileno=os.dup(trunk.fileno())) as raw:
                         socket.send_fds(raw, [header], [theirs.fileno(), memory])
                     for kind in (5, 6, 9, 11, 200):
                         for _ in range(20):
                             try:
-                                ours.send(struct.pack("<IHHQQIi32x", magic, 1, kind, sequence, 0, 0, 0))
+                                ours.send(struct.pack("<IHHQQIi32x", magic, abi, kind, sequence, 0, 0, 0))
                             except OSError:
                                 break
+                    assert within(10, lambda ours=ours: has_hung_up(ours))  # it was heard, and refused
                     for one in (ours, theirs):
                         one.close()
                     os.close(memory)

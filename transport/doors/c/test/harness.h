@@ -100,7 +100,8 @@ int threads(void);
 /* Waits until the condition holds; for effects that the control thread brings about. */
 bool eventually(bool (*condition)(void *), void *argument);
 int call(int door, const void *data, size_t size, void *result, size_t capacity, size_t *result_size);
-bool cancellation_is_known(void);        /* AddressSanitizer does not know that a cancelled thread's frames are gone */
+/* AddressSanitizer does not know that a cancelled thread's frames are gone, ThreadSanitizer not which locks it takes then. */
+bool cancellation_is_known(void);
 bool mappings_are_ours(void);            /* ThreadSanitizer maps memory as it goes */
 bool system_is_real(void);             /* not under a tool that emulates RLIMIT_NOFILE, vfork by fork, and hides the first stack */
 char *temporary_path(const char *name); /* in a directory that the harness removes */
