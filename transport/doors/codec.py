@@ -116,6 +116,14 @@ class _Packed:
 
 
 @attrs.frozen
+class _Bool(_Packed):
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, bool):  # struct would ask any object for its truth
+            raise CodecError(f"expected a bool, got {value!r}")
+        return super().encode(value)
+
+
+@attrs.frozen
 class _Ctypes:
     type: Any
 
@@ -194,7 +202,7 @@ _SIMPLE: dict[Any, Codec[Any]] = {
     bytes: _Bytes(bytes),
     bytearray: _Bytes(bytearray),
     str: _Text(),
-    bool: _Packed(struct.Struct("=?"), single=True),
+    bool: _Bool(struct.Struct("=?"), single=True),
     int: _Packed(struct.Struct("=q"), single=True),
     float: _Packed(struct.Struct("=d"), single=True),
 }

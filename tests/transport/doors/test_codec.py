@@ -92,6 +92,8 @@ def test_int_is_what_c_has() -> None:
     [
         (int, "x"),
         (int, 2**70),
+        (bool, "x"),
+        (bool, 2),
         (str, b"x"),
         (bytes, 7),
         (None, 1),
