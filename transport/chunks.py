@@ -25,7 +25,7 @@ import trio
 from enfilade.transport import closing
 from enfilade.transport.carrier import Handle
 from enfilade.transport.memory_file import MOST_FILES, Growing
-from enfilade.transport.wire import Chunk, Frame, MalformedBatch, encode_frame
+from enfilade.transport.wire import Chunk, Frame, MalformedBatch, encode_frame, files_of
 
 __all__ = ["Assembly", "Pieces", "Room", "length"]
 
@@ -157,7 +157,7 @@ class Assembly:
             OSError: there is no room for a file.
         """
         if self._file is None and not self._whole and not any(type(each) is Chunk for each in frames):
-            if any(getattr(each, "files", 0) for each in frames):
+            if any(map(files_of, frames)):
                 raise MalformedBatch("a frame names files, and no chunks of them came before it")
             return frames, ()
         others: list[Frame] = []
@@ -169,7 +169,7 @@ class Assembly:
                     continue
                 if self._file is not None:
                     raise MalformedBatch(f"expected the other {self._rest} bytes of a file")
-                if getattr(frame, "files", 0) != len(self._whole):
+                if files_of(frame) != len(self._whole):
                     raise MalformedBatch(f"{len(self._whole)} files came before a frame with another number")
                 handles += self._whole
                 others.append(frame)

@@ -40,6 +40,7 @@ from enfilade.transport.wire import (
     MalformedBatch,
     decode_batch,
     encode_batch,
+    files_of,
 )
 
 __all__ = ["Backlogged", "NodeLink", "Outgoing"]
@@ -317,7 +318,7 @@ class NodeLink:
         if size > BATCH_LIMIT and len(batch.frames) > 1:
             raise MalformedBatch(f"{len(batch.frames)} frames have {size} bytes; the limit is {BATCH_LIMIT}")
         memory = weigh(handles) if handles else 0
-        if 2 * memory > self._window and sum(getattr(each, "files", 0) > 0 for each in batch.frames) > 1:
+        if 2 * memory > self._window and sum(files_of(each) > 0 for each in batch.frames) > 1:
             raise MalformedBatch(f"several frames of a batch have {memory} bytes of memory files together")
 
     def _take(self, batch: Batch, data: bytes, handles: Sequence[Handle]) -> Sequence[Frame]:

@@ -113,11 +113,11 @@ class Record:
         for field, value in zip(self.fields, values, strict=True):
             check = self._checks[field]
             if check is not None and not check(value):
-                expected = typing.get_type_hints(self.type)[field]
-                raise FieldMismatch(
-                    f"{self.name}.{field} must be {getattr(expected, '__name__', expected)}, "
-                    f"not {type(value).__name__}: {shown(value)}"
-                )
+                hint = typing.get_type_hints(self.type)[field]
+                expected = hint.__name__ if isinstance(hint, type) else hint
+                got, text = type(value).__name__, shown(value)
+                told = text if text.endswith(f" {got}") else f"{got}: {text}"
+                raise FieldMismatch(f"{self.name}.{field} must be {expected}, not {told}")
 
 
 def _checker(annotation: Any) -> _Check | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from enfilade.transport.carrier import Handle
-from enfilade.transport.wire import Frame
+from enfilade.transport.wire import Frame, files_of
 
 __all__ = ["Part", "Turn"]
 
@@ -58,7 +58,7 @@ class Turn:
         if len(frames) <= self.frames and len(handles) <= 1:
             parts.append((frames, handles))
             return
-        counts = [getattr(frame, "files", 0) for frame in frames]
+        counts = [files_of(frame) for frame in frames]
         if sum(counts) != len(handles):
             parts.append((frames, handles))
             return

@@ -76,6 +76,7 @@ __all__ = [
     "encode_frame",
     "encode_reply",
     "encode_send",
+    "files_of",
 ]
 
 PREFIX: Final = b"ENF\x01"
@@ -491,6 +492,12 @@ if TYPE_CHECKING:
     Received: TypeAlias = Frame
 else:
     Received = Union[tuple(TRACED.get(kind, kind) for kind in FRAMES)]  # noqa: UP007
+
+
+def files_of(frame: Frame) -> int:
+    """Return how many handles of its batch belong to a frame."""
+    count: int = getattr(frame, "files", 0)  # most kinds have no such field
+    return count
 
 
 class Batch(msgspec.Struct, array_like=True, gc=False):

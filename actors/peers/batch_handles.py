@@ -18,7 +18,7 @@ def check_claims(frames: Sequence[wire.Frame], came: int) -> None:
     Raises:
         MalformedBatch: the sum is not the number of handles.
     """
-    claimed = sum(getattr(frame, "files", 0) for frame in frames)
+    claimed = sum(map(wire.files_of, frames))
     if claimed != came:
         raise wire.MalformedBatch(f"the frames name {claimed} handles, and {came} came with them")
 

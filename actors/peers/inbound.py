@@ -113,7 +113,7 @@ class Inbound:
             if handles:
                 check_claims(frames, len(handles))
             for frame in frames:
-                count = getattr(frame, "files", 0)
+                count = wire.files_of(frame)
                 files: Sequence[Handle] = take(rest, count) if count else ()
                 payload = getattr(frame, "payload", b"")
                 if (

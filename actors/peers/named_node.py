@@ -89,23 +89,29 @@ class NamedNode:
 
     async def _meet(self) -> None:
         """Meet the node, and deliver what waits for it; fail what cannot be delivered."""
-        met: Remote | None = None
         try:
             met = await self._meeter.meet(self.node_name)
         except NotConnected as error:
             trouble = str(error)
+        else:
+            self._deliver_waiting(met)
+            return
         node = self._meeter.node
         while self._waiting:
             ref, signal = self._waiting.popleft()
-            if met is not None:
-                try:
-                    met.deliver(ref, signal)
-                except Exception as error:  # it cannot travel, and its sender has gone on
-                    unsendable(node, ref, signal, error)
-            elif isinstance(signal, signals.Call):
+            if isinstance(signal, signals.Call):
                 signal.fail(NotConnected(self.node_name, trouble))
             else:
                 undeliverable(node, ref, signal, NO_CONNECTION)
+        self._waiting = None
+
+    def _deliver_waiting(self, met: Remote) -> None:
+        while self._waiting:
+            ref, signal = self._waiting.popleft()
+            try:
+                met.deliver(ref, signal)
+            except Exception as error:  # it cannot travel, and its sender has gone on
+                unsendable(self._meeter.node, ref, signal, error)
         self._waiting = None
 
     def look(self) -> None:
@@ -127,4 +133,5 @@ class NamedNode:
         except NotConnected:
             undeliverable(self._meeter.node, ref, signals.Send(message), NO_CONNECTION)
         else:
+            self._deliver_waiting(met)  # sent before, and perhaps by the same process
             await met.send_wait(ref, message)

@@ -32,12 +32,13 @@ from enfilade.actors.simulation.faults.swarm import Swarm, swarm
 from enfilade.actors.simulation.host import Host, HostCrashed
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.library import block
+from enfilade.actors.simulation.machine.standstill import Stuck
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.mishaps import Mishap, NoChance, Rarity
 from enfilade.actors.simulation.schedule import Fault, Schedule
 from enfilade.actors.simulation.simulate import run_simulation, simulate
 from enfilade.actors.simulation.simulated import simulated
-from enfilade.actors.simulation.world import Stuck, World
+from enfilade.actors.simulation.world import World
 from enfilade.transport.simulated.disk import SimulatedDisk, SimulatedFile
 
 __all__ = [

@@ -32,7 +32,7 @@ async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncItera
     Raises:
         TypeError: the seed is no integer.
         RuntimeError: the run has another clock, or another world runs in this process.
-        Stuck: nothing in the world could ever run again.
+        Stuck: nothing in the world could ever run again, or its time stood still.
         Nondeterministic: code of a host asked for something real.
     """
     clock = trio.lowlevel.current_clock()

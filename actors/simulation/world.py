@@ -30,6 +30,7 @@ from enfilade.actors.simulation.machine.custody import LIFE, Life
 from enfilade.actors.simulation.machine.drift import set_rate
 from enfilade.actors.simulation.machine.entropy import Entropy, Stream
 from enfilade.actors.simulation.machine.isolation import import_anew
+from enfilade.actors.simulation.machine.standstill import MOST_STEPS, Instant, Stuck
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.machines import Machines
 from enfilade.actors.simulation.mishaps import split
@@ -42,7 +43,7 @@ from enfilade.transport.mesh.settings import MeshError
 from enfilade.transport.simulated.carrier import SimulatedCarrier
 from enfilade.transport.simulated.network import Network
 
-__all__ = ["Stuck", "World"]
+__all__ = ["World"]
 
 T = TypeVar("T")
 
@@ -56,10 +57,6 @@ FIRST_PID: Final = 1000
 
 AGAIN: Final = 1.0
 """Seconds after which a host is started again that could not join its mesh."""
-
-
-class Stuck(RuntimeError):
-    """Nothing in the world can ever run again: each task waits for another."""
 
 
 class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
@@ -111,6 +108,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self.calm_since: float | None = None
         self._mismatches: set[Mismatch] = set()
         self._collect_at = COLLECT
+        self._instant = Instant(MOST_STEPS)
 
     # Looking.
 
@@ -527,6 +525,8 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         if self.steps >= self._collect_at:
             self._collect_at += COLLECT
             gc.collect()
+            if self._instant.never_ends(self.now(), self.steps):
+                self.fail(Stuck(f"time stands still at {self.now():g} s: a task of {life} never waits"))
         self.examine()
 
     def refused(self, error: Nondeterministic) -> None:

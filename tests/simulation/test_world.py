@@ -31,6 +31,7 @@ from enfilade.actors.simulation import (
     simulate,
 )
 from enfilade.actors.simulation.machine import scheduler
+from enfilade.actors.simulation.world import COLLECT
 from enfilade.transport import Settings
 from enfilade.transport.door_carrier import DoorCarrier
 from tests.simulation.scenes import OPEN
@@ -115,6 +116,26 @@ def test_sim_18_a_standstill_is_an_error_at_once() -> None:
         await trio.sleep_forever()
 
     with pytest.raises(Stuck, match=r"<life 0 of a>: function_process"):
+        simulated(main)
+
+
+def test_sim_18_a_task_that_never_waits_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enfilade.actors.simulation.world.MOST_STEPS", 2 * COLLECT)
+
+    async def main(world: World) -> None:
+        async def boot(node: Node) -> None:
+            await node.spawn(function_process, label="innocent")
+
+        host = await world.open_node("a", boot=boot)
+
+        async def spin() -> None:
+            await trio.sleep(1)
+            while True:
+                await trio.lowlevel.checkpoint()
+
+        await world.on(host, spin)
+
+    with pytest.raises(Stuck, match="time stands still at 1 s: a task of <life 0 of a> never waits"):
         simulated(main)
 
 

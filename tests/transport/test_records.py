@@ -59,6 +59,18 @@ def test_what_is_in_dicts_and_tuples_is_checked(field: str, good: Any, bad: Any)
         codec.decode(msgspec.msgpack.encode(msgspec.msgpack.Ext(5, inner)))
 
 
+@pytest.mark.parametrize(
+    ("field", "bad", "said"),
+    [
+        ("pair", ("x", 1), r"Table\.pair must be tuple\[int, str\], not a tuple$"),
+        ("plain", 5, r"Table\.plain must be dict, not int: 5$"),
+    ],
+)
+def test_a_refusal_says_what_the_field_may_hold(field: str, bad: Any, said: str) -> None:
+    with pytest.raises(FieldMismatch, match=said):
+        carry(Table(**{field: bad}))
+
+
 def test_a_traceback_tells_no_paths() -> None:
     """Another node learns where an error came about, and not where files lie or what is in them."""
 

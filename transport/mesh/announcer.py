@@ -11,7 +11,7 @@ import trio
 
 from enfilade.transport.mesh import witness
 from enfilade.transport.mesh.connection import Connection
-from enfilade.transport.mesh.directory import INTERVAL, Directory, DirectoryEvent, MeshNode, NodeJoined
+from enfilade.transport.mesh.directory import Directory, DirectoryEvent, MeshNode, NodeJoined
 from enfilade.transport.mesh.load import Load, LoadMeter
 from enfilade.transport.mesh.presence import LOST, Death
 from enfilade.transport.mesh.protocol import Message, decoded
@@ -145,7 +145,7 @@ class Announcer:
                 )
             )
             self._due = trio.Event()
-            with trio.move_on_after(INTERVAL * (0.8 + 0.4 * self._random())):
+            with trio.move_on_after(self.directory.interval * (0.8 + 0.4 * self._random())):
                 await self._due.wait()
                 await trio.sleep(PAUSE + self._longest_pause() * self._random())
             if self._connection.is_up:

@@ -13,10 +13,13 @@ import attrs
 
 from enfilade.transport.mesh.load import Load
 
-__all__ = ["INTERVAL", "Directory", "DirectoryEvent", "MeshNode", "NodeChanged", "NodeJoined", "NodeLeft"]
+__all__ = ["Directory", "DirectoryEvent", "MeshNode", "NodeChanged", "NodeJoined", "NodeLeft"]
 
-INTERVAL: Final = 5.0
-"""Seconds between a node's announcements."""
+SHORTEST: Final = 5.0
+"""Seconds between a node's announcements in a mesh that is not very large."""
+
+MOST_ANNOUNCEMENTS: Final = 200
+"""How many a second everybody hears of all nodes together, at most."""
 
 MOST_NODES: Final = 10_000
 """Nodes that are remembered; others are passed over."""
@@ -102,6 +105,11 @@ class Directory:
         return 1 + len(self._nodes)
 
     @property
+    def interval(self) -> float:
+        """Seconds between the announcements of a node: the more nodes, the more seldom."""
+        return max(SHORTEST, len(self) / MOST_ANNOUNCEMENTS)
+
+    @property
     def nodes(self) -> tuple[MeshNode, ...]:
         """All nodes, in the order of their names."""
         others = [node for node, _ in self._nodes.values()]
@@ -151,7 +159,7 @@ class Directory:
 
     def pass_time(self, now: float) -> list[DirectoryEvent]:
         """Find out who has not been heard of for too long."""
-        limit = (UNHEARD + 1) * INTERVAL
+        limit = (UNHEARD + 1) * self.interval
         gone = [node for node, heard_at in self._nodes.values() if now - heard_at >= limit]
         return [
             event

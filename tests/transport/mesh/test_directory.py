@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enfilade.transport.mesh import MeshNode, NodeJoined, NodeLeft
-from enfilade.transport.mesh.directory import INTERVAL, UNHEARD, Directory, DirectoryEvent
+from enfilade.transport.mesh.directory import MOST_ANNOUNCEMENTS, SHORTEST, UNHEARD, Directory, DirectoryEvent
 
 OWN = MeshNode("own@x", 9, "host", 1)
 
@@ -53,9 +53,20 @@ def test_who_is_not_heard_of_any_more_has_left() -> None:
     directory = Directory(OWN)
     assert directory.announced(node("a@x", 1), 0.0) == [NodeJoined(node("a@x", 1))]
     assert directory.announced(node("a@x", 1), 10.0) == []
-    limit = (UNHEARD + 1) * INTERVAL
+    limit = (UNHEARD + 1) * SHORTEST
     assert directory.pass_time(9.9 + limit) == []
     assert directory.pass_time(10.0 + limit) == [NodeLeft(node("a@x", 1), "it was not heard of for 25 s")]
+
+
+def test_a_very_large_mesh_is_told_more_seldom_and_waits_longer() -> None:
+    directory = Directory(OWN)
+    size = int(2 * SHORTEST * MOST_ANNOUNCEMENTS)
+    for number in range(size - 1):
+        assert directory.interval == max(SHORTEST, (number + 1) / MOST_ANNOUNCEMENTS)
+        directory.announced(node(f"n{number}@x", 1), 0.0)
+    assert directory.interval == 2 * SHORTEST
+    assert directory.pass_time((UNHEARD + 1) * 2 * SHORTEST - 0.1) == []
+    assert len(directory.pass_time((UNHEARD + 1) * 2 * SHORTEST)) == size - 1
 
 
 def test_another_start_takes_the_place_of_the_one_before() -> None:
