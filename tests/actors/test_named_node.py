@@ -1,4 +1,4 @@
-"""A node of a mesh that is known by its name alone: what waits for it leaves in the order in which it was sent."""
+"""A node of a mesh that is known by its name alone: what waits for it leaves in the order of sending."""
 
 from typing import Any
 

@@ -63,7 +63,7 @@ def test_what_is_in_dicts_and_tuples_is_checked(field: str, good: Any, bad: Any)
     ("field", "bad", "said"),
     [
         ("pair", ("x", 1), r"Table\.pair must be tuple\[int, str\], not a tuple$"),
-        ("plain", 5, r"Table\.plain must be dict, not int: 5$"),
+        ("plain", 5, r"Table\.plain must be dict\[typing\.Any, typing\.Any\], not int: 5$"),
     ],
 )
 def test_a_refusal_says_what_the_field_may_hold(field: str, bad: Any, said: str) -> None:
