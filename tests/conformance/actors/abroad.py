@@ -25,7 +25,7 @@ from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.testing import VirtualClock
 from enfilade.transport import Policy, Settings
 from enfilade.transport.memory_carrier import LOSSLESS, LOSSY, MemoryNetwork
-from enfilade.transport.mesh import Mesh, announcer
+from enfilade.transport.mesh import Mesh
 from enfilade.transport.mesh import directory as mesh_directory
 from enfilade.transport.resuming_link import TICK
 from tests.conformance.actors.conftest import COUNTERS
@@ -282,8 +282,7 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
         nodes: list[Node] = []
         opening = "the opening of a node" if is_mesh else ""
         stack.enter_context(virtual_clock().watching(lambda: opening or under_way(nodes)))
-        for module in (announcer, mesh_directory):
-            stack.enter_context(mock.patch.object(module, "INTERVAL", NEVER))
+        stack.enter_context(mock.patch.object(mesh_directory, "SHORTEST", NEVER))
         mesh = Mesh(
             servers=back_end if is_mesh else "embedded",
             name=f"abroad {next(_meshes)}",
