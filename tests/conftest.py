@@ -2,8 +2,7 @@
 
 import functools
 import gc
-import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,19 +70,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or lies_in_table(item.path)
         ):
             item.add_marker(pytest.mark.real)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, object, object]:
-    """Put levels of loggers back: a command that a test runs in this process sets them for good."""
-    loggers = [logging.getLogger(name) for name in ("enfilade", "enfilade.actors")]
-    before = [logger.level for logger in loggers]
-    try:
-        return (yield)
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            if logger.level != level:
-                logger.setLevel(level)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,6 +11,7 @@ import typer
 
 from enfilade.actors.cli.config import WATCHED
 from enfilade.actors.cli.network import read_network
+from enfilade.actors.cli.quiet import ACTORS, quietly
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.guests import Guest, open_guests
 from enfilade.actors.messages.errors import StartError
@@ -80,8 +81,9 @@ def run_guests(modules: Sequence[str], options: GuestOptions) -> int:
         Refusal: a guest cannot be described so, or cannot be started; those that were started are ended.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
-    logging.getLogger("enfilade.actors").setLevel(logging.CRITICAL)  # the guests' ends are told below
-    return trio.run(_run, [(module, _describe(module, options)) for module in modules], options)
+    guests = [(module, _describe(module, options)) for module in modules]
+    with quietly(ACTORS):  # the guests' ends are told below
+        return trio.run(_run, guests, options)
 
 
 def find_sdk() -> Path:

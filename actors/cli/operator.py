@@ -7,7 +7,6 @@ it, so that the visited node's policy decides about it as about any other peer. 
 secret that it asks for, or None.
 """
 
-import logging
 import math
 import os
 import sys
@@ -20,6 +19,7 @@ import trio
 import typer
 
 from enfilade.actors.cli.files import read_secret
+from enfilade.actors.cli.quiet import quietly
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault
@@ -277,9 +277,11 @@ def visit_node(door: Door, secret: Path | None, visit: Visit[R], *, patience: fl
         NoAnswer: there was no connection within `patience`.
         Refusal: whatever else went wrong.
     """
-    logging.getLogger("enfilade").setLevel(logging.CRITICAL)  # what went wrong is told once, below
     try:
-        return trio.run(_connected, door, None if secret is None else read_secret(secret), visit, patience)
+        with quietly():  # what went wrong is told once, below
+            return trio.run(
+                _connected, door, None if secret is None else read_secret(secret), visit, patience
+            )
     except CarrierError as error:
         raise Refusal(one_line(error)) from error
     except HandshakeFailed as error:

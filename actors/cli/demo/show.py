@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import logging
 import os
 import signal
 import tempfile
@@ -21,6 +20,7 @@ from enfilade.actors.cli.demo.board import Board, ChildView, ZoneView
 from enfilade.actors.cli.demo.drawing import draw, event_line, standing, summary, wrapped
 from enfilade.actors.cli.demo.parts import POISON, Reporter, mill_module
 from enfilade.actors.cli.demo.zones import KINDS, ZONE_FILE, ZoneProcess, zone
+from enfilade.actors.cli.quiet import quietly
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.guests import Guest
 from enfilade.actors.messages.errors import ProcessDied, RuntimeFault
@@ -128,11 +128,10 @@ def run_demo(*, pace: float, plain: bool, isolate: bool) -> int:
     Raises:
         Refusal: the zones did not start.
     """
-    # What ends in the demo ends on purpose, and is told by its own lines.
-    logging.getLogger("enfilade").setLevel(logging.CRITICAL)
     console = Console()
     live = console.is_terminal and not plain
-    with tempfile.TemporaryDirectory(prefix="enfilade-") as directory:
+    # What ends in the demo ends on purpose, and is told by its own lines.
+    with tempfile.TemporaryDirectory(prefix="enfilade-") as directory, quietly():
         return trio.run(_show, console, live, Path(directory), pace, isolate)
 
 

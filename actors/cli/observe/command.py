@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -17,6 +16,7 @@ from enfilade.actors.cli.observe.following import Follower, Following, Unfollowi
 from enfilade.actors.cli.observe.observed import RIGHTS, Observed
 from enfilade.actors.cli.operator import connected, one_line
 from enfilade.actors.cli.places import place_of
+from enfilade.actors.cli.quiet import quietly
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.node.node import Node
@@ -66,12 +66,12 @@ def observe_on_terminal(
         raise Refusal("observe needs a terminal; `enfilade top` prints lines")
     if os.environ.get("TERM", "dumb") == "dumb":
         raise Refusal("observe cannot draw on a terminal of the type dumb; `enfilade top` prints lines")
-    logging.getLogger("enfilade").setLevel(logging.CRITICAL)  # what goes wrong is shown
 
     # Textual takes half a second to load, which no other command should.
     from enfilade.actors.cli.observe.terminal.app import ObserveApp
 
-    ObserveApp(nodes, follower_of(follows), is_read_only=read_only, is_ascii=ascii_only).run()
+    with quietly():  # what goes wrong is shown
+        ObserveApp(nodes, follower_of(follows), is_read_only=read_only, is_ascii=ascii_only).run()
     return 0
 
 

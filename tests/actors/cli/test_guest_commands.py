@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +55,8 @@ MODULE = """
 
 
 @pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory: modules of every kind, good and bad; log levels are put back afterwards."""
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: modules of every kind, good and bad."""
     (tmp_path / "modules").mkdir()
     for place in ("small.wat", "modules/small.wat", "odd=name.wat"):
         (tmp_path / place).write_text(MODULE)
@@ -74,11 +72,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         '(module (memory (export "memory") 1) (func $f unreachable) (start $f) (func (export "start")))'
     )
     monkeypatch.chdir(tmp_path)
-    root, quiet = logging.getLogger(), logging.getLogger("enfilade.actors")
-    before = root.level, quiet.level
-    yield tmp_path
-    root.setLevel(before[0])
-    quiet.setLevel(before[1])
+    return tmp_path
 
 
 def run(module: str, *parameters: str, **options: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import webbrowser
@@ -18,6 +17,7 @@ from enfilade.actors.cli.observe.observed import Observed
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.web.audience import Audience
 from enfilade.actors.cli.observe.web.server import Server, open_listeners
+from enfilade.actors.cli.quiet import quietly
 from enfilade.actors.cli.refusal import Refusal
 
 __all__ = ["serve_page"]
@@ -41,9 +41,9 @@ def serve_page(nodes: Sequence[Observed], follower: Follower, port: int, *, open
     Raises:
         Refusal: the port cannot be had.
     """
-    logging.getLogger("enfilade").setLevel(logging.CRITICAL)  # what goes wrong is shown
     try:
-        trio.run(_serve, nodes, follower, port, opens)
+        with quietly():  # what goes wrong is shown
+            trio.run(_serve, nodes, follower, port, opens)
     except* KeyboardInterrupt:
         pass
 
