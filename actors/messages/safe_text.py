@@ -43,6 +43,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `peers/mesh/kind.py`: the target of a kind, asked what it takes
 * `peers/remote_node.py`: what goes to another node, encoded
 * `peers/rooms.py`: errors of a wait for room in a mailbox
+* `peers/waiting.py`: what waits for another node, weighed
 * `processes/actor.py`: an actor's own view of its state, and unhandled messages
 * `processes/body.py`: the class that describes a spawnable object, asked for its body
 * `processes/dispatcher.py`: the traceback of what a handler raises

@@ -60,6 +60,7 @@ class Distribution:
         address: where it can be called, or empty. Of several addresses the first, which is a door's.
         entries: what peers may spawn, by name, as far as the policy lets them.
         offspring: what they have spawned.
+        is_running: whether other nodes can be called.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Distribution:
         self._scopes: dict[str, set[str]] = {}
         self._refusals: set[str] = set()
         self._notices = Notices()
-        self._is_running = False
+        self.is_running = False
         self._is_draining = False
         self._troubles: dict[str, str] = {}
         self._on_kill: Callable[[str], None] | None = None
@@ -100,7 +101,7 @@ class Distribution:
         addresses = [self.rendezvous.resolve(each) for each in self._addresses]
         self.address = addresses[0] if addresses else ""
         async with self.rendezvous.open(addresses, self.node.nursery):
-            self._is_running = True
+            self.is_running = True
             self.node.groups.listen(self._group_changed)
             if self._mesh is not None and self._mesh.groups is not None:
                 self.node.groups.publish_by(self._mesh.groups.publish)
@@ -116,7 +117,7 @@ class Distribution:
             self.node.groups.publish_by(None)
             for remote in self._current.values():
                 remote.finish()
-            self._is_running = False
+            self.is_running = False
         if error is not None:
             raise error
 
@@ -240,7 +241,7 @@ class Distribution:
         then: Callable[[Any], None],
     ) -> Callable[[], None]:
         """See `services.Peers.start_on`."""
-        if self._mesh is not None and self._is_running and peer not in self.rendezvous.peers:
+        if self._mesh is not None and self.is_running and peer not in self.rendezvous.peers:
             return self._reach_and_start(peer, entry, (args, kwargs), parent, then)
         remote = self._peer_node(peer)
         number = remote.ask_spawn(entry, (args, kwargs), then, parent)
@@ -443,11 +444,11 @@ class Distribution:
 
     def may_call(self, remote: Remote) -> bool:
         """Tell whether a node without a node link can be called."""
-        return bool(remote.address) and self._is_running and not self.is_over(remote)
+        return bool(remote.address) and self.is_running and not self.is_over(remote)
 
-    def call_on_demand(self, remote: Remote) -> None:
-        """Call a node in order to deliver what waits for it."""
-        self.start_soon(remote.call, self.rendezvous.connect)
+    def call_on_demand(self, remote: Remote, call: int) -> None:
+        """Call a node in order to deliver what waits for the call of that number; see `waiting.Waiting`."""
+        self.start_soon(remote.call, self.rendezvous.connect, call)
 
     def _group_changed(self, event: Joined | Left) -> None:
         members = self.node.groups.scope(event.scope).local_members(event.group)

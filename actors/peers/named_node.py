@@ -6,14 +6,14 @@ on over the node link of whichever start of the node answers.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.reasons import NO_CONNECTION
-from enfilade.actors.peers.ledger import CALLING, undeliverable, unsendable
+from enfilade.actors.peers.ledger import CALLING, undeliverable
+from enfilade.actors.peers.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,9 @@ class Meeter(Protocol):
     """Meets nodes of the mesh by their names: `distribution.Distribution`."""
 
     node: Node
+
+    @property
+    def is_running(self) -> bool: ...
 
     def met(self, name: str) -> Remote | None: ...
 
@@ -50,7 +53,7 @@ class NamedNode:
     def __init__(self, meeter: Meeter, node_name: str) -> None:
         self.node_name = node_name
         self._meeter = meeter
-        self._waiting: deque[tuple[RemoteRef[Any], signals.Signal]] | None = None
+        self._waiting = Waiting(meeter.node, node_name)
 
     @property
     def incarnation(self) -> int:
@@ -76,43 +79,35 @@ class NamedNode:
 
     def deliver(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
         """Carry a signal, behind those that wait; see `ref.Carrier`."""
+        if self._waiting.is_open:
+            self._waiting.add(ref, signal)
+            return
         met = self._meeter.met(self.node_name)
-        if met is not None and self._waiting is None:
+        if met is not None:
             met.deliver(ref, signal)
-        elif self._waiting is not None:
-            self._waiting.append((ref, signal))
-        elif isinstance(signal, CALLING):
-            self._waiting = deque([(ref, signal)])
-            self._meeter.start_soon(self._meet)
+        elif isinstance(signal, CALLING) and self._meeter.is_running:
+            call = self._waiting.open()
+            self._waiting.add(ref, signal)
+            self._meeter.start_soon(self._meet, call)
         else:
             undeliverable(self._meeter.node, ref, signal, NO_CONNECTION)
 
-    async def _meet(self) -> None:
+    async def _meet(self, call: int) -> None:
         """Meet the node, and deliver what waits for it; fail what cannot be delivered."""
+        trouble = f"node {self.node_name} was being called when this node stopped"
         try:
             met = await self._meeter.meet(self.node_name)
+            self._waiting.deliver(met.deliver)
         except NotConnected as error:
             trouble = str(error)
-        else:
-            self._deliver_waiting(met)
-            return
-        node = self._meeter.node
-        while self._waiting:
-            ref, signal = self._waiting.popleft()
-            if isinstance(signal, signals.Call):
-                signal.fail(NotConnected(self.node_name, trouble))
-            else:
-                undeliverable(node, ref, signal, NO_CONNECTION)
-        self._waiting = None
+        finally:
+            self._waiting.fail(call, lambda ref, signal: self._fail(ref, signal, trouble))
 
-    def _deliver_waiting(self, met: Remote) -> None:
-        while self._waiting:
-            ref, signal = self._waiting.popleft()
-            try:
-                met.deliver(ref, signal)
-            except Exception as error:  # it cannot travel, and its sender has gone on
-                unsendable(self._meeter.node, ref, signal, error)
-        self._waiting = None
+    def _fail(self, ref: RemoteRef[Any], signal: signals.Signal, trouble: str) -> None:
+        if isinstance(signal, signals.Call):
+            signal.fail(NotConnected(self.node_name, trouble))
+        else:
+            undeliverable(self._meeter.node, ref, signal, NO_CONNECTION)
 
     def look(self) -> None:
         """See `ref.Carrier`."""
@@ -133,5 +128,5 @@ class NamedNode:
         except NotConnected:
             undeliverable(self._meeter.node, ref, signals.Send(message), NO_CONNECTION)
         else:
-            self._deliver_waiting(met)  # sent before, and perhaps by the same process
+            self._waiting.deliver(met.deliver)  # sent before, and perhaps by the same process
             await met.send_wait(ref, message)

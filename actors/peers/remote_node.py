@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -43,7 +42,7 @@ from enfilade.actors.peers.faults import (
     revive_reason,
 )
 from enfilade.actors.peers.inbound import Inbound
-from enfilade.actors.peers.ledger import CALLING, Ledger, Linked, undeliverable, unsendable
+from enfilade.actors.peers.ledger import CALLING, Ledger, Linked, undeliverable
 from enfilade.actors.peers.long_payloads import Departures
 from enfilade.actors.peers.parties import Given
 from enfilade.actors.peers.ref_passing import RefPassing
@@ -51,6 +50,7 @@ from enfilade.actors.peers.remote_refs import HeldRef, Proof, RemoteNameRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.trace_field import carrying, field_of
 from enfilade.actors.peers.travelling_types import types
+from enfilade.actors.peers.waiting import Waiting
 from enfilade.actors.processes.start import Started
 from enfilade.actors.processes.trace_layers import add_layer
 from enfilade.transport import wire
@@ -97,7 +97,7 @@ class RemoteNode:
         """The reason why the last attempt to call it failed."""
         self._distribution = distribution
         self._node = distribution.node
-        self._waiting: deque[tuple[RemoteRef[Any], signals.Signal]] | None = None
+        self._waiting = Waiting(self._node, node_name)
         self._passing = RefPassing(distribution, self)
         self._codec = Codec(types, externals=self._externals(), origin=self._node.full_name)
         self._open = Ledger()
@@ -116,6 +116,11 @@ class RemoteNode:
     def references(self) -> int:
         """Number of refs of this node that the other holds."""
         return len(self._passing.granted)
+
+    @property
+    def copying(self) -> int:
+        """Bytes of long payloads that have yet to be copied for it."""
+        return self._departures.size
 
     @property
     def ledger(self) -> Ledger:
@@ -253,11 +258,11 @@ class RemoteNode:
                 raise TypeError(f"expected a signal, got {safe_repr(signal)}")
 
     def _deliver_later(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
-        if self._waiting is None and isinstance(signal, CALLING) and self._distribution.may_call(self):
-            self._waiting = deque()
-            self._distribution.call_on_demand(self)
-        if self._waiting is not None:
-            self._waiting.append((ref, signal))
+        waiting = self._waiting
+        if not waiting.is_open and isinstance(signal, CALLING) and self._distribution.may_call(self):
+            self._distribution.call_on_demand(self, waiting.open())
+        if waiting.is_open:
+            waiting.add(ref, signal)
         else:
             self._fail(ref, signal)
 
@@ -532,15 +537,10 @@ class RemoteNode:
             "what the file holds"
         )
         self._trouble = ""
-        waiting, self._waiting = self._waiting, None
-        for ref, signal in waiting or ():
-            try:
-                ref.deliver(signal)
-            except Exception as error:  # it cannot travel, and its sender has gone on
-                unsendable(self._node, ref, signal, error)
+        self._waiting.deliver(self.deliver)
 
-    async def call(self, connect: Callable[[str], Any]) -> None:
-        """Call the node in order to deliver what waits; fail what cannot be delivered then."""
+    async def call(self, connect: Callable[[str], Any], call: int) -> None:
+        """Call the node in order to deliver what waits for that call; fail what cannot be delivered then."""
         try:
             peer = await connect(self.address)
         except (
@@ -551,11 +551,9 @@ class RemoteNode:
         else:
             if peer is not self.peer and peer.name == self.node_name:
                 self.is_superseded = True
-        if self.peer is not None:
-            return
-        waiting, self._waiting = self._waiting, None
-        for ref, signal in waiting or ():
-            self._fail(ref, signal)
+        finally:
+            if self.peer is None:
+                self._waiting.fail(call, self._fail)
 
     def finish(self) -> None:
         """Send what has yet to follow, because the node is about to say goodbye."""

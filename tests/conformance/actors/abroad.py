@@ -207,7 +207,7 @@ def under_way(nodes: Sequence[Node]) -> str:
     for node in nodes:
         name, meeting = node.full_name, meetings[node.full_name]
         connection = next((mesh for way in meeting.ways if (mesh := connection_of(way.carrier))), None)
-        if connection is not None and (connection._answers or connection.unsent or is_asking(connection)):
+        if connection is not None and (connection.is_asking or connection.unsent):
             found.append(f"what {name} and the server of the mesh say to each other")
         for peer in meeting.peers.values():
             other = meetings[peer.name].peers.get(name)
@@ -222,8 +222,8 @@ def under_way(nodes: Sequence[Node]) -> str:
             elif connection is not None and peer.queued:
                 found.append(f"{peer.queued} bytes for {name} that have yet to leave")
         if connection is not None:
-            node_links: dict[str, Any] = node.distribution._current  # type: ignore[attr-defined]
-            copied = sum(remote._departures.size for remote in node_links.values())
+            remotes: Sequence[Any] = node.distribution.remotes()  # type: ignore[attr-defined]
+            copied = sum(remote.copying for remote in remotes)
             if copied:
                 found.append(f"a payload of {copied} bytes that {name} copies")
     return ", ".join(found)
@@ -232,11 +232,6 @@ def under_way(nodes: Sequence[Node]) -> str:
 def connection_of(carrier: Any) -> Any:
     """The connection to the servers of a mesh that a carrier has; None if it is another one."""
     return getattr(carrier, "connection", None)
-
-
-def is_asking(connection: Any) -> bool:
-    """Tell whether a node waits for its server's sign of life."""
-    return connection._session is not None and bool(connection._session.pings)
 
 
 def virtual_clock() -> VirtualClock:

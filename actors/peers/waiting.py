@@ -1,0 +1,149 @@
+"""Signals that wait for a node that is being called, in the order of sending, within a bound in bytes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from enfilade.actors.messages import signals
+from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.errors import NotConnected
+from enfilade.actors.messages.reasons import NO_CONNECTION
+from enfilade.actors.messages.traced import bare
+from enfilade.actors.peers.ledger import undeliverable, unsendable
+from enfilade.actors.peers.travelling_types import types
+
+if TYPE_CHECKING:
+    from enfilade.actors.messages.ref import RemoteRef
+    from enfilade.actors.node.node import Node
+
+__all__ = ["WAITING_LIMIT", "Waiting"]
+
+WAITING_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes that may wait for a node before another signal may not: as much as `Limits.backlog` is by default, so
+that what has waited finds room on the node link."""
+
+SIGNAL: Final = 200
+"""Bytes of a signal, without what it carries, and of its place here."""
+
+ITEM: Final = 64
+"""Bytes of a value whose size is not worth asking for."""
+
+_SIZED: Final = frozenset({str, bytes, bytearray, int})
+_SMALL: Final = frozenset({type(None), bool, int, float})
+_GROUPS: Final = frozenset({list, tuple, set, frozenset})
+
+
+class Waiting:
+    """Signals to the processes of a node, from the beginning of a call of that node to its end.
+
+    Only the end of the call that they wait for fails them: one that began earlier, and whose end comes late,
+    does not concern them.
+
+    Args:
+        node: this node.
+        node_name: the other one.
+
+    Attributes:
+        is_open: whether a call is under way that signals may wait for.
+        size: the bytes that wait, about.
+    """
+
+    def __init__(self, node: Node, node_name: str) -> None:
+        self.is_open = False
+        self.size = 0
+        self._node = node
+        self._node_name = node_name
+        self._signals: list[tuple[RemoteRef[Any], signals.Signal]] = []
+        self._calls = 0
+
+    def open(self) -> int:
+        """Let signals wait for a call of the node that begins now; return its number, for `fail`."""
+        self.is_open = True
+        self._calls += 1
+        return self._calls
+
+    def add(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
+        """Let a signal wait. If too much waits already, all of it fails, as with a node link that ends."""
+        size, self.size = self.size, self.size + _weight(signal)
+        self._signals.append((ref, signal))
+        if size > WAITING_LIMIT:
+            self._overflow(size)
+
+    def deliver(self, carry: Callable[[RemoteRef[Any], signals.Signal], None]) -> None:
+        """Deliver what waits: the node is connected."""
+        self.is_open = False
+        for ref, signal in self._taken():
+            try:
+                carry(ref, signal)
+            except Exception as error:  # it cannot travel, and its sender has gone on
+                unsendable(self._node, ref, signal, error)
+
+    def fail(self, call: int, answer: Callable[[RemoteRef[Any], signals.Signal], None]) -> None:
+        """Answer what waits for a call that has failed. It is somebody else's if it waits for a later one."""
+        if call == self._calls:
+            self.is_open = False
+            for ref, signal in self._taken():
+                answer(ref, signal)
+
+    def _overflow(self, size: int) -> None:
+        text = f"{size} bytes wait for {self._node_name}, which is being called; the limit is {WAITING_LIMIT}"
+        for ref, signal in self._taken():
+            if isinstance(signal, signals.Call):
+                signal.fail(NotConnected(self._node_name, text))
+            else:
+                undeliverable(self._node, ref, signal, NO_CONNECTION)
+
+    def _taken(self) -> list[tuple[RemoteRef[Any], signals.Signal]]:
+        taken, self._signals, self.size = self._signals, [], 0
+        return taken
+
+
+def _weight(signal: signals.Signal) -> int:
+    """The bytes of a signal, about."""
+    carried = bare(signal.message) if isinstance(signal, signals.Send) else signal
+    if isinstance(carried, signals.Cast | signals.Call):
+        return SIGNAL + _bytes_of([*carried.args, *carried.kwargs.values()])
+    return SIGNAL if carried is signal else SIGNAL + _bytes_of([carried])
+
+
+def _bytes_of(values: list[Any]) -> int:
+    """The bytes of values that may travel, about; a container that is found again is not counted again."""
+    size = 0
+    seen: set[int] = set()
+    while values:
+        value = values.pop()
+        kind = type(value)
+        if kind in _SIZED:
+            size += sys.getsizeof(value)
+        elif kind in _SMALL or id(value) in seen:
+            size += ITEM
+        else:
+            seen.add(id(value))
+            size += ITEM
+            if kind in _GROUPS and _SMALL.issuperset(map(type, value)):
+                size += ITEM * len(value)
+            elif kind is memoryview:
+                size += _length(value)
+            else:
+                values += _parts(value)
+    return size
+
+
+@attempt(0)
+def _length(view: memoryview) -> int:
+    """The bytes of a view; 0 of one that was released."""
+    return view.nbytes
+
+
+@attempt(())
+def _parts(value: Any) -> Iterable[Any]:
+    """What a container or a record holds; nothing for anything else, which is small or cannot travel."""
+    kind = type(value)
+    if kind in _GROUPS:
+        return value  # type: ignore[no-any-return]
+    if kind is dict:
+        return [*value, *value.values()]
+    record = types.by_type(kind)
+    return () if record is None else [getattr(value, field, None) for field in record.fields]
