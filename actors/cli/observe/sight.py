@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from enfilade.actors.cli.observe import words
+from enfilade.actors.cli.observe.busiest import VIEW as BUSIEST_VIEW
 from enfilade.actors.cli.observe.history import LONGEST_STEP, History
 from enfilade.actors.cli.observe.lints import Warned, warnings_of
 from enfilade.actors.cli.observe.observed import Look, Observed
@@ -52,6 +53,7 @@ class Sight:
         timeline: the last events, oldest first, with crash reports in their places.
         missed: how many events were not seen.
         longest: the longest mailboxes.
+        busiest: the processes that hold its loop most; None while they are not known.
         mailboxes, waits, credit, guests: what the lints look at.
         warnings: what to be warned of.
         observation_share: the share of its time that the node spends on being observed; None.
@@ -67,6 +69,7 @@ class Sight:
         self.timeline: deque[dict[str, Any]] = deque(maxlen=TIMELINE)
         self.missed = 0
         self.longest: list[Row] = []
+        self.busiest: list[Row] | None = None
         self.mailboxes = Mailboxes()
         self.waits = Waits()
         self.credit = Credit()
@@ -75,6 +78,8 @@ class Sight:
         self.observation_share: float | None = None
         self.on_change: Callable[[], None] = lambda: None
         self._looks: list[Look] = []
+        self._overviews = 0
+        self._look_at_busiest: Look | None = None
         observed.on_change = self._connection_changed
 
     @property
@@ -130,6 +135,19 @@ class Sight:
             self.observed.drop(look)
         self._looks = []
 
+    def begin_busiest(self) -> None:
+        """Look at the busiest processes, for one overview more. Not a checkpoint."""
+        self._overviews += 1
+        if self._overviews == 1:
+            self._look_at_busiest = self.observed.look(Look(BUSIEST_VIEW, self._take_busiest))
+
+    def end_busiest(self) -> None:
+        """Look at them for one overview less. Not a checkpoint."""
+        self._overviews -= 1
+        if not self._overviews and self._look_at_busiest is not None:
+            self.observed.drop(self._look_at_busiest)
+            self._look_at_busiest = self.busiest = None
+
     def seconds_ago(self, event: Mapping[str, Any]) -> float:
         """The age of an event, in seconds."""
         at: float = event["at"]
@@ -162,6 +180,10 @@ class Sight:
     async def _take_longest(self, state: State) -> None:
         self.longest = [row for row in state.rows if row.get("state") != "ended"]
         self.mailboxes.note(self.observed.now(), self.longest)
+        self._changed()
+
+    async def _take_busiest(self, state: State) -> None:
+        self.busiest = [*state.rows]
         self._changed()
 
     async def _take_waits(self, state: State) -> None:

@@ -12,10 +12,12 @@ import re
 from collections.abc import Callable, Container, Sequence
 from typing import Any, Final
 
+import attrs
+
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.protocol.columns import COLUMNS_OF
 
-__all__ = ["LARGEST_MATCH", "Glob", "Match"]
+__all__ = ["LARGEST_MATCH", "Glob", "Match", "Term", "text_of"]
 
 LARGEST_MATCH: Final = 1_000
 """Characters of a match."""
@@ -71,7 +73,18 @@ OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 Value = Callable[[str], Any]
 """Tells the value of a column; None for one that there is not."""
 
-Test = Callable[[Value], bool]
+
+@attrs.frozen
+class Term:
+    """One term of a match.
+
+    Attributes:
+        column: the column that it compares; None for a text that is looked for in all that name things.
+        fits: tells whether a value fits; a text that is looked for is given texts alone.
+    """
+
+    column: str | None
+    fits: Callable[[Any], bool]
 
 
 class Match:
@@ -81,6 +94,9 @@ class Match:
         text: the terms.
         columns: those that the rows have, if it is known: no others are asked for.
 
+    Attributes:
+        terms: the terms, all of which must fit.
+
     Raises:
         ValueError: the text is too long, or a term compares what cannot be compared.
     """
@@ -89,21 +105,30 @@ class Match:
         if len(text) > LARGEST_MATCH:
             raise ValueError(f"match must have at most {LARGEST_MATCH} characters, got {len(text)}")
         terms = [term.strip() for term in re.split(r"\s+and\s+", text.strip())]
-        texts = [column for column in TEXTS if columns is None or column in columns]
-        self._tests = [_test(term, texts) for term in terms if term]
-        self._only = self._tests[0] if len(self._tests) == 1 else None
+        self._texts = [column for column in TEXTS if columns is None or column in columns]
+        self.terms = tuple(_term(term) for term in terms if term)
 
     @property
     def is_open(self) -> bool:
         """True if every row matches."""
-        return not self._tests
+        return not self.terms
 
     def __call__(self, value: Value) -> bool:
         """Tell whether a row is shown of which `value` tells the columns."""
-        return all(test(value) for test in self._tests) if self._only is None else self._only(value)
+        return all(
+            self._is_in_one(term, value) if term.column is None else term.fits(value(term.column))
+            for term in self.terms
+        )
+
+    def _is_in_one(self, term: Term, value: Value) -> bool:
+        for column in self._texts:
+            found = value(column)
+            if found and term.fits(text_of(found)):
+                return True
+        return False
 
 
-def _test(term: str, texts: Sequence[str]) -> Test:
+def _term(term: str) -> Term:
     found = COMPARISON.match(term)
     if found is not None and found[1] in NUMBERS:
         column, sign, given = found.groups()
@@ -114,26 +139,18 @@ def _test(term: str, texts: Sequence[str]) -> Test:
                 f"{column} must be compared with a number, got {safe_repr(given, 100)}"
             ) from None
         compare = OPERATORS[sign]
-        return lambda value: type(found := value(column)) in (int, float) and compare(found, number)
+        return Term(column, lambda value: type(value) in (int, float) and compare(value, number))
     if found is not None and found[1] in WORDS:
         column, sign, given = found.groups()
         if sign not in ("=", "!="):
             raise ValueError(f"{column} is a text: expected = or !=, got {sign}")
         pattern = Glob(given.strip())
-        return lambda value: pattern.fits(_text(value(column))) == (sign == "=")
-    fits = Glob(term if set(term) & {"*", "?"} else f"*{term}*").fits
-
-    def is_in_one(value: Value) -> bool:
-        for column in texts:
-            found = value(column)
-            if found and fits(found if type(found) is str and len(found) <= LARGEST_MATCH else _text(found)):
-                return True
-        return False
-
-    return is_in_one
+        return Term(column, lambda value: pattern.fits(text_of(value)) == (sign == "="))
+    return Term(None, Glob(term if set(term) & {"*", "?"} else f"*{term}*").fits)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """The text in which a pattern is looked for, of a value of any kind."""
     text = value if type(value) is str else "" if value is None else safe_str(value)
     return text[:LARGEST_MATCH]
 
@@ -142,18 +159,17 @@ class Glob:
     """A pattern of a whole text: `*` stands for anything, `?` for one character.
 
     It looks for the parts between the stars one after the other, leftmost first, which needs no going back.
+
+    Attributes:
+        fits: tells whether the whole of a text is like that.
     """
 
     def __init__(self, pattern: str) -> None:
         parts = re.sub(r"\*+", "*", pattern).split("*")
         self._parts = [_Part(part) for part in parts]
-        is_inside = len(parts) == 3 and not parts[0] and not parts[2] and "?" not in parts[1]
-        self._inside = parts[1] if is_inside else None
+        self.fits: Callable[[str], bool] = _quick(parts) or self._fits_in_parts
 
-    def fits(self, text: str) -> bool:
-        """Tell whether the whole of a text is like that."""
-        if self._inside is not None:
-            return self._inside in text
+    def _fits_in_parts(self, text: str) -> bool:
         first, *rest = self._parts
         if not rest:
             return len(text) == first.length and first.is_at(text, 0)
@@ -168,6 +184,19 @@ class Glob:
                 return False
             place += part.length
         return True
+
+
+def _quick(parts: Sequence[str]) -> Callable[[str], bool] | None:
+    """A quick test of the most frequent patterns, by their parts: `*text*`, `text*` and `*text`."""
+    first, last, middle = parts[0], parts[-1], parts[1:-1]
+    if len(parts) == 1 or any("?" in part for part in parts) or len(middle) > 1:
+        return None
+    if middle:
+        inside = middle[0]
+        return None if first or last else lambda text: inside in text
+    if first and last:
+        return None
+    return (lambda text: text.endswith(last)) if last else lambda text: text.startswith(first)
 
 
 class _Part:

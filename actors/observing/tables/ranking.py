@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.observing.protocol.columns import COUNTED
-from enfilade.actors.observing.protocol.matching import Match
 from enfilade.actors.observing.tables.order import Key, Order, SortedKeys
-from enfilade.actors.observing.tables.rows import VALUES
+from enfilade.actors.observing.tables.searching import reader, search
+from enfilade.actors.observing.tables.walker import LOOK, Pace
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -65,8 +64,6 @@ class Ranking(Listener):
 
     def __init__(self, node: Node, match: str, column: str | None, descending: bool, counts: Counts) -> None:
         self._node = node
-        self._match = Match(match, VALUES)
-        self._counts = counts
         self._value_of = _reader(column, counts)
         self.order = Order(descending)
         self._sorted = SortedKeys(self.order)
@@ -78,12 +75,18 @@ class Ranking(Listener):
         self._runs: list[list[Key]] = []
         self._filling: Iterator[None] | None = None
         self._is_whole = False
-        self._at_a_time = 64 if self._match.is_open else 1
+        self._is_shown = search(match, counts)
+        self._pace = None if self._is_shown is None else Pace()
         self.users = 0
         self.looked = 0
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def _at_a_time(self) -> int:
+        """How many processes are looked at between two looks at the clock."""
+        return LOOK if self._pace is None else self._pace.count
 
     # What is noted.
 
@@ -111,7 +114,7 @@ class Ranking(Listener):
     async def refresh(self, walker: Walker, budget: float, interval: float) -> None:
         """Bring it up to date. The walker's turn must be the caller's. A checkpoint, if it takes long."""
         if not self._is_whole:
-            await walker.work(self._gather, budget)
+            await walker.work(self._gather, budget, pace=self._pace)
             await walker.work(self._fill, budget)
             self._is_whole = True
             await self._look_at_noted(walker, budget)
@@ -119,8 +122,8 @@ class Ranking(Listener):
         await self._look_at_noted(walker, budget)
         if not self._round:
             self._round = sorted(self._node.processes, reverse=True)
-        await walker.work(partial(self._sweep, max(0, len(self._round) - SWEPT)), budget)
-        await walker.work(self._sweep, budget, budget * interval * SWEEPING)
+        await walker.work(partial(self._sweep, max(0, len(self._round) - SWEPT)), budget, pace=self._pace)
+        await walker.work(self._sweep, budget, budget * interval * SWEEPING, self._pace)
 
     def _gather(self) -> bool:
         """Make the keys of some processes of the first round; tell whether there are more."""
@@ -156,7 +159,7 @@ class Ranking(Listener):
         active = list(self._node.dispatcher.counted or ())
         left = itertools.chain(noted, lively, (process.serial for process in active))
         try:
-            await walker.work(partial(self._look_at_some, left), budget)
+            await walker.work(partial(self._look_at_some, left), budget, pace=self._pace)
         finally:
             self._noted.update(dict.fromkeys(left))  # those that a cancellation has kept it from
 
@@ -194,15 +197,9 @@ class Ranking(Listener):
         serial = process.serial
         if (process.queue or not process.idle) and len(self._lively) < LIVELY:
             self._lively[serial] = None
-        if not self._match.is_open and not self._match(partial(self._value, process)):
+        if self._is_shown is not None and not self._is_shown(process):
             return None
         return self.order.key(self._value_of(process), serial)
-
-    def _value(self, process: Process, column: str) -> Any:
-        value = VALUES.get(column)
-        if value is not None:
-            return value(process)
-        return self._counts.reader(column)(process) if column in COUNTED else None
 
     # What is shown.
 
@@ -213,11 +210,7 @@ class Ranking(Listener):
 
 def _reader(column: str | None, counts: Counts) -> Callable[[Process], Any]:
     """The function that reads the value of a column."""
-    if column is None:
-        return lambda process: None
-    if column in COUNTED:
-        return counts.reader(column)
-    return VALUES.get(column, lambda process: None)
+    return (lambda process: None) if column is None else reader(column, counts)
 
 
 class Roll:

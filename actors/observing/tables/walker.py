@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from enfilade.actors.observing.protocol.views import TableView
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Grave", "Table", "Walker", "Window"]
+__all__ = ["LOOK", "Grave", "Pace", "Table", "Walker", "Window"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,9 @@ STEP: Final = 0.001
 
 LOOK: Final = 64
 """After how many rows the walk looks at the clock."""
+
+MOST: Final = 16
+"""How many things of unknown cost are done between two looks at the clock: the next ones may be dear."""
 
 RUN: Final = 1_024
 """How many keys are sorted at a time."""
@@ -79,6 +82,24 @@ class Grave(Listener):
         return [row for at, row, _ in self.rows if at >= moment]
 
 
+class Pace:
+    """The number of things of unknown cost that are done between two looks at the clock: more, if it is low.
+
+    Attributes:
+        count: the number.
+    """
+
+    def __init__(self) -> None:
+        self.count = 1
+
+    def took(self, seconds: float) -> None:
+        """Note the time that so many things have taken."""
+        if seconds > STEP / 4:
+            self.count = max(1, self.count // 2)
+        elif seconds < STEP / 8 and self.count < MOST:
+            self.count *= 2
+
+
 class Walker:
     """The walker of one node.
 
@@ -108,7 +129,13 @@ class Walker:
                 began = now
         self.worked(self.clock() - began)
 
-    async def work(self, some: Callable[[], bool], budget: float, limit: float = math.inf) -> None:
+    async def work(
+        self,
+        some: Callable[[], bool],
+        budget: float,
+        limit: float = math.inf,
+        pace: Pace | None = None,
+    ) -> None:
         """Call `some`, which does a little, until it returns false, in steps with rests between them. A
         checkpoint after each step.
 
@@ -116,6 +143,7 @@ class Walker:
             some: does what takes much less than a step.
             budget: the share of the time that is worked.
             limit: seconds of work after which it is left at that.
+            pace: how much `some` does, if that can be more or less.
         """
         until = self.seconds + limit
         began = self.clock()
@@ -123,6 +151,8 @@ class Walker:
         while is_going_on and self.seconds < until:
             is_going_on = some()
             now = self.clock()
+            if pace is not None:
+                pace.took(now - began)
             if self.worked(now - began) >= STEP:
                 await self._rest(budget)
                 now = self.clock()

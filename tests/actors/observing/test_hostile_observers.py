@@ -163,7 +163,7 @@ class Steps:
 
 
 async def test_obs_109_a_dear_filter_gives_the_loop_back_after_each_row(autojump_clock: MockClock) -> None:
-    """So no step is longer than one comparison; those that are cheap are made 64 at a time."""
+    """So no step is longer than one comparison; those without a filter are made 64 at a time."""
     async with observed() as (bank, eye):
         for _ in range(300):
             bank.spawn_soon(Till)

@@ -1,28 +1,42 @@
-"""The overview: plots of the last ten minutes, warnings, who has most to do, who has crashed."""
+"""The overview: plots of the last ten minutes, warnings, who is busiest, who has most to do, who crashed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
 from rich.text import Text
 
 from enfilade.actors.cli.observe import words
+from enfilade.actors.cli.observe.busiest import BUSIEST, busiest_of, nobody
 from enfilade.actors.cli.observe.history import LENGTH, SERIES, Series
 from enfilade.actors.cli.observe.terminal.glyphs import bars
 from enfilade.actors.cli.observe.terminal.page import Page, cut, heading, shorten
 
 __all__ = ["OverviewPage"]
 
+Row = Mapping[str, Any]
+
 GAP = 2
+
+MOST = BUSIEST
+FEWEST = 3
+"""How many of the busiest, and of the longest mailboxes, are shown if there is room, and if there is not."""
 
 
 class OverviewPage(Page):
     """The overview of a node."""
 
     title = "overview"
-    _scrolled = 0
+
+    def show(self) -> None:
+        super().show()
+        self.sight.begin_busiest()
+
+    def hide(self) -> None:
+        super().hide()
+        self.sight.end_busiest()
 
     def draw(self, width: int, height: int) -> list[Text]:
         if not self.sight.fields:
@@ -32,8 +46,9 @@ class OverviewPage(Page):
         tall = height >= 34
         lines = self._plots(width, 3 if tall else 1)
         lines += self._warnings(width, 8 if tall else 3)
-        lines += self._mailboxes(width, 10 if tall else 4)
-        lines += self._crashes(width, max(3, height - len(lines) - 1))
+        room = height - len(lines) - 1 - FEWEST  # of which crashes have one line for the heading
+        lines += self._most(width, max(FEWEST, min(MOST, room - 1)))
+        lines += self._crashes(width, max(FEWEST, height - len(lines) - 1))
         return lines[:height]
 
     def _plots(self, width: int, height: int) -> list[Text]:
@@ -74,17 +89,21 @@ class OverviewPage(Page):
             lines[-1] = Text(f"! and {len(warnings) - most + 1} more", style="yellow")
         return lines
 
-    def _mailboxes(self, width: int, most: int) -> list[Text]:
+    def _most(self, width: int, most: int) -> list[Text]:
+        """The busiest processes, and beside them those with the longest mailboxes."""
         waiting = [row for row in self.sight.longest if row.get("queued")][:most]
-        lines = [heading("longest mailboxes", width, self.glyphs)]
-        if not waiting:
-            return [*lines, Text("  no message waits", style="dim")]
+        known = self.sight.busiest
         cells = (width - GAP) // 2
-        texts = [cut(_mailbox(row), cells, self.glyphs) for row in waiting]
-        half = (len(texts) + 1) // 2
-        for left, right in zip_longest(texts[:half], texts[half:], fillvalue=""):
-            lines.append(Text(left + " " * GAP + right))
-        return lines
+        left = self._column("busiest", [_busy(row) for row in busiest_of(known)[:most]], nobody(known), cells)
+        mailboxes = [_mailbox(row) for row in waiting]
+        right = self._column("longest mailboxes", mailboxes, "no message waits", width - GAP - cells)
+        pairs = zip_longest(left, right, fillvalue=Text(" " * cells))
+        return [Text(" " * GAP).join(pair) for pair in pairs]
+
+    def _column(self, title: str, texts: Sequence[str], nothing: str, width: int) -> list[Text]:
+        lines = [Text(cut(text, width, self.glyphs)) for text in texts]
+        lines = lines or [Text(cut(f"  {nothing}", width, self.glyphs), style="dim")]
+        return [heading(title, width, self.glyphs), *lines]
 
     def _crashes(self, width: int, most: int) -> list[Text]:
         crashes = self.sight.crashes
@@ -102,8 +121,16 @@ class OverviewPage(Page):
         return lines
 
 
-def _mailbox(row: Mapping[str, Any]) -> str:
+def _mailbox(row: Row) -> str:
+    return f"{words.number(row['queued']):>7}  {_who(row)}, {row.get('state')}"
+
+
+def _busy(row: Row) -> str:
+    rate = "" if row.get("rate") is None else f", {words.number(row['rate'])}/s"
+    return f"{words.share(row['busy']):>7}  {_who(row)}{rate}"
+
+
+def _who(row: Row) -> str:
     name = row.get("name") or row.get("label")
     actor = words.one_line(row.get("actor") or row.get("kind") or "")
-    who = f"{words.one_line(name)} ({actor})" if name else f"{actor} {row['serial']}"
-    return f"{words.number(row['queued']):>7}  {who}, {row.get('state')}"
+    return f"{words.one_line(name)} ({actor})" if name else f"{actor} {row['serial']}"

@@ -47,7 +47,7 @@ class ShowAll(_Wish, tag="all"):
 
 
 class ShowOverview(_Wish, tag="overview"):
-    """Plots, warnings, the longest mailboxes, the last crashes."""
+    """Plots, warnings, the busiest processes, the longest mailboxes, the last crashes."""
 
 
 class ShowTable(_Wish, tag="table"):

@@ -58,6 +58,7 @@ async def _serve(nodes: Sequence[Observed], follower: Follower, port: int, opens
     async with trio.open_nursery() as nursery:
         for node in nodes:
             nursery.start_soon(node.run)
+        nursery.start_soon(server.metrics.run)
         nursery.start_soon(_follow, follower, audience, nursery)
         nursery.start_soon(partial(trio.serve_listeners, server.serve, listeners))
         address = _print_address(server)

@@ -13,8 +13,10 @@ from enfilade.actors.cli.observe.web.entry import Entry
 from enfilade.actors.cli.observe.web.files import page_files
 from enfilade.actors.cli.observe.web.gate import HEADERS, Gate
 from enfilade.actors.cli.observe.web.http import Answer, HttpConnection, Malformed, Request
+from enfilade.actors.cli.observe.web.metrics import PageMetrics
 from enfilade.actors.cli.observe.web.visit import Visit
 from enfilade.actors.cli.observe.web.websocket import Broken, WebSocket
+from enfilade.actors.cli.scrapes import PATH
 
 __all__ = ["Server", "open_listeners"]
 
@@ -38,10 +40,12 @@ class Server:
 
     Attributes:
         entry: opens sessions.
+        metrics: answers those who ask for metrics.
     """
 
     def __init__(self, audience: Audience, port: int, now: Callable[[], float] = trio.current_time) -> None:
         self.entry = Entry(now)
+        self.metrics = PageMetrics(audience, now)
         self._port = port
         self._gate = Gate(port)
         self._audience = audience
@@ -76,7 +80,7 @@ class Server:
         """Answer requests, until one asks for the page's WebSocket, which is returned; None at the end."""
         try:
             while (request := await http.request()) is not None:
-                answer = self._answer(request)
+                answer = await self._answer(request)
                 if answer is None:
                     return request
                 if not await http.answer(answer):
@@ -85,8 +89,8 @@ class Server:
             await http.answer(Answer(error.status, headers=HEADERS))
         return None
 
-    def _answer(self, request: Request) -> Answer | None:
-        """The answer to a request; None for one that opens a WebSocket."""
+    async def _answer(self, request: Request) -> Answer | None:
+        """The answer to a request; None for one that opens a WebSocket. A checkpoint, if it asks a node."""
         refusal = self._gate.refusal(request)
         if refusal is not None:
             return refusal
@@ -96,6 +100,8 @@ class Server:
             return Answer(403, STRANGER, headers=HEADERS)
         if request.path == "/link":
             return self._gate.refusal_of_link(request) or self._refusal_of_upgrade(request)
+        if request.path == PATH:
+            return await self.metrics.answer(request.header("accept") or "")
         return self._files.get(request.path) or Answer(404, headers=HEADERS)
 
     def _enter(self, token: str) -> Answer:

@@ -17,6 +17,7 @@ from enfilade.actors.cli.charts import Arrow, chart_of
 from enfilade.actors.cli.observe import words
 from enfilade.actors.cli.observe.actions import Target, target_of, why_no_action
 from enfilade.actors.cli.observe.branches import about, is_supervisor, state_of, sums_of, target_at
+from enfilade.actors.cli.observe.busiest import busiest_of, nobody
 from enfilade.actors.cli.observe.columns import GUESTS, PROCESSES, TABLES, Table, cell
 from enfilade.actors.cli.observe.facts import Fact, event_facts, process_facts
 from enfilade.actors.cli.observe.history import LENGTH, SERIES
@@ -104,7 +105,13 @@ class All(View):
 
 
 class Overview(View):
-    """Plots, warnings, the longest mailboxes, the last crashes."""
+    """Plots, warnings, the busiest processes, the longest mailboxes, the last crashes."""
+
+    def open(self) -> None:
+        self.sight.begin_busiest()
+
+    def close(self) -> None:
+        self.sight.end_busiest()
 
     def shown(self) -> dict[str, Any] | None:
         sight = self.sight
@@ -115,6 +122,16 @@ class Overview(View):
             "plots": [_plot(sight, series) for series in SERIES if sight.history.has(series)],
             "length": words.age(LENGTH),
             "warnings": _warnings(sight),
+            "busiest": [
+                {
+                    "busy": words.share(row["busy"]),
+                    "rate": "" if row.get("rate") is None else f"{words.number(row['rate'])}/s",
+                    "process": row["serial"],
+                    "text": target_of(row).shown,
+                }
+                for row in busiest_of(sight.busiest)
+            ],
+            "nobody_busy": nobody(sight.busiest),
             "mailboxes": [
                 {
                     "queued": words.number(row["queued"]),

@@ -131,10 +131,10 @@ async def test_a_page_that_leaves_leaves_nothing_at_the_node(autojump_clock: Moc
             await link.order("watch", watch=2, view={"show": "table"})
             await link.until(lambda state: "rows" in state)
         alone = watches(here.node)
-        assert alone == 5 + 2  # what is known of a node is shared
+        assert alone == 6 + 2  # what is known of a node is shared
         await first.close()
         await trio.sleep(2)
-        assert watches(here.node) == 6
+        assert watches(here.node) == 7
         await second.order("close", watch=1)
         await second.order("close", watch=2)
         await trio.sleep(2)

@@ -1,4 +1,4 @@
-// The overview: plots, warnings, the longest mailboxes, the last crashes.
+// The overview: plots, warnings, the busiest processes, the longest mailboxes, the last crashes.
 
 import { el, keyed, say } from "./dom.js";
 import { fillCrashes, fillList, fillWarnings } from "./lists.js";
@@ -13,6 +13,7 @@ export class OverviewView {
     this.length = el("p", { class: "dim" });
     this.plots = el("div", { class: "plots" });
     this.warnings = el("ul", { class: "warnings" });
+    this.busiest = el("ol", { class: "plain" });
     this.mailboxes = el("ol", { class: "plain" });
     this.crashes = el("ol", { class: "plain" });
     this.crashed = el("span", { class: "dim" });
@@ -25,6 +26,7 @@ export class OverviewView {
       el("h2", {}, "Warnings"),
       this.warnings,
       el("div", { class: "columns" },
+        el("section", {}, el("h2", {}, "Busiest processes"), this.busiest),
         el("section", {}, el("h2", {}, "Longest mailboxes"), this.mailboxes),
         el("section", {}, el("h2", {}, "Last crashes"), this.crashed, this.crashes),
       ),
@@ -42,6 +44,7 @@ export class OverviewView {
     if (texts && texts !== this.texts) this.page.announce(`Warnings: ${texts}`);
     this.texts = texts;
     fillWarnings(this.page, this.warnings, state.warnings);
+    fillList(this.busiest, state.busiest, state.nobody_busy, ({ busy, rate, process, text }) => [`${busy} `, this.page.to("process", process, text), rate && ` ${rate}`]);
     fillList(this.mailboxes, state.mailboxes, "no message waits", ({ queued, process, text }) => [`${queued} `, this.page.to("process", process, text)]);
     fillCrashes(this.page, this.crashes, state.crashes);
     say(this.crashed, `${state.crashed} since the node began`);
