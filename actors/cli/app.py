@@ -212,7 +212,12 @@ def zone_upgrade(
 
 @app.command()
 def simulate(
-    test: Annotated[str, typer.Argument(help="A test of a world, as FILE.py::NAME or package.module::NAME.")],
+    test: Annotated[
+        str,
+        typer.Argument(
+            help="A test of a world, as FILE.py::NAME or package.module::NAME; or a log, to --compare."
+        ),
+    ],
     seed: Annotated[int, typer.Option(help="The seed, or the first of several.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="The number of seeds to run, until one fails.")] = 1,
     until: Annotated[
@@ -220,7 +225,10 @@ def simulate(
     ] = None,
     log: Annotated[Path | None, typer.Option(help="Write the log of the seed to a file.")] = None,
     compare: Annotated[
-        Path | None, typer.Option(help="Show the first event in which the seed differs from a saved log.")
+        Path | None,
+        typer.Option(
+            help="Show the first event in which the seed, or a second log, differs from a saved log."
+        ),
     ] = None,
     shell: Annotated[
         bool, typer.Option("--shell", help="With --until: look around there with Python's own prompt.")
@@ -230,7 +238,7 @@ def simulate(
     ] = False,
 ) -> None:
     """Run a test of a simulated world by its seeds; explain the first that fails, with status 1."""
-    from enfilade.actors.cli.simulate import examine, look_into, play
+    from enfilade.actors.cli.simulate import compare_logs, examine, look_into, play
 
     if shell and until is None:
         raise typer.BadParameter("expected --until with --shell: the time at which to look around")
@@ -239,6 +247,10 @@ def simulate(
         raise typer.BadParameter("expected one seed with --until, --log, --compare and --doctor, got several")
     if doctor:
         raise typer.Exit(examine(test, seed))
+    if compare is not None and "::" not in test:
+        if until is not None or log is not None or seed:
+            raise typer.BadParameter("expected two logs alone: nothing is run when they are compared")
+        raise typer.Exit(compare_logs(compare, Path(test)))
     if is_look:
         raise typer.Exit(look_into(test, seed, until=until, log=log, compare=compare, shell=shell))
     raise typer.Exit(play(test, seed, count))

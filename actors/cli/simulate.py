@@ -17,7 +17,7 @@ from enfilade.actors.simulation import World, run_simulation
 from enfilade.actors.simulation.log import difference
 from enfilade.actors.simulation.trial import Main, Trial
 
-__all__ = ["examine", "look_into", "play"]
+__all__ = ["compare_logs", "examine", "look_into", "play"]
 
 SHOWN = 40
 """Events that are shown of a world that was stopped."""
@@ -53,15 +53,28 @@ def look_into(
     lines = world.log.lines()
     if log is not None:
         _write(log, lines)
-    found = None if before is None else difference(before, lines)
-    if found is not None:
-        number, then, now = found
-        typer.echo(f"event {number} differs:\n  then  {then}\n  now   {now}")
-    elif before is not None:
-        typer.echo(f"seed {seed}: the same {len(lines)} events")
+    differs = before is not None and _tell_difference(before, lines, f"seed {seed}")
     if failure:
         typer.echo(f"seed {seed}: {failure}")
-    return 1 if failure or found is not None else 0
+    return 1 if failure or differs else 0
+
+
+def compare_logs(one: Path, other: Path) -> int:
+    """Compare two logs that were kept; return the status."""
+    return int(_tell_difference(_read(one), _read(other), f"{one} and {other}"))
+
+
+def _tell_difference(then: list[str], now: list[str], what: str) -> bool:
+    """Say in which event two logs differ first, with the one before it; tell whether they do."""
+    found = difference(then, now)
+    if found is None:
+        typer.echo(f"{what}: the same {len(now)} events")
+        return False
+    number, one, other = found
+    if number > 1:
+        typer.echo(f"event {number - 1} is the last one that is the same:\n        {then[number - 2]}")
+    typer.echo(f"event {number} differs:\n  then  {one}\n  now   {other}")
+    return True
 
 
 def examine(test: str, seed: int) -> int:
@@ -77,6 +90,7 @@ def _run(main: Main, seed: int, until: float | None, *, shell: bool) -> tuple[Wo
 
     async def run(world: World) -> None:
         worlds.append(world)
+        world.log.keep_all()
         if until is not None:
             world.call_at(until, lambda: _stop(world, shell=shell))
         await main(world=world)

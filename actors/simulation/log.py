@@ -35,6 +35,10 @@ class Log:
         self._lines: deque[str] = deque(maxlen=KEPT)
         self._digest = hashlib.sha256()
 
+    def keep_all(self) -> None:
+        """Keep every line from now on, however many there are."""
+        self._lines = deque(self._lines)
+
     def write(self, now: float, steps: int, kind: str, *fields: object) -> None:
         """Note one event."""
         line = f"{now!r} {steps} {kind} {' '.join(map(str, fields))}\n"
@@ -61,7 +65,7 @@ class Log:
 
     def lines(self) -> list[str]:
         """The lines that are kept: the latest."""
-        return self.tail(KEPT)
+        return self.tail(len(self._lines))
 
 
 def first_difference(one: Log, other: Log) -> tuple[int, str, str] | None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import trio
 
 from enfilade.actors.messages.blocks import async_block
+from enfilade.actors.simulation.checkers.following import calls_followed
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.custody import Warden
 from enfilade.actors.simulation.machine.substitutes import put_back, replaced
@@ -47,7 +48,7 @@ async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncItera
     if schedule is not None:
         world.prescribe(schedule)
     warden = Warden()
-    with replaced(world):
+    with replaced(world), calls_followed(world.history.calls, world.now):
         trio.lowlevel.add_instrument(warden)
         try:
             begun, over = trio.Event(), trio.Event()

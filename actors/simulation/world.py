@@ -19,7 +19,7 @@ from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.node.runtime import NodeRuntime
 from enfilade.actors.opening import open_node
 from enfilade.actors.simulation.checkers.books import Mismatch, mismatches
-from enfilade.actors.simulation.checkers.history import Event, History
+from enfilade.actors.simulation.checkers.history import Event, History, Over
 from enfilade.actors.simulation.checkers.properties import Properties
 from enfilade.actors.simulation.checkers.verdicts import Verdicts
 from enfilade.actors.simulation.extremes import draw_options
@@ -268,6 +268,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             host.trouble = error
         finally:
             self._note("end", host.name, life.number)
+            self.history.add(Over, life)
             host.ready.set()
             host.ended.set()
 
@@ -387,6 +388,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self._bury(host, life, silently=how == "machine")
 
     def _bury(self, host: Host, life: Life, *, silently: bool) -> None:
+        self.history.add(Over, life)
         life.crash()
         if host.latest is not None:
             host.latest.traces.close()

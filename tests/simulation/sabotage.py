@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from enfilade.actors.messages.errors import NoProcess
+from enfilade.actors.peers.inbound import Inbound
 from enfilade.actors.peers.ledger import Ledger
 from enfilade.actors.peers.mesh.global_ref import HolderSeeker
 from enfilade.actors.peers.remote_node import RemoteNode
+from enfilade.actors.processes.timers import Timers
 from enfilade.transport import node_link, wire
 from enfilade.transport.mesh.lease import Owner, Watch
 from enfilade.transport.node_link import NodeLink
@@ -68,6 +71,38 @@ def no_sequence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node_link, "decode_batch", renumbered)
 
 
+def messages_vanish(patch: pytest.MonkeyPatch) -> None:
+    """Let all messages of other nodes vanish on their arrival, from the hundredth on."""
+    hand_in = Inbound._hand_in
+    numbers = itertools.count()
+
+    def forgetful(self: Any, *message: Any) -> None:
+        if next(numbers) < 100:
+            hand_in(self, *message)
+
+    patch.setattr(Inbound, "_hand_in", forgetful)
+
+
+def answers_come_late(patch: pytest.MonkeyPatch) -> None:
+    """Answer each call of another node with what the one before was to be answered with."""
+    answer = RemoteNode.answer
+    latest: list[Any] = [0]
+
+    def late(self: Any, number: int, succeeded: bool, value: Any) -> None:
+        if succeeded:
+            latest.append(value)
+            value = latest.pop(0)
+        answer(self, number, succeeded, value)
+
+    patch.setattr(RemoteNode, "answer", late)
+
+
+def calls_have_more_time(patch: pytest.MonkeyPatch) -> None:
+    """Let a call wait half as long again as its limit says."""
+    lane = Timers.lane
+    patch.setattr(Timers, "lane", lambda self, seconds: lane(self, 1.5 * seconds))
+
+
 def leases_that_last_too_long(patch: pytest.MonkeyPatch) -> None:
     """Go on as a holder when others may know already that the lease is over."""
     confirm = Owner._confirm
@@ -94,6 +129,9 @@ SABOTAGE: dict[str, tuple[str, Patch, int]] = {
     "link after the news": ("emigrants", link_after_the_news, 21),
     "children outlive the node link": ("emigrants", children_outlive_the_node_link, 0),
     "no sequence": ("messages", no_sequence, 0),
+    "messages vanish": ("messages", messages_vanish, 0),
+    "answers come late": ("messages", answers_come_late, 0),
+    "calls have more time": ("gates", calls_have_more_time, 0),
     "leases that last too long": ("contested keys", leases_that_last_too_long, 8),
     "leases are broken at once": ("keyed actors", leases_are_broken_at_once, 7),
     "holders are remembered": ("contested names", holders_are_remembered, 1),

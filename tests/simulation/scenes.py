@@ -99,7 +99,7 @@ async def chat(world: World, node: Node, draws: Stream, peers: list[Host], pause
             if draws.chance(0.5):
                 channel = f"{node.incarnation}>{peer.name}"
                 node.remote("recorder", peer.full_name).send((channel, numbers[peer.name]))
-                world.history.sent(channel, numbers[peer.name])
+                world.history.sent(channel, numbers[peer.name], peer.full_name)
                 numbers[peer.name] += 1
             elif draws.chance(0.1):
                 ref.cast(Ledger.fail)

@@ -73,12 +73,13 @@ async def gates(world: World) -> None:
             for number in itertools.count():
                 await trio.sleep(draws.exponential(0.2))
                 with suppress(CallError, NotConnected, MailboxFull):
-                    ref = node.remote("gate", f"{peer}@{peer}")
+                    place = f"{peer}@{peer}"
+                    ref = node.remote("gate", place)
                     if draws.chance(0.5):
                         ref.cast(Gate.pass_through, channel, number)
-                        world.history.sent(channel, number)
+                        world.history.sent(channel, number, place)
                         continue
-                    world.history.sent(channel, number)
+                    world.history.sent(channel, number, place)
                     answer = await ref.within(1.0).call(Gate.pass_through, channel, number)
                     world.demand(answer == number, "an answer belongs to its call")
                     answered[channel] += 1

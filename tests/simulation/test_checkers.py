@@ -10,23 +10,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enfilade.actors.messages.signals import Cast
 from enfilade.actors.simulation import COUNTER, LOCK, QUEUE, REGISTER, SET, Model, Operation, Undecided
+from enfilade.actors.simulation.checkers.calls import Calls, Question
 from enfilade.actors.simulation.checkers.history import (
     Down,
     Ended,
     Event,
     Fired,
+    Lost,
     Named,
     Opened,
+    Over,
     Sent,
     Started,
     Taken,
     Unnamed,
     Up,
     Watching,
+    numbered,
 )
 from enfilade.actors.simulation.checkers.linearizable import explain
 from enfilade.actors.simulation.checkers.lives import check_lives, check_names
+from enfilade.actors.simulation.checkers.losses import check_losses
 from enfilade.actors.simulation.checkers.monitors import check_monitors
 from enfilade.actors.simulation.checkers.nodes import check_nodes
 from enfilade.actors.simulation.checkers.order import check_order
@@ -96,6 +102,18 @@ CASES: list[tuple[Callable[[Sequence[Event]], None], list[Event], list[Event], s
         [*sent(0, 1), Down(1.5, "a", 0, "b"), *sent(2), *taken(0, 2)],
         "was passed over",
     ),
+    (
+        check_order,
+        [*sent(0, 1, 2), Lost(1.5, "b", 0, "a>b", 0), *taken(0, 2)],
+        [*sent(0, 1, 2), Lost(1.5, "b", 0, "a>b", 1), *taken(0, 2)],
+        "was passed over",
+    ),
+    (
+        check_order,
+        [Sent(1.0, "a", 0, "a>b", 0, "b@b"), *sent(1), Down(1.5, "a", 0, "c@c"), *taken(1)],
+        [Sent(1.0, "a", 0, "a>b", 0, "b@b"), *sent(1), Down(1.5, "a", 0, "b@b"), *taken(1)],
+        "was passed over",
+    ),
     (check_monitors, [*WATCHED, ENDED, TOLD, TOLD], [*WATCHED, ENDED, TOLD], "fires twice"),
     (check_monitors, [*WATCHED, TOLD], [*WATCHED, ENDED, TOLD], "its target lives"),
     (check_monitors, [*WATCHED, LOST], [*WATCHED, Down(*LATER, "b@b"), LOST], "none was lost"),
@@ -110,6 +128,124 @@ def test_sim_65_checkers_name_the_event(
     with pytest.raises(AssertionError, match=words) as caught:
         check(broken)
     assert str(broken[-1]) in str(caught.value)
+
+
+TO_B = Sent(1.0, "a", 0, "a>b", 7, "b@b")
+
+EXCUSED: dict[str, list[Event]] = {
+    "taken": [TO_B, Taken(2.0, "b", 0, "a>b", 7)],
+    "the node link ended": [TO_B, Down(2.0, "a", 0, "b@b")],
+    "it ended within the send": [Down(1.0, "a", 0, "b@b"), TO_B],
+    "its own life is over": [TO_B, Over(2.0, "a", 0)],
+    "another life has begun": [TO_B, Opened(2.0, "a", 1, "a@a", 9)],
+    "a dead letter": [TO_B, Lost(2.0, "b", 0, "a>b", 7)],
+    "an unknown dead letter there": [Opened(0.0, "b", 0, "b@b", 2), TO_B, Lost(2.0, "b", 0, None, -1)],
+    "an unknown dead letter here": [TO_B, Lost(2.0, "a", 0, None, -1)],
+    "under way": [Sent(8.5, "a", 0, "a>b", 7, "b@b")],
+}
+
+LOSSES: dict[str, list[Event]] = {
+    "never taken": [TO_B],
+    "another was taken": [TO_B, Taken(2.0, "b", 0, "a>b", 6)],
+    "another node link ended": [TO_B, Down(2.0, "a", 0, "c@c")],
+    "it had ended before": [Down(0.9, "a", 0, "b@b"), TO_B],
+    "it ended elsewhere": [TO_B, Down(2.0, "b", 0, "a@a")],
+    "it ended in another life": [TO_B, Down(2.0, "a", 1, "b@b")],
+    "the target's life is over": [TO_B, Over(2.0, "b", 0)],
+    "another dead letter": [TO_B, Lost(2.0, "b", 0, "a>b", 6)],
+    "an unknown one before": [Lost(0.9, "a", 0, None, -1), TO_B],
+    "an unknown one elsewhere": [TO_B, Lost(2.0, "c", 0, None, -1)],
+    "one unknown for two": [
+        Sent(1.0, "a", 0, "a>b", 6, "b@b"),
+        Lost(2.0, "a", 0, None, -1),
+        attrs.evolve(TO_B, at=1.0),
+    ],
+}
+
+
+@pytest.mark.parametrize("events", EXCUSED.values(), ids=EXCUSED)
+def test_sim_65_a_loss_that_is_explained(events: list[Event]) -> None:
+    check_losses(events, 8.0)
+
+
+@pytest.mark.parametrize("events", LOSSES.values(), ids=LOSSES)
+def test_sim_65_a_loss_that_nobody_was_told_of(events: list[Event]) -> None:
+    with pytest.raises(AssertionError, match="never taken, and its sender has not heard") as caught:
+        check_losses(events, 8.0)
+    assert str(TO_B) in str(caught.value)
+    check_losses(events, 8.0, {("a>b", 7)})  # it waits in a mailbox
+    check_losses(events, 0.5)  # it may still be under way
+
+
+def test_messages_carry_their_number() -> None:
+    """A text and an integer side by side, in a tuple or among arguments."""
+    assert numbered(("a>b", 7)) == numbered(("news", 1.0, "a>b", 7)) == ("a>b", 7)
+    assert numbered(Cast("add", (object(), "a>b", 7), {})) == ("a>b", 7)
+    for message in ("a>b", 7, (7, "a>b"), ("a>b", True), Cast("add", ("a>b",), {}), None):
+        assert numbered(message) is None
+
+
+CALLER = ("a@a", 1, 40)
+ASKED = Question(1.0, "a", 0, "add", "<b@b:ledger>", "b@b", limit=5.0, due=6.0)
+AT_7 = {("a", 0): 7.0}
+
+
+def asked(*, ended: float | None = 2.0, since: float = math.inf) -> Calls:
+    calls = Calls()
+    calls.begin(ASKED)
+    if ended is not None:
+        calls.end(ASKED, ended, since)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole", "words"),
+    [
+        (lambda: asked(ended=None), lambda: asked(), "still waits, 1 s after the limit of 5 s"),
+        (lambda: asked(ended=6.5), lambda: asked(ended=6.0), "waits 0.5 s longer than its limit of 5 s"),
+        (lambda: asked(ended=9.0, since=0.2), lambda: asked(ended=9.0, since=0.0), "waits 0.2 s longer"),
+    ],
+    ids=["without end", "late", "late after a freeze"],
+)
+def test_sim_65_calls_end_in_time(
+    broken: Callable[[], Calls], whole: Callable[[], Calls], words: str
+) -> None:
+    whole().check(AT_7)
+    with pytest.raises(AssertionError, match=f"calls: a has asked <b@b:ledger> for 'add' at 1 s.* {words}"):
+        broken().check(AT_7)
+
+
+def test_sim_65_who_cannot_run_need_not_end_a_call() -> None:
+    """A life that is over, or stands still."""
+    asked(ended=None).check({})
+    asked(ended=None).check({("a", 1): 7.0})
+
+
+@pytest.mark.parametrize("value", [3, "x", None, [1, (2, b"3")], math.nan, object()])
+def test_sim_65_an_answer_belongs_to_its_question(value: object) -> None:
+    calls = asked()
+    calls.answer(CALLER, "b@b", value)
+    calls.receive(ASKED, CALLER, value)
+    calls.check(AT_7)
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([], "gets an answer that was not given there: 3"),
+        ([("c@c", 3)], "gets an answer that was not given there: 3"),
+        ([("b@b", 4)], "gets 3, and the answer was 4"),
+        ([("b@b", [3])], "gets 3, and the answer was \\[3\\]"),
+        ([("b@b", 3), ("b@b", 3)], "b@b answers call 40 of a@a, which was answered before"),
+    ],
+)
+def test_sim_65_an_answer_to_another_question(answers: list[tuple[str, object]], words: str) -> None:
+    calls = asked()
+    for node, value in answers:
+        calls.answer(CALLER, node, value)
+    calls.receive(ASKED, CALLER, 3)
+    with pytest.raises(AssertionError, match=words):
+        calls.check(AT_7)
 
 
 @pytest.mark.parametrize(

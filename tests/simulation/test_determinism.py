@@ -41,11 +41,6 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-@pytest.fixture(autouse=True)
-def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("CRITICAL")
-
-
 def in_a_process(hash_seed: str, core: str) -> list[str]:
     """The lines of all runs, from a process of its own, which uses that core."""
     wanted = [str(part) for run in RUNS for part in run]

@@ -12,11 +12,6 @@ from enfilade.actors.simulation.mishaps import split, tape_of
 from tests.simulation.scenes import QUICK, opened
 
 
-@pytest.fixture(autouse=True)
-def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("CRITICAL")
-
-
 async def unsteady(world: World) -> None:
     """Two hosts whose connection breaks by chance, and all else that a seed draws."""
     await opened(world, "east", "west", settings=QUICK)

@@ -22,11 +22,6 @@ from tests.simulation.scenes import OPEN, QUICK, Ledger, opened
 LATENCY = 0.0005
 
 
-@pytest.fixture(autouse=True)
-def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("CRITICAL")
-
-
 @pytest.fixture
 def simulation_clock() -> SimulationClock:
     return SimulationClock()

@@ -54,11 +54,6 @@ def parts(scene: str) -> Iterator[Any]:
     yield pytest.param(scene, range(count, 4 * count), marks=pytest.mark.soak, id=f"more {scene}")
 
 
-@pytest.fixture(autouse=True)
-def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("CRITICAL")
-
-
 @pytest.mark.parametrize(
     ("scene", "seeds"), [part for scene in PLANNED if scene != "trees" for part in parts(scene)]
 )

@@ -40,11 +40,6 @@ class Visitor:
     is_dead: bool = False
 
 
-@pytest.fixture(autouse=True)
-def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("CRITICAL")
-
-
 @asynccontextmanager
 async def clients(
     servers: list[Server], dials: list[Dial], *, chance: random.Random, silence: float = 2.0

@@ -43,11 +43,6 @@ from enfilade.actors.simulation.machine.entropy import Stream
 from tests.simulation.scenes import OPEN
 
 
-@pytest.fixture(autouse=True)
-def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("CRITICAL")
-
-
 class Till(Actor):
     """An actor of whose methods one waits: so its handlers have a task of their own."""
 

@@ -38,11 +38,6 @@ from tests.simulation.scenes import OPEN
 from tests.simulation.test_custody import function_process, simulated
 
 
-@pytest.fixture(autouse=True)
-def quiet_logs(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("CRITICAL")
-
-
 @pytest.mark.parametrize("clock", [None, MockClock()], ids=["system", "mock"])
 def test_sim_13_another_clock_is_refused(clock: Any) -> None:
     async def main() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import NO_CONNECTION, Reason
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.simulation.checkers.calls import Calls
 from enfilade.actors.simulation.checkers.linearizable import Operation
 from enfilade.actors.simulation.checkers.serializable import Append, Read, Transaction
 from enfilade.actors.simulation.machine.custody import LIFE, Life
@@ -24,15 +27,21 @@ __all__ = [
     "Event",
     "Fired",
     "History",
+    "Lost",
     "Named",
     "Opened",
+    "Over",
     "Sent",
     "Started",
     "Taken",
     "Unnamed",
     "Up",
     "Watching",
+    "numbered",
 ]
+
+DROPPING: Final = frozenset({"drop_newest", "drop_oldest", "lag"})
+"""The policies of a mailbox that let messages vanish: they do not become dead letters."""
 
 
 @attrs.frozen
@@ -103,16 +112,23 @@ class Down(Event):
 
 
 @attrs.frozen
+class Over(Event):
+    """A life is over: it was crashed, or has ended in order."""
+
+
+@attrs.frozen
 class Sent(Event):
     """A message was sent, the next one of its channel; the test says so.
 
     Attributes:
         channel: names the sender and the target.
         number: counted from 0 for each channel.
+        peer: the full name of the target's node; empty if the test did not tell.
     """
 
     channel: str
     number: int
+    peer: str = ""
 
 
 @attrs.frozen
@@ -120,6 +136,19 @@ class Taken(Event):
     """A message was taken; the test says so."""
 
     channel: str
+    number: int
+
+
+@attrs.frozen
+class Lost(Event):
+    """A message has become a dead letter.
+
+    Attributes:
+        channel, number: those that the message carries, as `numbered` finds them; None and -1 if it cannot be
+            told which message it was.
+    """
+
+    channel: str | None
     number: int
 
 
@@ -154,6 +183,18 @@ class Fired(Event):
 Note: TypeAlias = Callable[..., None]
 
 
+def numbered(message: object) -> tuple[str, int] | None:
+    """The channel and the number that a message carries: a text followed by an integer, among the items of a
+    tuple or a list, or among the arguments of a cast or a call. None if it carries none.
+    """
+    items: Any = message.args if isinstance(message, Cast | Call) else message
+    if isinstance(items, tuple | list):
+        for channel, number in pairwise(items):
+            if isinstance(channel, str) and type(number) is int:
+                return channel, number
+    return None
+
+
 class History:
     """Events in the order in which they happened, and operations.
 
@@ -165,12 +206,14 @@ class History:
         events: all of them.
         operations: those of `called`.
         transactions: those of `transaction`.
+        calls: those of the hosts, which the world follows by itself.
     """
 
     def __init__(self, now: Callable[[], float], note: Note) -> None:
         self.events: list[Event] = []
         self.operations: list[Operation] = []
         self.transactions: list[Transaction] = []
+        self.calls = Calls()
         self._monitors = 0
         self._now = now
         self._note = note
@@ -181,9 +224,16 @@ class History:
             self.events.append(kind(self._now(), life.name, life.number, *fields))
             self._note(kind.__name__.lower(), life.name, *fields)
 
-    def sent(self, channel: str, number: int) -> None:
-        """Note that the running code of a host sends a message of a channel."""
-        self._of_here(Sent, channel, number)
+    def sent(self, channel: str, number: int, to: str = "") -> None:
+        """Note that the running code of a host sends a message of a channel.
+
+        Args:
+            channel: names the sender and the target.
+            number: of the message, from 0 on. The message is to carry both, side by side, as items of a tuple
+                or as arguments: then it is known among dead letters.
+            to: the full name of the target's node. Without it the end of any node link explains a loss.
+        """
+        self._of_here(Sent, channel, number, *([to] if to else []))
 
     def taken(self, channel: str, number: int) -> None:
         """Note that the running code of a host has taken a message of a channel."""
@@ -267,6 +317,17 @@ class _Scribe(Listener):
 
     def name_released(self, process: Process, name: str) -> None:
         self._add(Unnamed, self._life, process.ref.serial, name)
+
+    def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
+        carried = numbered(message)
+        if carried is not None:
+            self._add(Lost, self._life, *carried)
+        elif not isinstance(message, Cast | tuple | list):  # which would have carried a number
+            self._add(Lost, self._life, None, -1)
+
+    def mailbox_overflowed(self, process: Process) -> None:
+        if process.mailbox.overflow in DROPPING:
+            self._add(Lost, self._life, None, -1)
 
     def node_up(self, peer: str) -> None:
         self._add(Up, self._life, peer)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from enfilade.actors.messages.global_name import Global
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.traced import bare
+from enfilade.actors.simulation.checkers.history import numbered
 from enfilade.actors.supervision.children import ChildInfo
 from enfilade.actors.supervision.supervisor_body import SupervisorBody
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["check_children", "check_links", "check_quiet", "check_supervision"]
+__all__ = ["check_children", "check_links", "check_quiet", "check_supervision", "waiting_messages"]
 
 
 def _living(nodes: Iterable[Node]) -> Iterator[Process]:
@@ -97,6 +99,16 @@ def check_supervision(nodes: list[Node]) -> None:
                     raise AssertionError(f"supervision: {shown} has ended as {info.ref}, unnoticed")
             elif info.ref == "restarting" and info.restart == "permanent" and info.id not in waiting:
                 raise AssertionError(f"supervision: {shown} is permanent, and still not started again")
+
+
+def waiting_messages(nodes: Iterable[Node]) -> set[tuple[str, int]]:
+    """The channels and numbers of the messages that wait to be taken, or have just been."""
+    waiting: set[tuple[str, int]] = set()
+    for process in _living(nodes):
+        postponed = getattr(process.actor, "_machine_postponed", None) or ()
+        held = (*process.queue, process.at_hand, *(event.message for event in postponed))
+        waiting.update(filter(None, map(numbered, map(bare, held))))
+    return waiting
 
 
 def check_quiet(nodes: list[Node]) -> None:

@@ -169,6 +169,7 @@ class Life:
         spent: seconds that all steps before have taken.
         clock: its monotonic clock.
         buried: tasks that were dropped.
+        released: when it could last run a task again, after it had been frozen or busy.
         at_end: called when it is crashed.
         modules: by name, those that it has for itself.
     """
@@ -184,6 +185,7 @@ class Life:
         self.spent = 0.0
         self.clock = WORLD_CLOCK
         self.buried = 0
+        self.released = -math.inf
         self.at_end: list[Callable[[], None]] = []
         self.modules: dict[str, ModuleType] = {}
         self.generators: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
@@ -268,6 +270,7 @@ class Life:
     def _go_on(self) -> None:
         if self.is_over or self._is_frozen or self._ward.now() < self._busy_until:
             return
+        self.released = self._ward.now()
         if self._parked:
             # One after the other, in the order in which trio has resumed them.
             self._next, result = self._parked.pop(0)

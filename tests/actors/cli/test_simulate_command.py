@@ -110,6 +110,39 @@ def test_logs_are_kept_and_compared(file: Path, tmp_path: Path) -> None:
     assert "differs:\n  then  " in text
 
 
+def test_two_logs_are_compared(file: Path, tmp_path: Path) -> None:
+    """Nothing is run; the last event that is the same is shown, too."""
+    logs = [tmp_path / name for name in ("one", "other", "longer")]
+    for seed, log in enumerate(logs[:2]):
+        assert enfilade(f"{file}::drawn", "--seed", seed, "--log", log)[0] == 0
+    lines = logs[0].read_text().splitlines()
+    logs[2].write_text("".join(f"{line}\n" for line in [*lines, "9.0 9 user.more "]))
+    assert enfilade("--compare", logs[0], logs[0]) == (
+        0,
+        f"{logs[0]} and {logs[0]}: the same {len(lines)} events\n",
+    )
+    code, text = enfilade("--compare", logs[0], logs[1])
+    assert code == 1
+    assert "differs:\n  then  " in text
+    code, text = enfilade("--compare", logs[0], logs[2])
+    assert code == 1
+    assert f"event {len(lines)} is the last one that is the same:\n        {lines[-1]}\n" in text
+    assert f"event {len(lines) + 1} differs:\n  then  (it ends)\n  now   9.0 9 user.more" in text
+    code, text = enfilade("--compare", logs[0], logs[1], "--seed", 1)
+    assert code == 2
+    assert "expected two logs alone" in text
+    code, text = enfilade("--compare", logs[0], tmp_path / "nowhere")
+    assert code == 1
+    assert "nowhere cannot be read" in text
+
+
+def test_a_log_that_is_kept_is_whole(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world keeps its latest events alone; to be compared, all are kept."""
+    monkeypatch.setattr("enfilade.actors.simulation.log.KEPT", 2)
+    assert enfilade(f"{file}::drawn", "--log", tmp_path / "log")[0] == 0
+    assert " start east 0" in (tmp_path / "log").read_text().splitlines()[0]
+
+
 def test_a_look_with_a_prompt(file: Path) -> None:
     """The world and its hosts have names there; the world ends with the prompt."""
     result = CliRunner().invoke(
