@@ -18,14 +18,14 @@ from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.resources.channel import Channel
 from enfilade.hostcalls.resources.message import Message
 from enfilade.transport import PayloadError, UnregisteredType
-from tests.conformance.actors.town import TOWNS, Town, open_town
+from tests.conformance.actors.town import MODELS, Town, open_town
 from tests.hostcalls.guests import PUPPET, GuestError, Puppet
 
 GRANTS = [capability for capability in Capability if not capability.name.startswith("NET")]
 POLL = ActorReceive(0, 1, None, 1000)
 
 
-@pytest.fixture(**TOWNS)
+@pytest.fixture(**MODELS)
 async def town(request: pytest.FixtureRequest) -> AsyncIterator[Town]:
     """Two nodes in real time, which guests need."""
     async with open_town(request.param) as opened:

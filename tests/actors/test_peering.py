@@ -12,9 +12,17 @@ import trio
 from enfilade.actors import NodeDown, NodeUp, open_node
 from enfilade.transport import Policy, Rights, Rule, Settings
 from enfilade.transport.memory_carrier import MemoryNetwork
-from tests.conformance.actors.town import Town, settle, town
+from tests.conformance.actors.town import (
+    Town,
+    autojump_clock,
+    mesh_server,
+    settle,
+    strikes_the_carrier,
+    town,
+    way,
+)
 
-__all__ = ["town"]
+__all__ = ["autojump_clock", "mesh_server", "town", "way"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,6 +99,7 @@ async def test_a_node_that_cannot_be_connected_is_warned_of_once(
     assert levels[:3] == ["WARNING", "INFO", "INFO"]
 
 
+@strikes_the_carrier
 async def test_a_process_is_told_of_nodes_until_it_wants_no_more(town: Town, autojump_clock: object) -> None:
     """Nodes that come and go are told of to who monitors them, and to nobody who has stopped."""
     async with town.a.mailbox() as stays, town.a.mailbox() as leaves:

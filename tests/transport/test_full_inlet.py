@@ -9,12 +9,21 @@ import trio
 from enfilade.transport import memory_carrier
 from enfilade.transport.carrier import Status
 from enfilade.transport.outward import FIRST_PAUSE, LAST_PAUSE
-from tests.conformance.actors.town import Account, Town, town
+from tests.conformance.actors.town import (
+    Account,
+    Town,
+    autojump_clock,
+    mesh_server,
+    strikes_the_carrier,
+    town,
+    way,
+)
 
-__all__ = ["town"]
+__all__ = ["autojump_clock", "mesh_server", "town", "way"]
 
 
 @pytest.mark.parametrize("times", [1, 3, 12])
+@strikes_the_carrier
 async def test_a_full_inlet_is_tried_again(
     town: Town, autojump_clock: object, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
@@ -42,6 +51,7 @@ async def test_a_full_inlet_is_tried_again(
     assert await ref.call(Account.add, 1) == 1
 
 
+@strikes_the_carrier
 @pytest.mark.parametrize("answer", [Status.CLOSED, Status.MALFORMED])
 async def test_an_inlet_that_takes_nothing_any_more(
     town: Town, autojump_clock: object, monkeypatch: pytest.MonkeyPatch, answer: Status
@@ -55,6 +65,7 @@ async def test_an_inlet_that_takes_nothing_any_more(
     assert f"answered {answer.name.lower()}" in peer.reason  # type: ignore[attr-defined]
 
 
+@strikes_the_carrier
 async def test_a_mistake_of_ours_costs_one_node_link(
     town: Town, autojump_clock: object, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

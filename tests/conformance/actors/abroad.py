@@ -33,6 +33,8 @@ from tests.transport.mesh.servers import mesh_server, needs_server
 
 __all__ = [
     "BACK_ENDS",
+    "MESH",
+    "NEVER",
     "Abroad",
     "Traveller",
     "autojump_clock",
@@ -42,7 +44,10 @@ __all__ = [
     "node",
     "open_abroad",
     "passed",
+    "quiet_mesh",
     "settled",
+    "under_way",
+    "virtual_clock",
 ]
 
 MESH = pytest.param("mesh", marks=[pytest.mark.real, needs_server])
@@ -257,6 +262,13 @@ async def settled() -> None:
             await virtual_clock().settle()
 
 
+def quiet_mesh(server: str) -> Mesh:
+    """A mesh of its own, whose nodes say nothing by themselves and miss nobody."""
+    return Mesh(
+        servers=server, name=f"abroad {next(_meshes)}", beat=NEVER, dead_after=4 * NEVER, registry=False
+    )
+
+
 @asynccontextmanager
 async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIterator[Abroad]:
     """Two connected nodes in two zones, for the length of a block.
@@ -278,13 +290,7 @@ async def open_abroad(back_end: str, directory: Path, **options: Any) -> AsyncIt
         opening = "the opening of a node" if is_mesh else ""
         stack.enter_context(virtual_clock().watching(lambda: opening or under_way(nodes)))
         stack.enter_context(mock.patch.object(mesh_directory, "SHORTEST", NEVER))
-        mesh = Mesh(
-            servers=back_end if is_mesh else "embedded",
-            name=f"abroad {next(_meshes)}",
-            beat=NEVER,
-            dead_after=4 * NEVER,
-            registry=False,
-        )
+        mesh = quiet_mesh(back_end) if is_mesh else None
         for name, zone in (("home", "left"), ("far", "right")):
             way: dict[str, Any] = {"mesh": mesh} if is_mesh else {"listen": str(directory / f"{name}.door")}
             if back_end != "doors" and not is_mesh:

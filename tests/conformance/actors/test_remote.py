@@ -29,9 +29,19 @@ from enfilade.transport import FieldMismatch, Policy, Settings, UnregisteredType
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.payload import RemoteError
 from enfilade.transport.wire import Call, Link, Send
-from tests.conformance.actors.town import Account, Point, Town, settle, town
+from tests.conformance.actors.town import (
+    Account,
+    Point,
+    Town,
+    autojump_clock,
+    mesh_server,
+    settle,
+    strikes_the_carrier,
+    town,
+    way,
+)
 
-__all__ = ["town"]
+__all__ = ["autojump_clock", "mesh_server", "town", "way"]
 
 
 async def test_act_s1_remote_error(town: Town, autojump_clock: object) -> None:
@@ -66,6 +76,7 @@ async def test_act_s16_unknown_exception_type(town: Town, autojump_clock: object
     assert error.text == "odd"
 
 
+@strikes_the_carrier
 async def test_act_s10_calls_fail_at_once_when_the_node_link_breaks(
     town: Town, autojump_clock: object
 ) -> None:
@@ -105,6 +116,7 @@ class StrangeThing:
     """Not registered."""
 
 
+@strikes_the_carrier
 async def test_act_s20_link_and_monitor_when_cut(town: Town, autojump_clock: object) -> None:
     """act-S20: given a remote link and monitor, when cut, then EXIT and DOWN with noconnection."""
     ref = await town.a.spawn_on("b@right", "Account")
@@ -124,6 +136,7 @@ async def test_act_s20_link_and_monitor_when_cut(town: Town, autojump_clock: obj
     assert not [process for process in town.b.processes.values() if process.ref == ref]
 
 
+@strikes_the_carrier
 async def test_act_s21_frozen_peer(town: Town, autojump_clock: object) -> None:
     """act-S21: given an idle connection, when the peer freezes, then down within 1.25 periods."""
     period = Settings().period
@@ -139,6 +152,7 @@ async def test_act_s21_frozen_peer(town: Town, autojump_clock: object) -> None:
     town.carriers["b"].thaw()
 
 
+@strikes_the_carrier
 async def test_act_s25_abandoned_spawn(town: Town, autojump_clock: object) -> None:
     """act-S25: given a remote spawn that is abandoned, then the orphan is ended and no message is seen."""
     town.carriers["b"].delay = 1.0

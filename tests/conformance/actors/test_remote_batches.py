@@ -22,9 +22,18 @@ from enfilade.actors import (
 from enfilade.transport import PayloadError, Policy, Settings, register, wire
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.peer import Peer
-from tests.conformance.actors.town import Account, Town, settle, town
+from tests.conformance.actors.town import (
+    Account,
+    Town,
+    autojump_clock,
+    mesh_server,
+    settle,
+    strikes_the_carrier,
+    town,
+    way,
+)
 
-__all__ = ["town"]
+__all__ = ["autojump_clock", "mesh_server", "town", "way"]
 
 
 @register
@@ -109,6 +118,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
+@strikes_the_carrier
 async def test_an_answer_that_cannot_be_decoded(town: Town, autojump_clock: object, answer: str) -> None:
     """C2: whoever waits for an answer that nobody can make sense of is told so, and nobody else."""
     await town.b.spawn(Account, name="account")
@@ -166,6 +176,7 @@ async def test_an_end_is_told_whoever_asked_for_it(town: Town, autojump_clock: o
     account.exit(SHUTDOWN)
 
 
+@strikes_the_carrier
 async def test_a_batch_ends_with_its_node_link(
     town: Town, autojump_clock: object, caplog: pytest.LogCaptureFixture
 ) -> None:

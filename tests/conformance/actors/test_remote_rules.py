@@ -32,10 +32,20 @@ from enfilade.actors.peers.inbound import Inbound
 from enfilade.transport import Limits, Policy, memory_file
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.wire import Call, Cast, Monitor
-from tests.conformance.actors.town import Account, Point, Town, settle, town
+from tests.conformance.actors.town import (
+    Account,
+    Point,
+    Town,
+    autojump_clock,
+    mesh_server,
+    settle,
+    strikes_the_carrier,
+    town,
+    way,
+)
 from tests.descriptors import open_descriptors
 
-__all__ = ["town"]
+__all__ = ["autojump_clock", "mesh_server", "town", "way"]
 
 
 async def test_a_ref_is_a_ref(town: Town, autojump_clock: object) -> None:
@@ -317,6 +327,7 @@ async def test_calls_beyond_the_limit_are_refused(autojump_clock: object) -> Non
         assert len(refused) == 2
 
 
+@strikes_the_carrier
 async def test_node_up_and_node_down_events(town: Town, autojump_clock: object) -> None:
     async with town.a.mailbox() as me:
         town.a.distribution.monitor_nodes(me.ref)
@@ -328,6 +339,7 @@ async def test_node_up_and_node_down_events(town: Town, autojump_clock: object) 
         assert await me.receive(NodeUp) == NodeUp("b@right")
 
 
+@strikes_the_carrier
 async def test_signals_to_a_lost_node(town: Town, autojump_clock: object) -> None:
     ref = await town.a.spawn_on("b@right", "Account")
     name = town.a.remote("account", "b@right")
@@ -350,6 +362,7 @@ async def test_signals_to_a_lost_node(town: Town, autojump_clock: object) -> Non
         town.a.remote("account", "b@right")
 
 
+@strikes_the_carrier
 async def test_a_cut_heals(town: Town, autojump_clock: object) -> None:
     """Both sides see the loss; after a reconnect the refs that were held are good again."""
     ref = await town.a.spawn_on("b@right", "Account", 1)
@@ -388,6 +401,7 @@ async def _replier(process: Process) -> None:
     await process.receive()
 
 
+@strikes_the_carrier
 async def test_nothing_is_left(town: Town, autojump_clock: object) -> None:
     """act-U8 across nodes: when the node link is over, neither side keeps anything of it."""
     ref = await town.a.spawn_on("b@right", "Account")

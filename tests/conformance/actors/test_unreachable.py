@@ -30,9 +30,18 @@ from enfilade.actors import (
 )
 from enfilade.transport import Policy
 from enfilade.transport.memory_carrier import MemoryNetwork
-from tests.conformance.actors.town import Account, Town, settle, town
+from tests.conformance.actors.town import (
+    Account,
+    Town,
+    autojump_clock,
+    mesh_server,
+    settle,
+    strikes_the_carrier,
+    town,
+    way,
+)
 
-__all__ = ["town"]
+__all__ = ["autojump_clock", "mesh_server", "town", "way"]
 
 ANYTHING = Policy.same_user(exports="*", groups="*")
 
@@ -86,6 +95,7 @@ async def test_a_node_that_is_there(town: Town, autojump_clock: object) -> None:
         await town.a.remote("secret", "b@right").call(Account.add, 1)
 
 
+@strikes_the_carrier
 async def test_a_node_that_is_lost_during_a_call(town: Town, autojump_clock: object) -> None:
     """D3, D4: whoever waits for an answer is told at once, and what became of the process is not claimed."""
     ref = await town.a.spawn_on("b@right", "Account")
@@ -113,6 +123,7 @@ async def test_a_node_that_is_lost_during_a_call(town: Town, autojump_clock: obj
     town.carriers["b"].thaw()
 
 
+@strikes_the_carrier
 async def test_a_node_that_was_lost(town: Town, autojump_clock: object) -> None:
     """D4: while nothing is known of a later start, its processes are out of reach and not dead."""
     await town.b.spawn(Account, name="account")
@@ -165,6 +176,7 @@ async def test_a_later_life_that_only_others_have_met(autojump_clock: object) ->
             assert await ends(a, old) == (NoProcess, NO_PROCESS)
 
 
+@strikes_the_carrier
 async def test_an_end_for_want_of_a_connection(town: Town, autojump_clock: object) -> None:
     """D4: a process that itself ended with NO_CONNECTION has ended, and its callers are told so."""
     far = await town.a.spawn_on("b@right", "Account")
