@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from enfilade.fields import an_int, are_texts, as_texts, as_tuple, by_annotation, instance_of, shown, tuple_of
 from enfilade.transport.carrier import Credentials
 
 __all__ = [
@@ -51,7 +52,7 @@ def _positive(_: object, attribute: "attrs.Attribute[Any]", value: float | None)
         raise ValueError(f"{attribute.name} must be more than 0, got {value!r}")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class Limits:
     """Bounds on what one peer may ask of this node.
 
@@ -88,16 +89,12 @@ class Limits:
     silence: float | None = attrs.field(default=None, validator=_positive)
 
 
-def _patterns(value: Iterable[str] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
 UNKNOWN: Final = -1
 """The number of a user, or a group, that has none here. No rule is for it."""
 
 
 def _optional(value: Iterable[int] | None) -> frozenset[int] | None:
-    return None if value is None else frozenset(value) - {UNKNOWN}
+    return frozenset(value) - {UNKNOWN} if isinstance(value, Iterable) else value
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
@@ -115,8 +112,10 @@ _RESERVED: Final = "enfilade."
 WAYS: Final = ("doors", "mesh", "any")
 """The ways over which a rule may let a peer come."""
 
+_ARE_LIMITS: Final = instance_of(Limits, "Limits, such as Limits(references=1000)")
 
-@attrs.frozen(kw_only=True)
+
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class Rights:
     """The rights of an admitted peer. None includes another, and by default it has none.
 
@@ -141,17 +140,17 @@ class Rights:
         limits: how much it may ask.
     """
 
-    exports: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
-    ends: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
-    entries: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
-    groups: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
-    kinds: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
+    exports: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
+    ends: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
+    entries: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
+    groups: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
+    kinds: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
     observe: bool = False
     inspect: bool = False
     trace: bool = False
     control: bool = False
     trace_context: bool = False
-    limits: Limits = Limits()
+    limits: Limits = attrs.field(default=Limits(), validator=_ARE_LIMITS)
 
     def sees(self, name: str) -> bool:
         """Tell whether a registered name is exported to the peer."""
@@ -182,14 +181,15 @@ class Rights:
         return _matches(scope, self.groups)
 
 
-def _is_rights(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not (value is None or isinstance(value, Rights)):
-        raise TypeError(f"{attribute.name} must be Rights, or None to refuse the peer, got {value!r}")
-
-
 def _is_way(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value not in WAYS:
-        raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, WAYS))}, got {value!r}")
+        raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, WAYS))}, got {shown(value)}")
+
+
+_ARE_IDS: Final = attrs.validators.optional(
+    attrs.validators.deep_iterable(an_int, instance_of(frozenset, "whole numbers, or None for any"))
+)
+_IS_RIGHTS: Final = instance_of((Rights, type(None)), "Rights, or None to refuse the peer")
 
 
 @attrs.frozen(kw_only=True)
@@ -206,12 +206,12 @@ class Rule:
         rights: what the peer may do then; None refuses it.
     """
 
-    nodes: tuple[str, ...] = attrs.field(default=("*",), converter=_patterns)
-    zones: tuple[str, ...] = attrs.field(default=("*",), converter=_patterns)
-    uids: frozenset[int] | None = attrs.field(default=None, converter=_optional)
-    gids: frozenset[int] | None = attrs.field(default=None, converter=_optional)
+    nodes: tuple[str, ...] = attrs.field(default=("*",), converter=as_texts, validator=are_texts)
+    zones: tuple[str, ...] = attrs.field(default=("*",), converter=as_texts, validator=are_texts)
+    uids: frozenset[int] | None = attrs.field(default=None, converter=_optional, validator=_ARE_IDS)
+    gids: frozenset[int] | None = attrs.field(default=None, converter=_optional, validator=_ARE_IDS)
     over: Literal["doors", "mesh", "any"] = attrs.field(default="doors", validator=_is_way)
-    rights: Rights | None = attrs.field(default=Rights(), validator=_is_rights)
+    rights: Rights | None = attrs.field(default=Rights(), validator=_IS_RIGHTS)
 
     def fits(self, peer: Identity) -> bool:
         """Tell whether the rule applies to this peer."""
@@ -230,11 +230,10 @@ class Rule:
 
 
 def _rules(value: Iterable[Rule]) -> tuple[Rule, ...]:
-    rules = tuple(value)
-    for rule in rules:
-        if not isinstance(rule, Rule):
-            raise TypeError(f"rules must consist of Rule objects, got {rule!r}")
-    return rules
+    return as_tuple(value)
+
+
+_ARE_RULES: Final = tuple_of(Rule, "Rule objects")
 
 
 def _is_bytes(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -251,7 +250,7 @@ class Policy:
         secret: what both nodes must know, or None to rely on the kernel's credentials alone.
     """
 
-    rules: tuple[Rule, ...] = attrs.field(converter=_rules)
+    rules: tuple[Rule, ...] = attrs.field(converter=_rules, validator=_ARE_RULES)
     secret: bytes | None = attrs.field(default=None, repr=False, validator=_is_bytes)
 
     @classmethod

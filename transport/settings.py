@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from enfilade.fields import by_annotation
 from enfilade.transport.wire import BATCH_LIMIT, HANDLES_LIMIT
 
 __all__ = ["Settings"]
@@ -24,7 +25,7 @@ def _up_to(most: int) -> Any:
     return check
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class Settings:
     """Times and sizes of a node's node links; times are in seconds. All are more than 0.
 

@@ -20,6 +20,7 @@ from enfilade.actors.node.node import Node
 from enfilade.actors.processes.body import Spawnable
 from enfilade.actors.processes.links import Exited
 from enfilade.actors.processes.process import Process
+from enfilade.fields import are_texts, as_texts, as_tuple, instance_of, shown, tuple_of
 
 if TYPE_CHECKING:
     from enfilade.actors.guests.guest_body import GuestBody, LoadingBody
@@ -130,16 +131,16 @@ def _capabilities(names: Iterable[Capability | str]) -> frozenset[Capability]:
     return capabilities(names)
 
 
+def _arguments(values: Iterable[Any]) -> tuple[Any, ...]:
+    if isinstance(values, str | bytes | bytearray | memoryview) or not isinstance(values, Iterable):
+        raise TypeError(f"expected a sequence of arguments, such as [{shown(values)}], got {shown(values)}")
+    return tuple(values)
+
+
 def _limits() -> Limits:
     from enfilade.hostcalls.contracts.limits import Limits
 
     return Limits()
-
-
-def _patterns(value: Iterable[str] | str) -> tuple[str, ...]:
-    from enfilade.hostcalls.contracts.authority import patterns
-
-    return patterns(value)
 
 
 def _network() -> Network:
@@ -148,44 +149,34 @@ def _network() -> Network:
     return Network.loopback()
 
 
-def _arguments(values: Iterable[Any]) -> tuple[Any, ...]:
-    if isinstance(values, str | bytes | bytearray | memoryview):
-        raise TypeError(f"expected a sequence of arguments, such as [{values!r}], got {values!r}")
-    return tuple(values)
-
-
 def _results(values: Iterable[AbiParam]) -> tuple[AbiParam, ...]:
+    return as_tuple(values)
+
+
+def _result_classes() -> tuple[type, ...]:
     from enfilade.hostcalls.abi import BufferParam, ScalarParam
 
-    declared = tuple(values)
-    for value in declared:
-        if not isinstance(value, ScalarParam | BufferParam):
-            raise TypeError(f"expected ScalarParam or BufferParam as a result, got {value!r}")
-    return declared
+    return ScalarParam, BufferParam
 
 
-def _check_module(guest: Guest, attribute: object, value: str | Path | bytes) -> None:
-    if not isinstance(value, str | Path | bytes):
-        raise TypeError(f"expected a module as its name, its Path or its bytes, got {value!r}")
-
-
-def _check_text(guest: Guest, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, str) and (value is not None or attribute.default is not None):
-        raise TypeError(f"expected the {attribute.name} of a guest as a string, got {value!r}")
-
-
-def _check_limits(guest: Guest, attribute: object, value: object) -> None:
+def _limits_class() -> type:
     from enfilade.hostcalls.contracts.limits import Limits
 
-    if not isinstance(value, Limits):
-        raise TypeError(f"expected Limits, got {value!r}")
+    return Limits
 
 
-def _check_network(guest: Guest, attribute: object, value: object) -> None:
+def _network_class() -> type:
     from enfilade.hostcalls.net.policy import Network
 
-    if not isinstance(value, Network):
-        raise TypeError(f"expected a Network, got {value!r}")
+    return Network
+
+
+_ARE_LIMITS: Final = instance_of(_limits_class, "Limits, such as Limits(memory=2**24)")
+_IS_NETWORK: Final = instance_of(_network_class, "a Network, such as Network.loopback()")
+_IS_MODULE: Final = instance_of((str, Path, bytes), "the name of a module, its Path or its bytes")
+_IS_TEXT: Final = instance_of(str, "a text")
+_IS_LABEL: Final = instance_of((str, type(None)), "a text")
+_ARE_RESULTS: Final = tuple_of(_result_classes, "ScalarParam or BufferParam objects")
 
 
 @attrs.frozen(eq=False)
@@ -216,19 +207,23 @@ class Guest(Spawnable["Guest"]):
         label: for people; by default module and entrypoint.
     """
 
-    module: str | Path | bytes = attrs.field(validator=_check_module)
+    module: str | Path | bytes = attrs.field(validator=_IS_MODULE)
     capabilities: frozenset[Capability] = attrs.field(
         default=frozenset(), converter=_capabilities, kw_only=True
     )
-    entrypoint: str = attrs.field(default="start", validator=_check_text, kw_only=True)
+    entrypoint: str = attrs.field(default="start", validator=_IS_TEXT, kw_only=True)
     arguments: Sequence[Any] = attrs.field(default=(), converter=_arguments, kw_only=True)
-    results: tuple[AbiParam, ...] = attrs.field(default=(), converter=_results, kw_only=True)
-    limits: Limits = attrs.field(factory=_limits, validator=_check_limits, kw_only=True)
-    finds: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
-    registers: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
-    ends: tuple[str, ...] = attrs.field(default=(), converter=_patterns, kw_only=True)
-    network: Network = attrs.field(factory=_network, validator=_check_network, kw_only=True)
-    label: str | None = attrs.field(default=None, validator=_check_text, kw_only=True)
+    results: tuple[AbiParam, ...] = attrs.field(
+        default=(), converter=_results, validator=_ARE_RESULTS, kw_only=True
+    )
+    limits: Limits = attrs.field(factory=_limits, validator=_ARE_LIMITS, kw_only=True)
+    finds: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts, kw_only=True)
+    registers: tuple[str, ...] = attrs.field(
+        default=(), converter=as_texts, validator=are_texts, kw_only=True
+    )
+    ends: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts, kw_only=True)
+    network: Network = attrs.field(factory=_network, validator=_IS_NETWORK, kw_only=True)
+    label: str | None = attrs.field(default=None, validator=_IS_LABEL, kw_only=True)
 
     def body(
         self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]

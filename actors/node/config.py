@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.runtime import REAL, NodeRuntime
+from enfilade.fields import by_annotation, instance_of
 
 __all__ = ["NodeConfig"]
 
@@ -27,7 +28,11 @@ def _at_least_one(_instance: object, attribute: attrs.Attribute[int], value: int
         raise ValueError(f"{attribute.name} must be at least 1, got {safe_repr(value)}")
 
 
-@attrs.frozen(kw_only=True)
+_IS_WATCHDOG: Final = instance_of((bool, int, float), "True, False or a number of seconds")
+_IS_RUNTIME: Final = instance_of(NodeRuntime, "a NodeRuntime")
+
+
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class NodeConfig:
     """The settings of one node.
 
@@ -58,9 +63,9 @@ class NodeConfig:
     slow_handler: float = attrs.field(default=0.01, validator=_positive)
     reports_per_second: int = attrs.field(default=20, validator=_not_negative)
     debug: bool = False
-    watchdog: bool | float = attrs.field(default=False, validator=_not_negative)
+    watchdog: bool | float = attrs.field(default=False, validator=[_IS_WATCHDOG, _not_negative])
     keep_tracebacks: bool = False
     turn: int = attrs.field(default=64, validator=_at_least_one)
     slice: int = attrs.field(default=4096, validator=_at_least_one)
     handle_interrupt: bool = True
-    runtime: NodeRuntime = attrs.field(default=REAL, validator=attrs.validators.instance_of(NodeRuntime))
+    runtime: NodeRuntime = attrs.field(default=REAL, validator=_IS_RUNTIME)

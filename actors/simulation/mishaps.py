@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import attrs
 
 from enfilade.actors.simulation.schedule import Fault, Schedule
+from enfilade.fields import by_annotation
 
 if TYPE_CHECKING:
     from enfilade.transport.simulated.tape import Tape
@@ -27,7 +28,7 @@ WORDS: Final[dict[What, str]] = {
 }
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class NoChance:
     """Let nothing happen to batches by chance, nor what `rare` asks for, but what the schedule says."""
 
@@ -39,7 +40,7 @@ class NoChance:
         world.network.tape.is_silent = True
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Mishap:
     """Let something happen to one batch, as chance did.
 
@@ -60,7 +61,7 @@ class Mishap:
         world.network.tape.prescribed.add((self.place, self.what))
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Rarity:
     """Let what `rare` asks for happen once.
 

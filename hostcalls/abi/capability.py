@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
+from enfilade.fields import shown
 from enfilade.hostcalls.abi.nearest import hint
 
 _FIRST_APPLICATION = 128
@@ -92,10 +93,10 @@ def capabilities(names: Iterable[Capability | str]) -> frozenset[Capability]:
     """The set that `names` describe, members and their names mixed at will.
 
     Raises `ValueError` for unknown names, `TypeError` for a single text, whose letters would be taken for
-    names, and for members that are neither.
+    names, for what has no members, and for members that are neither.
     """
-    if isinstance(names, str):
-        raise TypeError(f"capabilities are a set of names, such as {{{names!r}}}, and not one text")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"capabilities are a set of names, such as {{'time_read'}}, got {shown(names)}")
     return frozenset(
         name if isinstance(name, Capability) else Capability.parse(_text(name)) for name in names
     )
@@ -103,5 +104,5 @@ def capabilities(names: Iterable[Capability | str]) -> frozenset[Capability]:
 
 def _text(name: object) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"expected a capability or its name, got {name!r}; numbers are Capability(...)")
+        raise TypeError(f"expected a capability or its name, got {shown(name)}; numbers are Capability(...)")
     return name

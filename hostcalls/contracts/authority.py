@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
 from typing import Final
 
 import attrs
+
+from enfilade.fields import are_texts, as_texts
 
 ROOT: Final = "root"
 """The name of the root supervisor of a node that a zone file describes."""
 
 _RESERVED: Final = "enfilade."
 """Names of the processes that control a node and look into it begin with this."""
-
-
-def patterns(value: Iterable[str] | str) -> tuple[str, ...]:
-    """Shell patterns, of which one alone may be given as it is. Raises `TypeError` for anything else."""
-    found = (value,) if isinstance(value, str) else tuple(value)
-    for pattern in found:
-        if not isinstance(pattern, str):
-            raise TypeError(f"expected a name pattern as a string, got {pattern!r}")
-    return found
 
 
 @attrs.frozen(kw_only=True)
@@ -38,9 +30,9 @@ class Authority:
             too.
     """
 
-    finds: tuple[str, ...] = attrs.field(default=(), converter=patterns)
-    registers: tuple[str, ...] = attrs.field(default=(), converter=patterns)
-    ends: tuple[str, ...] = attrs.field(default=(), converter=patterns)
+    finds: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
+    registers: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
+    ends: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
 
     def may_find(self, name: str) -> bool:
         """Tell whether the guest may look up this name."""

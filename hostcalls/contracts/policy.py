@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from enfilade.fields import by_annotation
 
-@attrs.frozen(kw_only=True)
+
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class Policy:
     """Rules that an embedder may choose.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import attrs
 
+from enfilade.fields import by_annotation, instance_of
 from enfilade.hostcalls.engine.errors import InvalidConfig
 from enfilade.hostcalls.engine.limits import KIBIBYTE, MEBIBYTE
 
@@ -43,8 +44,10 @@ _MAX_MAP_COUNT = Path("/proc/sys/vm/max_map_count")
 _MAPPINGS = Path("/proc/self/maps")
 _NO_LIMIT = 1 << 62
 
+_IS_DIRECTORY = instance_of((Path, type(None)), "a Path, or None to keep compiled modules in memory alone")
 
-@attrs.frozen(kw_only=True)
+
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class EngineConfig:
     """Sizes and places of an engine, fixed while it lives.
 
@@ -77,7 +80,7 @@ class EngineConfig:
     compile_memory: int = 1024 * MEBIBYTE
     compile_time: float = 60.0
     stack: int = 512 * KIBIBYTE
-    cache_directory: Path | None = None
+    cache_directory: Path | None = attrs.field(default=None, validator=_IS_DIRECTORY)
     tick: float = 0.001
     workers: int = 2
     deterministic: bool = False

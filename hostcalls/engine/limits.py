@@ -6,6 +6,8 @@ import math
 
 import attrs
 
+from enfilade.fields import a_number, shown
+
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 
@@ -44,7 +46,8 @@ class Limits:
         for field in attrs.fields(type(self)):
             value = getattr(self, field.name)
             if isinstance(field.default, int) and (type(value) is not int or value >= 1 << 63):
-                raise ValueError(f"the limit {field.name} must be an int below 2**63, got {value!r}")
+                raise ValueError(f"the limit {field.name} must be an int below 2**63, got {shown(value)}")
+            a_number(self, field, value)
             if field.name == "cpu_renewal":
                 if not 0 <= value < math.inf:
                     raise ValueError(f"the limit cpu_renewal must be 0 or more, and finite, got {value!r}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import attrs
 
+from enfilade.fields import as_tuple, instance_of, tuple_of
 from enfilade.hostcalls.abi.errors import InvalidArgument
 from enfilade.hostcalls.net.domain import Domain, IPAddress, parse_domain
 
 IPNetwork: TypeAlias = IPv4Network | IPv6Network
-_Rule = TypeVar("_Rule", "Bind", "Reach")
 
 _LARGEST_PORT = 65535
 _ALL_PORTS = (range(1, _LARGEST_PORT + 1),)
@@ -134,19 +134,20 @@ class Reach:
 
 
 def _bind_rules(given: Iterable[Bind]) -> tuple[Bind, ...]:
-    return _rules(given, Bind)
+    return as_tuple(given)
 
 
 def _connect_rules(given: Iterable[Reach]) -> tuple[Reach, ...]:
-    return _rules(given, Reach)
+    return as_tuple(given)
 
 
-def _rules(given: Iterable[_Rule], kind: type[_Rule]) -> tuple[_Rule, ...]:
-    found = tuple(given)
-    for rule in found:
-        if not isinstance(rule, kind):
-            raise TypeError(f"expected {kind.__name__} as a rule, such as {kind.__name__}(...), got {rule!r}")
-    return found
+def _outer_classes() -> tuple[type, ...]:
+    return Network, type(None)
+
+
+_ARE_BINDS = tuple_of(Bind, "Bind rules, such as [Bind('127.0.0.1', 8080)]")
+_ARE_REACHES = tuple_of(Reach, "Reach rules, such as [Reach('api.example.com', 443)]")
+_IS_OUTER = instance_of(_outer_classes, "a Network or None")
 
 
 @attrs.frozen
@@ -165,9 +166,9 @@ class Network:
     Raises `TypeError` for rules of another kind.
     """
 
-    bind: tuple[Bind, ...] = attrs.field(default=(), converter=_bind_rules)
-    connect: tuple[Reach, ...] = attrs.field(default=(), converter=_connect_rules)
-    outer: Network | None = None
+    bind: tuple[Bind, ...] = attrs.field(default=(), converter=_bind_rules, validator=_ARE_BINDS)
+    connect: tuple[Reach, ...] = attrs.field(default=(), converter=_connect_rules, validator=_ARE_REACHES)
+    outer: Network | None = attrs.field(default=None, validator=_IS_OUTER)
 
     @classmethod
     def none(cls) -> Network:

@@ -7,12 +7,13 @@ from typing import Any
 
 import attrs
 
+from enfilade.fields import by_annotation
 from enfilade.hostcalls.abi.numbers import numbers
 
 KIBIBYTE = 1024
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class NetworkSettings:
     """Settings of a runtime's network. Times are seconds of the runtime's clock.
 

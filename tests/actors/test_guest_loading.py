@@ -221,17 +221,20 @@ def test_capabilities_are_no_text() -> None:
 @pytest.mark.parametrize(
     ("attribute", "value", "told"),
     [
-        ("module", 5, "expected a module as its name, its Path or its bytes, got 5"),
-        ("module", None, "expected a module as"),
+        ("module", 5, "module must be the name of a module, its Path or its bytes, got 5"),
+        ("module", None, "module must be the name"),
         ("capabilities", [9999], "expected a capability or its name, got 9999"),
-        ("entrypoint", None, "expected the entrypoint of a guest as a string, got None"),
-        ("label", 5, "expected the label of a guest as a string, got 5"),
+        ("entrypoint", None, "entrypoint must be a text, got None"),
+        ("label", 5, "label must be a text, got 5"),
         ("arguments", b"abc", "expected a sequence of arguments, such as"),
         ("arguments", "abc", "expected a sequence of arguments, such as"),
-        ("results", [ScalarType.I32], "expected ScalarParam or BufferParam as a result"),
-        ("limits", 5, "expected Limits, got 5"),
-        ("network", "127.0.0.1", "expected a Network, got '127.0.0.1'"),
-        ("finds", [5], "expected a name pattern as a string, got 5"),
+        ("results", [ScalarType.I32], "results must be ScalarParam or BufferParam objects, got"),
+        ("limits", 5, "limits must be Limits, such as Limits(memory=2**24), got 5"),
+        ("network", "127.0.0.1", "network must be a Network, such as Network.loopback(), got '127.0.0.1'"),
+        ("finds", [5], "finds must be a text or a sequence of texts, got 5"),
+        ("ends", 5, "ends must be a text or a sequence of texts, got 5"),
+        ("arguments", 5, "expected a sequence of arguments, such as [5], got 5"),
+        ("capabilities", None, "capabilities are a set of names, such as"),
     ],
 )
 def test_descriptions_are_checked_when_they_are_made(attribute: str, value: Any, told: str) -> None:

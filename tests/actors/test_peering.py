@@ -75,7 +75,7 @@ async def test_a_door_may_be_named_by_a_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "says"),
     [
-        (Policy, {"rules": [Rights()]}, "rules must consist of Rule objects, got Rights"),
+        (Policy, {"rules": [Rights()]}, "rules must be Rule objects, got Rights"),
         (Policy, {"rules": [], "secret": "hush"}, r"secret must be bytes, got str$"),
         (Rule, {"rights": "all"}, "rights must be Rights, or None to refuse the peer, got 'all'"),
     ],

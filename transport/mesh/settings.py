@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import attrs
 
+from enfilade.fields import a_number, an_int, are_texts, as_texts, as_tuple, by_annotation, instance_of
+
 __all__ = ["EMBEDDED", "Mesh", "MeshError", "Server"]
 
 PORT: Final = 4222
@@ -28,6 +30,9 @@ MOST_WINDOWS: Final = 32 * 1024 * 1024
 """Bytes of one window, at least, and of those of all nodes, unless these are more than 512."""
 
 SCHEMES: Final = ("nats://", "tls://")
+
+_IS_TEXT: Final = instance_of(str, "a text")
+_IS_PATH: Final = instance_of((str, os.PathLike, type(None)), "a path")
 
 
 class MeshError(OSError):
@@ -81,22 +86,11 @@ class Server:
 
 
 def _servers(value: Iterable[str] | str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else _words(value)
-
-
-def _words(value: Iterable[str] | str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, Iterable) else value  # which its validator refuses
-
-
-def _are_texts(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):
-        raise TypeError(f"{attribute.name} must be a text or a sequence of texts, got {value!r}")
+    return tuple(each.strip() for each in value.split(",")) if isinstance(value, str) else as_tuple(value)
 
 
 def _are_labels(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    _are_texts(_, attribute, value)
+    are_texts(_, attribute, value)
     if len(value) > MOST_LABELS:
         raise ValueError(f"{attribute.name} must be {MOST_LABELS} words at most, got {len(value)}")
     for each in value:
@@ -111,7 +105,7 @@ def _is_embedded(text: str) -> bool:
 
 
 def _are_addresses(_: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
-    _are_texts(_, attribute, value)
+    are_texts(_, attribute, value)
     if not value:
         raise ValueError(f"{attribute.name} must name a server, or be {EMBEDDED!r}, got none")
     if len(value) > 1 or not _is_embedded(value[0]):
@@ -120,15 +114,13 @@ def _are_addresses(_: object, attribute: "attrs.Attribute[Any]", value: tuple[st
 
 
 def _is_name(_: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{attribute.name} must be a text, got {value!r}")
+    _IS_TEXT(_, attribute, value)
     if not 0 < len(value) <= 32:
         raise ValueError(f"{attribute.name} must have 1 to 32 characters, got {value!r}")
 
 
 def _are_seconds(_: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    if not isinstance(value, float | int) or isinstance(value, bool):
-        raise TypeError(f"{attribute.name} must be a number of seconds, got {value!r}")
+    a_number(_, attribute, value)
     if not 0 < value < math.inf:
         raise ValueError(f"{attribute.name} must be more than 0 seconds, and not for ever, got {value!r}")
 
@@ -149,23 +141,12 @@ def _is_lease(_: object, attribute: "attrs.Attribute[Any]", value: float) -> Non
 
 
 def _is_window(_: object, attribute: "attrs.Attribute[Any]", value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{attribute.name} must be a number of bytes, got {value!r}")
+    an_int(_, attribute, value)
     if value < LEAST_WINDOW:
         raise ValueError(f"{attribute.name} must be {LEAST_WINDOW} bytes or more, got {value!r}")
 
 
-def _is_bool(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if type(value) is not bool:
-        raise TypeError(f"{attribute.name} must be True or False, got {value!r}")
-
-
-def _is_path(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None and not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{attribute.name} must be a path, got {value!r}")
-
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class Mesh:
     """A node's part in a mesh; times are in seconds.
 
@@ -200,11 +181,11 @@ class Mesh:
     beat: float = attrs.field(default=0.5, validator=_is_short)
     lease: float = attrs.field(default=6.0, validator=_is_lease)
     window: int = attrs.field(default=1024 * 1024, validator=_is_window)
-    registry: bool = attrs.field(default=True, validator=_is_bool)
-    identity: str | os.PathLike[str] | None = attrs.field(default=None, validator=_is_path)
-    labels: tuple[str, ...] = attrs.field(default=(), converter=_words, validator=_are_labels)
-    groups: tuple[str, ...] = attrs.field(default=(), converter=_words, validator=_are_texts)
-    server: str | os.PathLike[str] | None = attrs.field(default=None, validator=_is_path)
+    registry: bool = attrs.field(default=True)
+    identity: str | os.PathLike[str] | None = attrs.field(default=None, validator=_IS_PATH)
+    labels: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=_are_labels)
+    groups: tuple[str, ...] = attrs.field(default=(), converter=as_texts, validator=are_texts)
+    server: str | os.PathLike[str] | None = attrs.field(default=None, validator=_IS_PATH)
 
     def __attrs_post_init__(self) -> None:
         """Take the name of the mesh from the address."""

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import attrs
 
+from enfilade.fields import a_number
 from enfilade.transport.simulated.disturbances import Disturbances
 
 __all__ = ["LATENCY", "Draws", "Lane", "Parcel", "Port", "Way"]
@@ -27,16 +28,19 @@ class Draws(Protocol):
 
 
 def _share(_instance: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+    a_number(_instance, attribute, value)
     if not 0 <= value <= 1:
         raise ValueError(f"{attribute.name} must be a share from 0 to 1, got {value!r}")
 
 
 def _seconds(_instance: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+    a_number(_instance, attribute, value)
     if not 0 <= value < math.inf:
         raise ValueError(f"{attribute.name} must be a finite number of at least 0, got {value!r}")
 
 
 def _rate(_instance: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+    a_number(_instance, attribute, value)
     if not value > 0:
         raise ValueError(f"{attribute.name} must be more than 0 bytes in a second, got {value!r}")
 

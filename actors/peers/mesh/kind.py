@@ -14,6 +14,7 @@ from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.processes.targets import check_target, is_async_function
+from enfilade.fields import by_annotation, instance_of
 
 __all__ = ["LONGEST_KEY", "LONGEST_NAME", "SHARDS", "Kind", "check_name"]
 
@@ -21,6 +22,8 @@ SHARDS: Final = 256
 """Shards of a kind that says no other number."""
 
 MOST_SHARDS: Final = 65536
+
+_IS_MAILBOX: Final = instance_of(Mailbox, "a Mailbox, such as Mailbox(capacity=100)")
 
 LONGEST_NAME: Final = 48
 LONGEST_KEY: Final = 1024
@@ -38,18 +41,6 @@ def _is_shards(_: object, attribute: attrs.Attribute[Any], value: object) -> Non
         raise ValueError(f"{attribute.name} must be 1 to {MOST_SHARDS}, got {safe_repr(value)}")
 
 
-def _is_bool(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if type(value) is not bool:
-        raise TypeError(f"{attribute.name} must be True or False, got {safe_repr(value)}")
-
-
-def _is_mailbox(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, Mailbox):
-        raise TypeError(
-            f"{attribute.name} must be a Mailbox, such as Mailbox(capacity=100), got {safe_repr(value)}"
-        )
-
-
 @attempt("")
 def _misfit(target: Any, *given: object) -> str:
     """Say why a target cannot be started with these arguments; empty when it can, or does not show."""
@@ -60,7 +51,7 @@ def _misfit(target: Any, *given: object) -> str:
     return ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=by_annotation)
 class Kind:
     """A kind of actors that a mesh has one of for each key, or one of altogether.
 
@@ -85,9 +76,9 @@ class Kind:
     actor: Any = attrs.field(kw_only=False)
     idle: float = attrs.field(default=300.0, validator=_is_idle)
     shards: int = attrs.field(default=SHARDS, validator=_is_shards)
-    single: bool = attrs.field(default=False, validator=_is_bool)
-    rebalance: bool = attrs.field(default=True, validator=_is_bool)
-    mailbox: Mailbox = attrs.field(default=UNBOUNDED, validator=_is_mailbox)
+    single: bool = attrs.field(default=False)
+    rebalance: bool = attrs.field(default=True)
+    mailbox: Mailbox = attrs.field(default=UNBOUNDED, validator=_IS_MAILBOX)
 
     def __attrs_post_init__(self) -> None:
         """Check what is started: a mistake is to be seen here, and not with the first message for a key."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, get_
 
 import attrs
 
+from enfilade.fields import by_annotation
+
 if TYPE_CHECKING:
     from enfilade.actors.simulation.host import Host
     from enfilade.actors.simulation.world import World
@@ -55,7 +57,7 @@ _DISK_OPERATIONS: Final = attrs.validators.in_(("read", "write", "sync"))
 _SERVER_TROUBLES: Final = attrs.validators.in_(("killed", "power", "frozen", "retiring", "full"))
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Crash:
     """Crash a host, and start it again.
 
@@ -82,7 +84,7 @@ class Crash:
                 world.start_later(host, self.back)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Freeze:
     """Let a host stand still for so many seconds."""
 
@@ -97,7 +99,7 @@ class Freeze:
         world.freeze(world.host(self.host), self.seconds)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Slow:
     """Give a host a slow processor: each step costs it seconds, for so many seconds."""
 
@@ -118,7 +120,7 @@ class Slow:
         )
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Block:
     """Let a host hold its loop for so many seconds."""
 
@@ -135,7 +137,7 @@ class Block:
             world.slow(host, step=host.life.step_cost, blocked=self.seconds)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Partition:
     """Keep two hosts or zones apart for so many seconds.
 
@@ -165,7 +167,7 @@ class Partition:
         world.call_at(world.now() + self.seconds, lambda: world.heal(self.one, self.other))
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Flaky:
     """Change properties of the way from one host to another for so many seconds.
 
@@ -198,7 +200,7 @@ class Flaky:
         world.call_at(world.now() + self.seconds, end)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class DiskFailure:
     """Let the next operations on a host's disk fail, if it has one."""
 
@@ -216,7 +218,7 @@ class DiskFailure:
             disk.fail(self.operation, self.times)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class DiskTrouble:
     """Let a host's disk, if it has one, be full or slow for so many seconds.
 
@@ -248,7 +250,7 @@ class DiskTrouble:
         world.call_at(world.now() + self.seconds, disk.disturb(**changed))
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class ServerTrouble:
     """Let a server of the mesh be in trouble for so many seconds.
 
@@ -285,7 +287,7 @@ class ServerTrouble:
                 world.fill_registry(self.seconds)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class LostRegistry:
     """End all servers of the mesh, and start them again with empty disks after so many seconds."""
 
@@ -299,7 +301,7 @@ class LostRegistry:
         world.lose_registry(self.seconds)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Skew:
     """Put the wall clock of a host forward, or back; or that of a server of the mesh, by its name."""
 
@@ -317,7 +319,7 @@ class Skew:
             world.skew_clock(world.host(self.host), self.seconds)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Drift:
     """Let the monotonic clock of a host go at another rate for so many seconds: all that it times itself.
 
@@ -345,7 +347,7 @@ class Drift:
             world.drift_clock(host, 1.0)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Distance:
     """Let everything that travels between hosts, or to servers, take so many seconds from now on, also to
     those that are opened later.
@@ -361,7 +363,7 @@ class Distance:
         world.network.keep_apart(self.latency)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Strike:
     """Hit a place: do something within the hand-over of a number, counted from the beginning of the world.
 

@@ -10,6 +10,7 @@ import attrs
 
 from enfilade.actors.simulation.faults.kinds import Crash, Partition
 from enfilade.actors.simulation.schedule import Fault
+from enfilade.fields import by_annotation
 
 if TYPE_CHECKING:
     from enfilade.actors.simulation.world import World
@@ -19,7 +20,7 @@ __all__ = ["Blackout", "CrashLoop", "Flap", "RollingRestart", "Swizzle"]
 Pair: TypeAlias = "tuple[str, str]"
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Blackout:
     """Cut the power of hosts at one moment, for so many seconds: all of a site."""
 
@@ -35,7 +36,7 @@ class Blackout:
             Crash(host, how="machine", back=self.seconds).strike(world)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class CrashLoop:
     """Crash a host again and again, so many times within so many seconds."""
 
@@ -52,7 +53,7 @@ class CrashLoop:
         _spread(world, pause, [Crash(self.host, back=pause / 2)] * self.times)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class RollingRestart:
     """Crash hosts one after the other, the next one when the one before is back."""
 
@@ -68,7 +69,7 @@ class RollingRestart:
         _spread(world, pause, [Crash(host, back=pause / 2) for host in self.hosts])
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Flap:
     """Break the connection between two hosts, again and again, so many times within so many seconds."""
 
@@ -86,7 +87,7 @@ class Flap:
         _spread(world, pause, [Partition(self.one, self.other, pause / 2, "reset")] * self.times)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=by_annotation)
 class Swizzle:
     """Silence pairs of hosts one after the other, then let them hear each other again, in another order.
 

@@ -173,5 +173,5 @@ def test_rules_of_no_sense_are_refused(make: Any, arguments: tuple[Any, ...]) ->
     "rules", [{"bind": "127.0.0.1"}, {"bind": [Reach("a")]}, {"connect": ["10.0.0.0/8"]}]
 )
 def test_rules_are_rules(rules: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match=r"expected (Bind|Reach) as a rule"):
+    with pytest.raises(TypeError, match=r"must be (Bind|Reach) rules"):
         Network(**rules)

@@ -371,7 +371,7 @@ async def _function(me: Process, key: str) -> None:
         (Account, {"single": 1}, "single must be True or False"),
         (Account, {"rebalance": None}, "rebalance must be True or False"),
         (Account, {"mailbox": 3}, "mailbox must be a Mailbox"),
-        (Account, {"idle": "soon"}, "idle must be a number of seconds"),
+        (Account, {"idle": "soon"}, "idle must be a number"),
     ],
 )
 def test_a_kind_is_checked_where_it_is_made(actor: Any, fields: dict[str, Any], fault: str) -> None:

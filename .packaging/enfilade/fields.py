@@ -1,0 +1,138 @@
+"""Checks of settings: validators and converters of attrs fields.
+
+A value of the wrong kind is refused where it is given, with a `TypeError` that names the field and says what
+it must be. Otherwise it would fail later and elsewhere, or count as true.
+
+These stand beside the packages, because each of them asks, and none imports another for it.
+"""
+
+from __future__ import annotations
+
+import numbers
+import reprlib
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
+
+__all__ = [
+    "a_bool",
+    "a_number",
+    "an_int",
+    "are_texts",
+    "as_texts",
+    "as_tuple",
+    "by_annotation",
+    "instance_of",
+    "shown",
+    "tuple_of",
+]
+
+T = TypeVar("T")
+
+Kind: TypeAlias = type | tuple[type, ...] | Callable[[], type | tuple[type, ...]]
+"""What a value must be an instance of; a function where that is not known or imported yet."""
+
+Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+_SHOWN: Final = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 200
+
+
+def instance_of(kind: Kind, wanted: str) -> Validator:
+    """Return a validator of one kind of values.
+
+    Args:
+        kind: the class, several classes, or a function that returns the class.
+        wanted: what the field must be, as the message says it: "a Mailbox, such as Mailbox(capacity=100)".
+    """
+
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, _class_of(kind)):
+            raise _wrong(attribute, wanted, value)
+
+    return check
+
+
+def tuple_of(kind: Kind, wanted: str) -> Validator:
+    """Return a validator of tuples, which `as_tuple` has made, with elements of one kind.
+
+    Args:
+        kind: as for `instance_of`.
+        wanted: what the field must be, as the message says it: "Rule objects".
+    """
+
+    return attrs.validators.deep_iterable(instance_of(kind, wanted), instance_of(tuple, wanted))
+
+
+a_bool: Final = instance_of(bool, "True or False")
+"""A validator of truth values: a text such as "no" would count as true."""
+
+are_texts: Final = tuple_of(str, "a text or a sequence of texts")
+"""A validator of what `as_texts` has made."""
+
+
+def a_number(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Check that a field is a number, and no bool."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise _wrong(attribute, "a number", value)
+
+
+def an_int(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Check that a field is a whole number, and no bool."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise _wrong(attribute, "a whole number", value)
+
+
+def as_tuple(value: Iterable[T]) -> tuple[T, ...]:
+    """Return the elements of a value; what has none is returned as it is, for the validator to refuse."""
+    return tuple(value) if isinstance(value, Iterable) else value
+
+
+def as_texts(value: Iterable[str] | str) -> tuple[str, ...]:
+    """Return one text, or several, as a tuple; `are_texts` refuses anything else."""
+    return (value,) if isinstance(value, str) else as_tuple(value)
+
+
+def shown(value: object) -> str:
+    """Return the beginning of a value's `repr`, for a message that refuses it. Never raises."""
+    return _SHOWN.repr(value)
+
+
+def by_annotation(_class: type, found: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+    """Give each field of a class that is a bool, a number, or bytes by its annotation the check of that.
+
+    For `attrs.frozen(field_transformer=by_annotation)`. A field's own validator comes after it.
+    """
+    return [_checked(field) for field in found]
+
+
+def _checked(field: attrs.Attribute[Any]) -> attrs.Attribute[Any]:
+    annotation = (
+        field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+    )
+    name = annotation.removesuffix(" | None")
+    check = _BY_ANNOTATION.get(name)
+    if check is None:
+        return field
+    if name != annotation:
+        check = attrs.validators.optional(check)
+    return field.evolve(
+        validator=check if field.validator is None else attrs.validators.and_(check, field.validator)
+    )
+
+
+_BY_ANNOTATION: Final[dict[str, Validator]] = {
+    "bool": a_bool,
+    "bytes": instance_of(bytes, "bytes"),
+    "float": a_number,
+    "int": an_int,
+}
+
+
+def _class_of(kind: Kind) -> type | tuple[type, ...]:
+    return kind if isinstance(kind, type | tuple) else kind()
+
+
+def _wrong(attribute: attrs.Attribute[Any], wanted: str, value: object) -> TypeError:
+    return TypeError(f"{attribute.alias or attribute.name} must be {wanted}, got {shown(value)}")
