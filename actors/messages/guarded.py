@@ -18,6 +18,9 @@ __all__ = ["NO_FIELDS", "guarded", "is_logged", "log"]
 
 logger = logging.getLogger("enfilade.actors")
 
+is_logged: Final = logger.isEnabledFor
+"""Tells whether anything is logged at a level."""
+
 R = TypeVar("R")
 
 NO_FIELDS: Final[Mapping[str, object]] = {}
@@ -38,11 +41,6 @@ def guarded(fn: Callable[..., R], *args: Any) -> R | None:
             raise
         log(logging.ERROR, "%r failed for %r", fn, args, error=error)
         return None
-
-
-def is_logged(level: int) -> bool:
-    """Tell whether anything is logged at this level."""
-    return logger.isEnabledFor(level)
 
 
 @attempt(None)

@@ -18,7 +18,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.child_events import ChildEvent, ChildEventKind
 from enfilade.actors.processes.actor import Actor, shown_state
 from enfilade.actors.processes.handlers import run_sync
-from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.supervision.children import RUNNING, STOPPED, ChildRecord
 
 if TYPE_CHECKING:
@@ -98,10 +98,7 @@ class Incarnations:
             self._leave(child)
         name = child.spec.local_name
         self.between[child] = Between(ref, reason, name)
-        if name is None and type(ref) is LocalRef and not ref._process.mailbox.inherit:
-            ref._process.restarting = True  # all that `mark_restarting` does, for nearly every child
-        else:
-            self._body.process.node.mark_restarting(ref, name)
+        self._body.process.node.mark_restarting(ref, name)
 
     def ended(self, child: ChildRecord[AnyRef], ref: AnyRef, reason: Reason) -> None:
         """The child has ended, and the strategy is about to be told."""
@@ -242,11 +239,7 @@ class Incarnations:
 
     def _leave(self, child: ChildRecord[AnyRef]) -> None:
         between = self.between.pop(child)
-        ref, name = between.ref, between.name
-        if name is None and type(ref) is LocalRef and not ref._process.mailbox.inherit:
-            ref._process.restarting = False  # as in `foresee`
-        else:
-            self._body.process.node.mark_restarting(ref, name, restarting=False)
+        self._body.process.node.mark_restarting(between.ref, between.name, restarting=False)
 
     # Whoever listens.
 

@@ -12,11 +12,10 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.observing.events import records as events
-from enfilade.actors.observing.events.notes import note_of, note_of_reason, noted
+from enfilade.actors.observing.events.notes import note_of, note_of_both, note_of_reason, noted
 from enfilade.actors.observing.events.reasons import why, why_of_error
 from enfilade.actors.observing.events.records import Event
 from enfilade.actors.processes.identity import identity_of
-from enfilade.actors.processes.local_ref import LocalRef
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -96,24 +95,20 @@ class Rare(_EventListener):
             since, shown, former = ended
             seconds = now - since
         intensity = supervisor.body.strategy.children.flags.intensity
-        # The process of a ref of this node is noted on the spot here and below, as every restart passes.
-        process = ref._process if type(ref) is LocalRef else None
-        new = note_of(ref) if process is None else (process.serial, process.name or process.label)
-        place = (supervisor.serial, supervisor.name or supervisor.label), child_id, former, new
+        by, new = note_of_both(supervisor, ref)
+        place = by, child_id, former, new
         self._keep(events.ChildRestarted, now, *place, shown, seconds, in_period, intensity)
 
     def child_terminated(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
     ) -> None:
         now, shown = self._now(), note_of_reason(reason)
-        process = ref._process if type(ref) is LocalRef else None
-        former = note_of(ref) if process is None else (process.serial, process.name or process.label)
+        by, former = note_of_both(supervisor, ref)
         if will_restart:
             if len(self._ended) >= RESTARTING:
                 del self._ended[next(iter(self._ended))]
             self._ended[ref] = now, shown, former
-        place = (supervisor.serial, supervisor.name or supervisor.label), child_id, former
-        self._keep(events.ChildTerminated, now, *place, shown, will_restart)
+        self._keep(events.ChildTerminated, now, by, child_id, former, shown, will_restart)
 
     def child_start_failed(
         self, supervisor: Process, child_id: Hashable, reason: Reason, attempt: int, next_in: float | None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Note", "note_of", "note_of_reason", "noted", "read"]
+__all__ = ["Note", "note_of", "note_of_both", "note_of_reason", "noted", "read"]
 
 Note = tuple[Any, ...]
 """The class of an event, its number, its time, and its fields."""
@@ -44,16 +44,21 @@ def note_of(ref: Ref[Any] | None) -> Any:
     return process.serial, process.name or process.label
 
 
+def note_of_both(supervisor: Process, ref: Ref[Any]) -> tuple[NotedRef, Any]:
+    """`noted` and `note_of` in one: two calls fewer for each restart, a fiftieth of it."""
+    by = supervisor.serial, supervisor.name or supervisor.label
+    if type(ref) is not LocalRef:
+        return by, note_of(ref)
+    process = ref._process
+    return by, (process.serial, process.name or process.label)
+
+
 def note_of_reason(reason: Reason) -> Any:
     """The note of a reason: its kind, and the note of who asked for the end. Never raises."""
     kind = type(reason)
     if type(kind) is not type or kind not in EMPTY:  # see `why`
         return why(reason)
-    by = reason.by
-    if type(by) is LocalRef:  # as `note_of`: every restart passes here
-        process = by._process
-        return kind, (process.serial, process.name or process.label)
-    return kind, note_of(by)
+    return kind, note_of(reason.by)
 
 
 def read(note: Event | Note, node: Node) -> Event:
