@@ -104,7 +104,7 @@ ACTORS = House(
     # The signature of `open_node` names what it hands on to `peers`; a node without peers does not load it.
     for_types={"opening": ("transport",)},
     # Programs and tools, and what users import from.
-    above=("", "cli", "testing"),
+    above=("", "cli", "public", "testing"),
 )
 
 # Events happen, measurements are taken, tables are found; dumps and watches show them.

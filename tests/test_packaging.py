@@ -210,10 +210,24 @@ def test_the_names_load_what_they_need_and_no_more() -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("words", ["--help", "--version", "guest run --help", "mesh ca --help"])
+def test_commands_that_open_no_node_load_no_runtime(words: str) -> None:
+    """They answer at once: neither the actors nor what these stand on is loaded."""
+    program = (
+        "import sys; from enfilade.actors.cli import main; sys.argv = ['enfilade', *sys.argv[1:]]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'trio', 'enfilade.actors.public', 'enfilade.hostcalls', 'enfilade.transport'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    result = run("-c", program, *words.split())
+    assert result.returncode == 0, result.stderr
+
+
 def test_the_names_and_their_imports_agree() -> None:
     """What type checkers see is what `__all__` says."""
     tree = ast.parse((ROOT / ".packaging/enfilade/__init__.py").read_text())
-    (guarded,) = [node for node in tree.body if isinstance(node, ast.If)]
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
     imported = [
         alias.name for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names
     ]

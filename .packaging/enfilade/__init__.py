@@ -73,13 +73,14 @@ __all__ = [
     "open_node",
 ]
 
+if not TYPE_CHECKING:  # a type checker that sees it takes every name for one of ours
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module("enfilade.transport" if name == "Policy" else "enfilade.actors")
-    value = globals()[name] = getattr(home, name)
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = import_module("enfilade.transport" if name == "Policy" else "enfilade.actors")
+        value = globals()[name] = getattr(home, name)
+        return value
 
 
 def __dir__() -> list[str]:

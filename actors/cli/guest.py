@@ -19,7 +19,6 @@ from enfilade.actors.messages.reasons import Reason, Trapped
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.opening import open_node
 from enfilade.actors.processes.links import Exited
-from enfilade.hostcalls import sdk
 from enfilade.hostcalls.abi.errors import HostcallError
 from enfilade.hostcalls.contracts.limits import limits_of
 from enfilade.hostcalls.contracts.policy import Policy
@@ -28,7 +27,7 @@ from enfilade.hostcalls.net.policy import Network
 from enfilade.hostcalls.net.rules import network_of
 from enfilade.hostcalls.net.settings import NetworkSettings
 
-__all__ = ["GuestOptions", "find_sdk", "run_guests"]
+__all__ = ["GuestOptions", "run_guests"]
 
 RETURNED = 0
 FAILED = 3
@@ -84,11 +83,6 @@ def run_guests(modules: Sequence[str], options: GuestOptions) -> int:
     guests = [(module, _describe(module, options)) for module in modules]
     with quietly(ACTORS):  # the guests' ends are told below
         return trio.run(_run, guests, options)
-
-
-def find_sdk() -> Path:
-    """The directory of the kits for guests in C and Zig, with their examples."""
-    return Path(sdk.__file__).parent
 
 
 def _describe(module: str, options: GuestOptions) -> Guest:

@@ -13,6 +13,7 @@ from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.peers.distribution import Distribution
 from enfilade.actors.peers.mesh.kind import Kind, check_name
 from enfilade.actors.peers.remote_node import RemoteNode
+from enfilade.actors.peers.travelling_types import load_all
 from enfilade.transport.carrier import Carrier
 from enfilade.transport.policy import Policy
 from enfilade.transport.rendezvous import Rendezvous
@@ -73,6 +74,7 @@ async def distributed(
     _check_kinds(kinds, mesh)
     if mesh is not None and carrier is not None:
         raise ValueError("a mesh brings its own carrier: give either carrier or mesh")
+    load_all()
     carriers = [] if carrier is None else [carrier]
     if carrier is None and node.runtime.dial is None:
         from enfilade.transport.door_carrier import DoorCarrier  # the extension module is needed only here

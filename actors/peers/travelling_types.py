@@ -20,7 +20,7 @@ from enfilade.actors.processes.mailbox import Lagged
 from enfilade.actors.processes.start import Started
 from enfilade.transport.records import Record, TypeRegistry, UnregisteredType, registered
 
-__all__ = ["types"]
+__all__ = ["load_all", "types"]
 
 
 _OWN: Final[tuple[type, ...]] = (
@@ -33,6 +33,17 @@ _OWN: Final[tuple[type, ...]] = (
 )
 
 _PREFIX: Final = "enfilade."
+
+ABOVE: Final = (
+    "enfilade.actors.patterns.events",
+    "enfilade.actors.patterns.machine",
+    "enfilade.actors.patterns.pool_answers",
+    "enfilade.actors.supervision.child_spec",
+    "enfilade.actors.supervision.children",
+    "enfilade.actors.supervision.partition",
+    "enfilade.actors.supervision.refusals",
+)
+"""The modules above this one that have classes which travel."""
 
 _TRAVELLING = {"enfilade.Message": ("enfilade.hostcalls.resources.message", "Message")}
 _STAYING = {
@@ -85,6 +96,12 @@ class Types(TypeRegistry):
     def _load(self, name: str, cls: type) -> Record | None:
         self._loaded.register(cls, name=name)
         return self._loaded.by_type(cls)
+
+
+def load_all() -> None:
+    """Load every class of the runtime that travels, whether or not this program uses it."""
+    for module in ABOVE:
+        importlib.import_module(module)
 
 
 types: Final = Types(registered)

@@ -1,6 +1,7 @@
 """How a node is given its part in a net of nodes: what the options may be."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import trio
 
 from enfilade.actors import NodeDown, NodeUp, open_node
+from enfilade.actors.peers.travelling_types import ABOVE
 from enfilade.transport import Policy, Rights, Rule, Settings
 from enfilade.transport.memory_carrier import MemoryNetwork
 from tests.conformance.actors.town import (
@@ -119,6 +121,16 @@ def test_what_travels_does_not_depend_on_the_garbage_collector() -> None:
     """The original of a class that attrs has given slots stays until it is collected, and is not named."""
     program = "import gc; gc.disable(); import enfilade.actors.peers.remote_node"
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_all_that_travels_is_loaded_when_a_node_gets_peers() -> None:
+    """A peer may send what this program does not use: a command loads no supervisors otherwise."""
+    places = {
+        "enfilade." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "actors").rglob("*.py")
+        if re.search(r"^@travels$", path.read_text(), re.MULTILINE)
+    }
+    assert places == set(ABOVE)
 
 
 async def test_who_is_turned_away_again_and_again_is_warned_of_once(

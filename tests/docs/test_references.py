@@ -92,7 +92,8 @@ def leads_somewhere(place: Path, parts: list[str]) -> bool:
         module = sources().get(place / f"{part}.py", "") + sources().get(place / f"{part}.pyi", "")
         if module:
             return all(is_said(name, module) for name in parts[position + 1 :])
-        return is_said(part, sources().get(place / "__init__.py", ""))
+        names = sources().get(place / "public.py") or sources().get(place / "__init__.py", "")
+        return is_said(part, names)
     return True
 
 

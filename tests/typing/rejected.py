@@ -1,6 +1,10 @@
 """What type checkers must refuse: every line that ends in `# refused`, and no other."""
 
+import enfilade
 from enfilade.actors import Actor, Child, Node, Process, Ref, TaskSupervisor, async_nolink
+
+print(enfilade.Supervizor)  # refused
+print(enfilade.actors.Acter)  # refused
 
 
 class Account(Actor):
