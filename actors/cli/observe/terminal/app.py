@@ -96,7 +96,7 @@ class Board(Widget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         page = self._page()
         if isinstance(page, ListPage):
-            page.click(event.y)
+            page.click(event.y, event.x)
             self.refresh()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:

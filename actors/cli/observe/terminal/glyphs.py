@@ -26,6 +26,7 @@ class Glyphs:
         rule: a horizontal line.
         corners: of a box: top left, top right, bottom left, bottom right.
         side: the side of a box.
+        joints: lines that leave a cell up (1), down (2), left (4), right (8), by the sum of these.
     """
 
     levels: str
@@ -42,6 +43,7 @@ class Glyphs:
     rule: str
     corners: str
     side: str
+    joints: str
 
 
 UNICODE: Final = Glyphs(
@@ -59,6 +61,7 @@ UNICODE: Final = Glyphs(
     rule="─",
     corners="┌┐└┘",
     side="│",
+    joints=" ╵╷│╴┘┐┤╶└┌├─┴┬┼",
 )
 ASCII: Final = Glyphs(
     levels=" .:-=+*#%",
@@ -75,6 +78,7 @@ ASCII: Final = Glyphs(
     rule="-",
     corners="++++",
     side="|",
+    joints=" |||-+++-+++-+++",
 )
 
 

@@ -204,10 +204,15 @@ class ListPage(Page):
         self.cursor = max(self.top, min(self.cursor, self.top + self.height - 1))
         self.moved()
 
-    def click(self, line: int) -> None:
-        """Select the item of a line; a second click on it is the enter key."""
+    def at(self, line: int, cell: int) -> int | None:
+        """The number of the item that is drawn at a line and a cell; None."""
         number = self.top + line - self._heads
-        if line < self._heads or number >= self.count:
+        return number if line >= self._heads and number < self.count else None
+
+    def click(self, line: int, cell: int) -> None:
+        """Select the item at a line and a cell; a second click on it is the enter key."""
+        number = self.at(line, cell)
+        if number is None:
             return
         if number == self.cursor:
             self.key("enter")

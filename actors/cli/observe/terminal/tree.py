@@ -1,4 +1,4 @@
-"""The supervision tree: branches that are opened one by one."""
+"""The supervision tree: branches that are opened one by one, as a list or as boxes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from enfilade.actors.cli.observe.branches import (
 )
 from enfilade.actors.cli.observe.observed import Look
 from enfilade.actors.cli.observe.sight import Sight
-from enfilade.actors.cli.observe.terminal.page import Desk, ListPage, cut, shorten
+from enfilade.actors.cli.observe.terminal.boxes import LINES, Boxes
+from enfilade.actors.cli.observe.terminal.page import MOVES, Desk, ListPage, cut, shorten
 from enfilade.actors.cli.observe.terminal.table import STYLES
 from enfilade.actors.observing.protocol.views import TreeView
 from enfilade.actors.observing.watches.client import State
@@ -35,7 +36,7 @@ class TreePage(ListPage):
     """The supervision tree of a node."""
 
     title = "tree"
-    hints = (("enter", "open, close, detail"), ("d", "detail"), ("+ -", "all open, closed"))
+    hints = (("enter", "open, close"), ("d", "detail"), ("t", "boxes, list"), ("+ -", "all open, closed"))
 
     def __init__(self, desk: Desk, sight: Sight) -> None:
         super().__init__(desk, sight)
@@ -45,6 +46,8 @@ class TreePage(ListPage):
         self._open: set[int] = set()
         self._selected: Any = None
         self._was_opened = False
+        self._boxes: Boxes | None = None
+        self._follows = True
 
     def looks(self) -> list[Look]:
         return [Look(self._view(), self.take)]
@@ -64,6 +67,9 @@ class TreePage(ListPage):
         places = [place_of(branch) for branch in self._branches]
         if self._selected in places:
             self.cursor = places.index(self._selected)
+        self._settle()
+        if self._boxes is not None:
+            self._draw_boxes()
         await self.desk.painted()
 
     def _ask_again(self) -> None:
@@ -73,6 +79,7 @@ class TreePage(ListPage):
     def moved(self) -> None:
         branch = self.branch
         self._selected = None if branch is None else place_of(branch)
+        self._follows = True
 
     @property
     def count(self) -> int:
@@ -82,6 +89,43 @@ class TreePage(ListPage):
     def branch(self) -> Branch | None:
         """The selected branch; None."""
         return self._branches[self.cursor] if self.cursor < len(self._branches) else None
+
+    # As boxes.
+
+    def _draw_boxes(self) -> None:
+        """Make the boxes of the branches that there are."""
+        before, self._boxes = self._boxes, Boxes(self._branches, self.glyphs, STYLES)
+        if before is not None:
+            self._boxes.top, self._boxes.left = before.top, before.left
+
+    def draw(self, width: int, height: int) -> list[Text]:
+        if self._boxes is None or not self._branches:
+            return super().draw(width, height)
+        self.height = max(1, height // LINES)
+        if self._follows:
+            self._boxes.look_at(self.cursor, width, height)
+        self._boxes.top = max(0, min(self._boxes.top, self._boxes.height - height))
+        return self._boxes.draw(width, height, self.cursor)
+
+    def at(self, line: int, cell: int) -> int | None:
+        return super().at(line, cell) if self._boxes is None else self._boxes.at(line, cell)
+
+    def scroll(self, lines: int) -> None:
+        if self._boxes is None:
+            super().scroll(lines)
+        else:
+            self._follows = False
+            self._boxes.top = max(0, self._boxes.top + lines)
+
+    def _move_beside(self, key: str) -> bool:
+        """Move the cursor to another box of its column."""
+        steps = {**MOVES, "pageup": -self.height, "pagedown": self.height}
+        if self._boxes is None or key not in steps or not self._branches:
+            return False
+        self.move_to(self._boxes.beside(self.cursor, steps[key]))
+        return True
+
+    # As a list.
 
     def heads(self, width: int, height: int) -> list[Text]:
         numbers = "PROCESSES   RESTARTS     QUEUED"
@@ -115,11 +159,19 @@ class TreePage(ListPage):
         if self.refused:
             return self.refused
         more = ", and more below: close some branches" if self._is_cut else ""
-        return f"{self.range_shown()}{more}"
+        branch = self.branch
+        if self._boxes is None or branch is None:
+            return f"{self.range_shown()}{more}"
+        shown = f"{words.one_line(branch['id'] or '-')}  {about(branch)}"
+        return f"{shown}  {self.cursor + 1:,} of {self.count:,}{more}"
 
     def key(self, key: str) -> bool:
         branch = self.branch
-        if super().key(key):
+        if self._move_beside(key) or super().key(key):
+            return True
+        if key == "t":
+            self._boxes = None if self._boxes is not None else Boxes(self._branches, self.glyphs, STYLES)
+            self.move_to(self.cursor)
             return True
         if branch is None:
             return False
@@ -131,7 +183,14 @@ class TreePage(ListPage):
             else:
                 self.desk.open_process(serial)
         elif key in ("right", "l") and serial is not None:
-            self._toggle(serial, True)
+            if (
+                is_open
+                and self.cursor + 1 < self.count
+                and parent_of(self._branches, self.cursor + 1) == self.cursor
+            ):
+                self.move_to(self.cursor + 1)
+            else:
+                self._toggle(serial, True)
         elif key in ("left", "h"):
             if is_open and serial is not None:
                 self._toggle(serial, False)

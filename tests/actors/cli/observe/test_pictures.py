@@ -18,8 +18,8 @@ pytestmark = pytest.mark.real
 SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
 
 
-async def shown(key: str, size: tuple[int, int], **options: Any) -> ObserveApp:
-    """The program with a page of the recorded node; it has been left again."""
+async def shown(key: str, size: tuple[int, int], then: str = "", **options: Any) -> ObserveApp:
+    """The program with a page of the recorded node, after more keys; it has been left again."""
     app = ObserveApp([recorded.observed()], **options)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
@@ -36,11 +36,18 @@ async def shown(key: str, size: tuple[int, int], **options: Any) -> ObserveApp:
             await pilot.pause(0.02)
             if "asking the node" not in screen(app) and app.sight.timeline:
                 break
+        await pilot.press(*then)
         app.redraw()
         await pilot.pause()
         app.picture = app.export_screenshot()  # type: ignore[attr-defined]
         await pilot.press("q")
     return app
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_tree_as_boxes_looks_like_its_picture(size: str) -> None:
+    app = asyncio.run(shown("3", SIZES[size], then="t"))
+    compare(f"boxes-{size}", "\n".join(lines_of(app.picture)))  # type: ignore[attr-defined]
 
 
 PAGES = {"1": "overview", "2": "processes", "3": "tree", "6": "nodes", "7": "timeline"}
@@ -67,6 +74,6 @@ def test_without_colours_all_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -
 
 def test_ascii_pictures() -> None:
     for key in PAGES:
-        app = asyncio.run(shown(key, SIZES["80x24"], is_ascii=True))
+        app = asyncio.run(shown(key, SIZES["80x24"], "t" * (key == "3"), is_ascii=True))
         text = "\n".join(lines_of(app.picture))  # type: ignore[attr-defined]
         assert text.isascii(), text
