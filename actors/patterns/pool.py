@@ -15,6 +15,7 @@ Source: ractor's factory.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Hashable
 from typing import Any, Final, Literal, get_args
@@ -40,6 +41,7 @@ from enfilade.actors.patterns.routing_key import RoutingKey
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.local_ref import process_of
+from enfilade.actors.processes.targets import check_target
 from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.restart_window import RestartWindow
 
@@ -130,6 +132,7 @@ def _check_choice(name: str, value: Any, choices: Any) -> None:
 
 
 def _check_worker(worker: Any) -> None:
+    check_target(worker)
     is_actor = isinstance(worker, type) and issubclass(worker, Actor)
     if is_actor and getattr(worker, "work", Worker.work) is Worker.work:
         raise TypeError(f"the worker class of a pool must define work(self, job), got {safe_repr(worker)}")
@@ -144,7 +147,8 @@ def waiting_for_workers(pool: Pool) -> set[Call]:
 class Pool(Actor):
     """A process that has jobs done by workers.
 
-    Its own start does not wait for theirs: a worker that fails to start is replaced, as one that ends is.
+    Its own start does not wait for theirs: a worker that fails to start is replaced, as one that ends is. So
+    a pool whose workers cannot start ends soon; the log has the reason of the last one.
 
     `await pool.call(Pool.submit, job)` waits for the worker's answer; `pool.cast(Pool.submit, job)` does not.
 
@@ -167,7 +171,8 @@ class Pool(Actor):
 
     Raises:
         ValueError: an argument is out of range; it names the argument.
-        TypeError: `worker` is an actor class that does not define `work`.
+        TypeError: `worker` is an actor class that does not define `work`, nothing can be started as it, or it
+            is an async function that does not take `args`.
     """
 
     def __init__(
@@ -522,19 +527,26 @@ class Pool(Actor):
         self._pool_holders[entry.key] = (slot, 1 + len(followers))
 
     def on_exit(self, exited: Exited) -> None:
-        self._pool_replace(exited.ref)
+        self._pool_replace(exited.ref, exited.reason)
 
     def on_down(self, down: Down) -> None:
-        self._pool_replace(down.ref)
+        self._pool_replace(down.ref, down.reason)
 
-    def _pool_replace(self, ref: Ref[Any]) -> None:
+    def _pool_replace(self, ref: Ref[Any], reason: Reason) -> None:
         """Employ another worker for the one that has ended, if that is not done yet."""
         slot = self._pool_workers.pop(ref, None)
         if slot is None:
             return
         self._pool_replaced += 1
-        if not self._pool_window.admit(trio.current_time()):
-            self.process.stop(SHUTDOWN)
+        window = self._pool_window
+        if not window.admit(trio.current_time()):
+            process, text = (
+                self.process,
+                "%s gave up: more than %d workers ended within %g s; the last one: %s",
+            )
+            values = (window.intensity, window.period, reason)
+            process.node.reports.note("pools that gave up", logging.ERROR, text, *values, about=process.ref)
+            process.stop(SHUTDOWN)
             return
         self._pool_next(self._pool_employ(slot))
 

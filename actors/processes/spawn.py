@@ -1,7 +1,8 @@
 """The types of `spawn` and `spawn_soon`, of a node and of a process: what type checkers make of arguments.
 
-They check the arguments of an actor class against its `__init__`: all of them where there are no options of
-`spawn`; beside options, those that are given by position. Where both options and arguments are given by name,
+They check the arguments of an actor class against its `__init__`, and those of an async function against what
+it takes after its process: all of them where there are no options of `spawn`; beside options, those that are
+given by position. Where both options and arguments are given by name,
 Python's types can say no more than what the first is.
 """
 
@@ -91,10 +92,85 @@ class Spawn(Protocol):
     @overload
     async def __call__(
         self,
+        target: Callable[Concatenate[Process, P], Coroutine[Any, Any, Any]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(
+        self,
+        target: Callable[[Process, *Ts], Coroutine[Any, Any, Any]],
+        /,
+        *args: *Ts,
+        name: str | Global | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+        mailbox: Mailbox = ...,
+        label: str | None = ...,
+        timeout: float | None = ...,
+        arena: Arena = ...,
+        heir_of: Ref[Any] | None = ...,
+        on_failure: Resume | None = ...,
+        spawner: Process | None = ...,
+    ) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(
+        self,
+        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
+        first: F,
+        /,
+        *args: Any,
+        name: str,
+        **options: Any,
+    ) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(
+        self,
+        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
+        first: F,
+        /,
+        *args: Any,
+        link: bool,
+        **options: Any,
+    ) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(
+        self,
+        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
+        first: F,
+        /,
+        *args: Any,
+        label: str,
+        **options: Any,
+    ) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, name: str, **options: Any
+    ) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, link: bool, **options: Any
+    ) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, label: str, **options: Any
+    ) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(
+        self,
         target: Callable[..., Coroutine[Any, Any, Any]],
         /,
         *args: Any,
-        name: str | Global | None = ...,
+        kwargs: Mapping[str, Any],
         **options: Any,
     ) -> Ref[Any]: ...
 
@@ -159,9 +235,83 @@ class SpawnSoon(Protocol):
     @overload
     def __call__(
         self,
+        target: Callable[Concatenate[Process, P], Coroutine[Any, Any, Any]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Ref[Any]: ...
+
+    @overload
+    def __call__(
+        self,
+        target: Callable[[Process, *Ts], Coroutine[Any, Any, Any]],
+        /,
+        *args: *Ts,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+        mailbox: Mailbox = ...,
+        label: str | None = ...,
+        arena: Arena = ...,
+        heir_of: Ref[Any] | None = ...,
+        on_failure: Resume | None = ...,
+        spawner: Process | None = ...,
+    ) -> Ref[Any]: ...
+
+    @overload
+    def __call__(
+        self,
+        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
+        first: F,
+        /,
+        *args: Any,
+        name: str,
+        **options: Any,
+    ) -> Ref[Any]: ...
+
+    @overload
+    def __call__(
+        self,
+        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
+        first: F,
+        /,
+        *args: Any,
+        link: bool,
+        **options: Any,
+    ) -> Ref[Any]: ...
+
+    @overload
+    def __call__(
+        self,
+        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
+        first: F,
+        /,
+        *args: Any,
+        label: str,
+        **options: Any,
+    ) -> Ref[Any]: ...
+
+    @overload
+    def __call__(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, name: str, **options: Any
+    ) -> Ref[Any]: ...
+
+    @overload
+    def __call__(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, link: bool, **options: Any
+    ) -> Ref[Any]: ...
+
+    @overload
+    def __call__(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, label: str, **options: Any
+    ) -> Ref[Any]: ...
+
+    @overload
+    def __call__(
+        self,
         target: Callable[..., Coroutine[Any, Any, Any]],
         /,
         *args: Any,
-        name: str | None = ...,
+        kwargs: Mapping[str, Any],
         **options: Any,
     ) -> Ref[Any]: ...

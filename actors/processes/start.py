@@ -52,7 +52,15 @@ from enfilade.actors.processes.resumption import Failures, Resume
 from enfilade.actors.processes.scopes import leave_scopes, scope_of
 from enfilade.actors.processes.steps import with_headroom
 from enfilade.actors.processes.sync_body import SyncBody
-from enfilade.actors.processes.targets import NotSpawnable, is_async_function, refusal, unwrapped
+from enfilade.actors.processes.targets import (
+    NotSpawnable,
+    check_arguments,
+    check_target,
+    is_async_function,
+    misfit,
+    refusal,
+    unwrapped,
+)
 from enfilade.actors.processes.task_bodies import AsyncBody, FunctionBody, TaskBody
 
 if TYPE_CHECKING:
@@ -489,13 +497,10 @@ def _called(fn: Any, process: Process, args: tuple[Any, ...], kwargs: Mapping[st
     """Return the coroutine of the async function `fn`, which has not begun to run."""
     try:
         return fn(process, *args, **kwargs)
-    except TypeError as misfit:
-        if not raised_by_the_runtime(misfit):
+    except TypeError as error:
+        if not raised_by_the_runtime(error):
             raise
-        raise NotSpawnable(
-            f"cannot spawn {safe_repr(fn)}: {safe_str(misfit)}; its first argument is its own Process, "
-            "as in `async def fn(me, ...)`, followed by the arguments of spawn"
-        ) from None
+        raise misfit(fn, error) from None
 
 
 @attempt(False)
@@ -548,11 +553,23 @@ class _Beginning(DispatchedBody):
 
 
 def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Start `process` as `target` at its first turn in the dispatcher."""
+    """Start `process` as `target` at its first turn in the dispatcher.
+
+    Raises:
+        TypeError: nothing can be started as `target`, or an async function does not take the arguments.
+        LiveArgument: in debug mode, an argument has yet to run.
+    """
     extras = process.extras_or_none
     if extras is not None and extras.global_name is not None:
         _discard(process)
         raise TypeError(f"{extras.global_name} has to be waited for: start the process by `await spawn(...)`")
+    if not (isinstance(target, type) and issubclass(target, Actor)):
+        try:
+            check_target(target)
+            check_arguments(target, args, kwargs)
+        except TypeError:
+            _discard(process)
+            raise
     if process.node.sharing is not None:
         try:
             _pass_arguments(process, target, args, kwargs)

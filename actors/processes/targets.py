@@ -4,34 +4,94 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from enfilade.actors.messages.attempt import attempt
-from enfilade.actors.messages.safe_text import safe_repr, shown_name
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.body import is_spawnable
 
-__all__ = ["NotSpawnable", "check_target", "is_async_function", "refusal", "unwrapped"]
+__all__ = [
+    "NotSpawnable",
+    "check_arguments",
+    "check_target",
+    "is_async_function",
+    "misfit",
+    "refusal",
+    "unwrapped",
+]
 
 _EXPECTED = "expected an Actor class, an async function or a Spawnable"
 
 
 class NotSpawnable(TypeError):
-    """`spawn` cannot make a process of the target."""
+    """No process can be made of a target; the caller of `spawn` gets a plain `TypeError`."""
 
 
 def check_target(target: object) -> None:
     """Check that a process can be started as `target`, before there is one.
 
     Raises:
-        NotSpawnable: it cannot.
+        TypeError: it cannot.
     """
     if not (
         (isinstance(target, type) and issubclass(target, Actor))
         or is_spawnable(target)
         or is_async_function(target)
     ):
-        raise refusal(target)
+        raise TypeError(*refusal(target).args)
+
+
+def check_arguments(
+    target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, more_may_come: bool = False
+) -> None:
+    """Check that an async function takes its process and these arguments, before there is a process.
+
+    It is called, which runs nothing of it. What else can be started checks its arguments when it starts.
+
+    Args:
+        target: what is to be started.
+        args: its positional arguments, without the process.
+        kwargs: its keyword arguments.
+        more_may_come: whether it may yet be given the arguments that are missing, as a template is.
+
+    Raises:
+        TypeError: it does not take them.
+    """
+    if not _runs_nothing_when_called(target):
+        return
+    try:
+        target(None, *args, **kwargs).close()
+    except TypeError as error:
+        if not (more_may_come and _takes_in_part(target, args, kwargs)):
+            raise TypeError(*misfit(target, error).args) from None
+
+
+@attempt(False)
+def _runs_nothing_when_called(target: Any) -> bool:
+    """Tell whether `target` is an `async def`, or calls one, and no wrapper that has code of its own."""
+    target = unwrapped(target)
+    fn = target if inspect.isroutine(target) else type(target).__call__
+    fn = getattr(fn, "__func__", fn)
+    return type(fn) is FunctionType and fn.__code__.co_flags & inspect.CO_COROUTINE != 0
+
+
+def _takes_in_part(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    try:
+        inspect.signature(target).bind_partial(None, *args, **kwargs)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def misfit(target: object, error: TypeError) -> NotSpawnable:
+    """Return the error that says that an async function does not take its arguments."""
+    return NotSpawnable(
+        f"cannot spawn {safe_repr(target)}: {safe_str(error)}; its first argument is its own Process, "
+        "as in `async def fn(me, ...)`, followed by the arguments of spawn"
+    )
 
 
 def refusal(target: object) -> NotSpawnable:

@@ -14,7 +14,17 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
-from typing import Any, Literal, ParamSpec, TypeVarTuple, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    TypedDict,
+    TypeVarTuple,
+    Unpack,
+    overload,
+)
 
 import attrs
 
@@ -29,8 +39,12 @@ from enfilade.actors.processes.body import Spawnable, is_spawnable
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.processes.resumption import Resume
 from enfilade.actors.processes.start import is_resumable, joined
+from enfilade.actors.processes.targets import check_arguments
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.remote_entry import RemoteEntry
+
+if TYPE_CHECKING:
+    from enfilade.actors.processes.process import Process
 
 __all__ = [
     "AutoShutdown",
@@ -189,6 +203,22 @@ FLAG_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 )
 
 
+class _Options(TypedDict, total=False):
+    """What else a specification says, to type checkers."""
+
+    id: Hashable | None
+    restart: RestartType
+    significant: bool
+    shutdown: ShutdownLimit | None
+    type: ChildType | None
+    name: str | Global | None
+    label: str | None
+    mailbox: Mailbox
+    backoff: Backoff | None
+    on_failure: Resume | None
+    start_timeout: float
+
+
 @attrs.frozen(init=False)
 class Child:
     """The specification of one child: how it is started, restarted and stopped.
@@ -231,8 +261,8 @@ class Child:
         InvalidChild: a field has a bad value.
         BadCombination: a permanent child is called significant; or one on another node is given what that
             node decides.
-        TypeError: neither the specification nor the target takes an argument of that name, or one is given
-            twice.
+        TypeError: neither the specification nor the target takes an argument of that name; one is given
+            twice; or an async function does not take as many.
     """
 
     target: Any
@@ -270,17 +300,7 @@ class Child:
         target: Callable[[*Ts], Actor],
         /,
         *args: *Ts,
-        id: Hashable | None = ...,
-        restart: RestartType = ...,
-        significant: bool = ...,
-        shutdown: ShutdownLimit | None = ...,
-        type: ChildType | None = ...,
-        name: str | Global | None = ...,
-        label: str | None = ...,
-        mailbox: Mailbox = ...,
-        backoff: Backoff | None = ...,
-        on_failure: Resume | None = ...,
-        start_timeout: float = ...,
+        **options: Unpack[_Options],
     ) -> None: ...
 
     @overload
@@ -288,18 +308,7 @@ class Child:
         self,
         target: Callable[..., Actor],
         /,
-        *,
-        id: Hashable | None = ...,
-        restart: RestartType = ...,
-        significant: bool = ...,
-        shutdown: ShutdownLimit | None = ...,
-        type: ChildType | None = ...,
-        name: str | Global | None = ...,
-        label: str | None = ...,
-        mailbox: Mailbox = ...,
-        backoff: Backoff | None = ...,
-        on_failure: Resume | None = ...,
-        start_timeout: float = ...,
+        **options: Unpack[_Options],
     ) -> None: ...
 
     @overload
@@ -308,38 +317,54 @@ class Child:
         target: Callable[..., Actor],
         /,
         *args: Any,
-        id: Hashable | None = ...,
-        restart: RestartType = ...,
-        significant: bool = ...,
-        shutdown: ShutdownLimit | None = ...,
-        type: ChildType | None = ...,
-        name: str | Global | None = ...,
-        label: str | None = ...,
-        mailbox: Mailbox = ...,
-        backoff: Backoff | None = ...,
-        on_failure: Resume | None = ...,
-        start_timeout: float = ...,
         kwargs: Mapping[str, Any],
+        **options: Unpack[_Options],
     ) -> None: ...
 
     @overload
     def __init__(
         self,
-        target: Spawnable[Any] | RemoteEntry | Callable[..., Coroutine[Any, Any, Any]],
+        target: Callable[Concatenate[Process, P], Coroutine[Any, Any, Any]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        target: Callable[[Process, *Ts], Coroutine[Any, Any, Any]],
+        /,
+        *args: *Ts,
+        **options: Unpack[_Options],
+    ) -> None: ...
+
+    @overload
+    def __init__(  # type: ignore[overload-cannot-match]
+        self,
+        target: Callable[Concatenate[Process, ...], Coroutine[Any, Any, Any]],
+        /,
+        **options: Unpack[_Options],
+    ) -> None: ...
+
+    @overload
+    def __init__(  # type: ignore[overload-cannot-match]
+        self,
+        target: Callable[Concatenate[Process, ...], Coroutine[Any, Any, Any]],
         /,
         *args: Any,
-        id: Hashable | None = ...,
-        restart: RestartType = ...,
-        significant: bool = ...,
-        shutdown: ShutdownLimit | None = ...,
-        type: ChildType | None = ...,
-        name: str | Global | None = ...,
-        label: str | None = ...,
-        mailbox: Mailbox = ...,
-        backoff: Backoff | None = ...,
-        on_failure: Resume | None = ...,
-        start_timeout: float = ...,
+        kwargs: Mapping[str, Any],
+        **options: Unpack[_Options],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        target: Spawnable[Any] | RemoteEntry,
+        /,
+        *args: Any,
         kwargs: Mapping[str, Any] | None = ...,
+        **options: Unpack[_Options],
     ) -> None: ...
 
     def __init__(  # type: ignore[misc]
@@ -384,6 +409,7 @@ class Child:
         for field, valid, expected in CHILD_RULES:
             if not _holds(valid, getattr(self, field)):
                 raise InvalidChild(field, getattr(self, field), expected)
+        check_arguments(target, self.args, self.kwargs, more_may_come=True)
         if significant and restart == "permanent":
             raise BadCombination(
                 {"restart": restart, "significant": True},

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from trio.testing import MockClock
 
-from enfilade.actors import Actor, Child, Node, Process, ProcessDied, Ref, Resume, Supervisor
+from enfilade.actors import (
+    Actor,
+    Child,
+    InvalidChild,
+    Node,
+    Process,
+    ProcessDied,
+    Ref,
+    Resume,
+    StartFailed,
+    Supervisor,
+)
 from enfilade.actors.processes import start
 from enfilade.actors.supervision.child_spec import BadCombination
 
@@ -137,3 +150,77 @@ def test_one_list_of_options() -> None:
         if each.kind is each.KEYWORD_ONLY
     ]
     assert set(named) == {*start.OPTIONS, "spawner", "timeout", "kwargs"}
+
+
+async def _two(me: Process, first: Any, /, second: int = 1, *, third: int) -> None:
+    await me.receive()
+
+
+class _Walker:
+    async def walk(self, me: Process, where: str) -> None:
+        await me.receive()
+
+    async def __call__(self, me: Process, where: str) -> None:
+        await me.receive()
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("target", "args", "kwargs", "words"),
+    [
+        (_two, (1, 2, 3), {"third": 3}, "positional arguments"),
+        (_two, (1,), {"third": 3, "fourth": 4}, "fourth"),
+        (_two, (), {"first": 1, "third": 3}, "first"),
+        (_two, (1, 2), {"second": 2, "third": 3}, "second"),
+        (partial(_two, 1, third=3), (2, 3), {}, "positional arguments"),
+        (_Walker().walk, ("here", "there"), {}, "positional arguments"),
+        (_Walker(), ("here", "there"), {}, "positional arguments"),
+        (_function, (), {"me": 1}, "'me'"),
+    ],
+)
+async def test_what_a_function_does_not_take(
+    autojump_clock: MockClock, node: Node, way: Way, target: Any, args: Any, kwargs: Any, words: str
+) -> None:
+    """S1: too many, unknown ones, one that is given twice: refused at the call, with its words."""
+    with pytest.raises(TypeError, match=f"cannot spawn .*{words}.*its first argument is its own Process"):
+        await way(node, target, *args, kwargs=kwargs)
+    assert len(node.processes) == (1 if way is _child else 0)  # the supervisor
+
+
+@pytest.mark.parametrize("way", [_spawn, _spawn_soon, _by_process, _soon_by_process])
+@pytest.mark.parametrize("target", [_two, partial(_two, 1), _Walker().walk, _Walker()])
+async def test_what_a_function_lacks(autojump_clock: MockClock, node: Node, way: Way, target: Any) -> None:
+    """S1: a `Child` without may be a template, which is given its arguments later."""
+    with pytest.raises(TypeError, match=r"cannot spawn .*missing 1 required"):
+        await way(node, target, *([1] if target is _two else []))
+    assert not node.processes
+    Child(target, id="template")
+
+
+@WAYS
+@pytest.mark.parametrize("target", [3, None, int, print, lambda me: None, _function.__code__])
+async def test_what_is_no_target(autojump_clock: MockClock, node: Node, way: Way, target: Any) -> None:
+    """S1: nothing is started as it, not even for a moment."""
+    with pytest.raises((TypeError, InvalidChild, StartFailed), match=r"cannot spawn|field 'target'"):
+        await way(node, target)
+    assert len(node.processes) == (1 if way is _child else 0)  # the supervisor
+
+
+def test_a_wrapper_runs_when_the_process_starts() -> None:
+    """S1: nothing of the program runs to find out what a function takes."""
+    ran = []
+
+    def wrapped(me: Process) -> Any:
+        ran.append(me)
+
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(wrapped)
+    Child(wrapped)
+    assert not ran
+
+
+def test_templates_add_arguments() -> None:
+    """S1: those that a template has count, too."""
+    Child(_two, 1)
+    with pytest.raises(TypeError, match="cannot spawn"):
+        Child(_two, 1, 2, 3)

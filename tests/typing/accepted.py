@@ -1,5 +1,6 @@
 """What type checkers must accept, with the types that they must find."""
 
+from functools import partial
 from typing import Any, assert_type
 
 from enfilade.actors import (
@@ -12,6 +13,7 @@ from enfilade.actors import (
     Request,
     Supervisor,
     TaskSupervisor,
+    acknowledges_start,
     async_nolink,
 )
 
@@ -47,6 +49,20 @@ class Strict(Actor):
 
 async def function(me: Process, number: int) -> None:
     """Nothing."""
+
+
+async def any_function(me, *args, **kwargs):  # type: ignore[no-untyped-def]
+    """Nothing."""
+
+
+@acknowledges_start
+async def acknowledging(me: Process, name: str) -> None:
+    me.started(name)
+
+
+class Walker:
+    async def walk(self, me: Process, where: str) -> None:
+        """Nothing."""
 
 
 async def doubled(number: int, times: int = 1) -> int:
@@ -85,6 +101,20 @@ async def program(node: Node, me: Process) -> None:
     Child(Strict, "Ann", limit=10)
     Child(Strict)
     Child(function, 1, id="function")
+    assert_type(await node.spawn(function, number=1), Ref[Any])
+    assert_type(await node.spawn(function, number=1, name="function"), Ref[Any])
+    assert_type(await me.spawn(function, 1, link=True, timeout=1.0), Ref[Any])
+    assert_type(me.spawn_soon(function, 1, label="one", monitor=True), Ref[Any])
+    assert_type(await node.spawn(function, kwargs={"number": 1}), Ref[Any])
+    assert_type(await node.spawn(partial(function, number=1)), Ref[Any])
+    assert_type(await node.spawn(any_function, 1, 2, three=3), Ref[Any])
+    assert_type(await node.spawn(Walker().walk, "far"), Ref[Any])
+    assert_type(await node.spawn(acknowledging, "it", name="it"), Ref[Any])
+    Child(function)
+    Child(function, id="template", restart="temporary")
+    Child(function, number=1)
+    Child(function, kwargs={"number": 1}, id="function")
+    Child(Walker().walk, "far", id="walker")
 
     savings = await node.spawn(Savings)
     assert_type(await savings.call(Savings.interest), float)

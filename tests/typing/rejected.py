@@ -38,6 +38,14 @@ async def doubled(number: int, times: int = 1) -> int:
     return number * times
 
 
+async def worker(me: Process, name: str, times: int = 1, *, loud: bool = False) -> None:
+    """Does nothing."""
+
+
+async def lacking(name: str) -> None:
+    """Has no parameter for its process."""
+
+
 async def program(node: Node, me: Process, account: Ref[Account]) -> None:
     await node.spawn(Account, "ten")  # refused
     await node.spawn(Account, 1, 2)  # refused
@@ -52,6 +60,27 @@ async def program(node: Node, me: Process, account: Ref[Account]) -> None:
     await node.spawn(Account, 10, name=3)  # refused
     await me.spawn(Account, "ten")  # refused
     await me.spawn(Strict, "Ann", timeout=1.0)  # refused
+    await node.spawn(worker)  # refused
+    await node.spawn(worker, 1)  # refused
+    await node.spawn(worker, "a", "b")  # refused
+    await node.spawn(worker, "a", 1, 2)  # refused
+    await node.spawn(worker, "a", loud="very")  # refused
+    await node.spawn(worker, "a", laud=True)  # refused
+    await node.spawn(worker, 1, name="worker")  # refused
+    await node.spawn(worker, "a", "b", monitor=True)  # refused
+    await node.spawn(lacking, "a")  # refused
+    await node.spawn(lacking)  # refused
+    await node.spawn(print)  # refused
+    await me.spawn(worker, 1, link=True)  # refused
+    node.spawn_soon(worker)  # refused
+    node.spawn_soon(worker, "a", 1, 2)  # refused
+    me.spawn_soon(worker, 1, label="a")  # refused
+    me.spawn_soon(worker, "a", laud=True)  # refused
+    Child(worker, 1)  # refused
+    Child(worker, "a", 1, 2)  # refused
+    Child(worker, "a", "b", id="a")  # refused
+    Child(worker, laud=True)  # refused
+    Child(lacking, "a", id="a")  # refused
     node.spawn_soon(Account, "ten")  # refused
     node.spawn_soon(Strict, "Ann")  # refused
     me.spawn_soon(Account, 1, 2, label=None)  # refused

@@ -9,9 +9,15 @@ import trio.testing
 
 from enfilade.actors import (
     KILL,
+    SHUTDOWN,
     Actor,
     Crashed,
+    Custom,
+    Down,
+    Exit,
+    Ignore,
     Node,
+    Process,
     ProcessDied,
     Ref,
     Request,
@@ -379,3 +385,70 @@ async def test_a_size_beyond_reason_is_refused() -> None:
             with pytest.raises(ValueError, match="size must be an int from 1 to 100000"):
                 await pool.call(Pool.resize, size)
         assert (await pool.call(Pool.statistics)).size == 1
+
+
+class Jobless(Worker):
+    """Cannot start."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+        if how == "init":
+            raise LookupError("no desk")
+
+    def on_start(self) -> None:
+        match self.how:
+            case "start":
+                raise LookupError("no desk")
+            case "exit":
+                raise Exit(Custom("no desk"))
+            case "ignore":
+                raise Ignore("no desk")
+
+    def work(self, job: Any) -> Any:
+        return job
+
+
+class AsyncJobless(Jobless):
+    async def nothing(self) -> None:
+        """Makes it an actor with a task."""
+
+
+@pytest.mark.parametrize("worker", [Jobless, AsyncJobless])
+@pytest.mark.parametrize("how", ["init", "start", "exit", "ignore"])
+async def test_workers_that_cannot_start(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture, worker: Any, how: str
+) -> None:
+    """The pool tries as often as it may; whoever waits hears of its end, and the log says why."""
+    async with open_node("office") as node, node.mailbox() as me:
+        pool = await node.spawn(Pool, worker, how, size=2, intensity=3)
+        me.monitor(pool)
+        with pytest.raises(ProcessDied) as died:
+            await pool.call(Pool.submit, "job")
+        assert died.value.reason == SHUTDOWN
+        assert (await me.receive(Down)).reason == SHUTDOWN
+        await trio.testing.wait_all_tasks_blocked()
+        assert list(node.processes.values()) == [me]
+    lines = [line for line in caplog.messages if "gave up: more than 3 workers ended within 5 s" in line]
+    assert len(lines) == 1
+    assert "no desk" in lines[0] or how == "ignore"
+
+
+@pytest.mark.parametrize("worker", [3, int, print, Jobless("tidy"), "clerk", None])
+async def test_what_is_no_worker(worker: Any) -> None:
+    """Nothing can be started as it: the pool says so at its own start."""
+    async with open_node("office") as node:
+        with pytest.raises(StartError, match="cannot spawn"):
+            await node.spawn(Pool, worker, size=1)
+        assert not node.processes
+
+
+async def test_a_worker_that_does_not_take_what_it_is_given() -> None:
+    """A function shows it at once."""
+
+    async def worker(me: Process, desk: str) -> None:
+        await me.receive()
+
+    async with open_node("office") as node:
+        with pytest.raises(StartError, match=r"cannot spawn .*missing 1 required"):
+            await node.spawn(Pool, worker, size=2)
+        assert not node.processes
