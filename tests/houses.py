@@ -153,7 +153,7 @@ SIMULATION = House(
             "schedule",
             "servers",
         ),
-        "faults": ("host", "machine", "schedule", "world"),
+        "faults": ("checkers", "host", "machine", "schedule", "world"),
         "simulate": ("checkers", "machine", "schedule", "world"),
         "story": ("checkers", "mishaps", "world"),
         "trial": ("faults", "mishaps", "schedule", "simulate", "story", "world"),

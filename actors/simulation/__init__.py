@@ -28,6 +28,7 @@ from enfilade.actors.simulation.faults.kinds import (
     Strike,
 )
 from enfilade.actors.simulation.faults.patterns import Blackout, CrashLoop, Flap, RollingRestart, Swizzle
+from enfilade.actors.simulation.faults.strangers import Stranger
 from enfilade.actors.simulation.faults.swarm import Swarm, swarm
 from enfilade.actors.simulation.host import Host, HostCrashed
 from enfilade.actors.simulation.machine.clock import SimulationClock
@@ -79,6 +80,7 @@ __all__ = [
     "SimulationClock",
     "Skew",
     "Slow",
+    "Stranger",
     "Strike",
     "Stuck",
     "Swarm",

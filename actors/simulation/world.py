@@ -79,6 +79,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         is_calm: whether faults have ended.
         ended_at: when it was over; None while it goes on.
         calm_since: when `calm` was called last; None if it was not.
+        scope: ends the world's block when the world has failed.
     """
 
     def __init__(self, seed: int, clock: SimulationClock) -> None:
@@ -92,7 +93,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self.crashes = 0
         self.network = Network(Departures(clock), self.entropy.stream("network"), self._note)
         self._holder: trio.Nursery
-        self._scope = trio.CancelScope()
+        self.scope = trio.CancelScope()
         self._trouble: BaseException | None = None
         self._ended = trio.Event()
         self.ended_at: float | None = None
@@ -302,6 +303,10 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
                     self.fail(error)
 
         self._spawn(None, start)
+
+    def start(self, run: Callable[[], Awaitable[Any]]) -> None:
+        """Run a task that belongs to no host, until its end or the world's."""
+        self._spawn(None, run)
 
     def connect(self, *hosts: Host | str, both: bool = False) -> None:
         """Keep hosts connected, each with each, now and in later lives.
@@ -539,7 +544,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         """End the world's block with an error: the first one counts."""
         if self._trouble is None:
             self._trouble = error
-            self._scope.cancel()
+            self.scope.cancel()
 
     def _note(self, kind: str, *fields: object) -> None:
         self.log.write(self.now(), self.steps, kind, *fields)
@@ -581,11 +586,6 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         """Raise what has failed the world, with a note that names the seed."""
         if self._trouble is not None:
             raise self._trouble
-
-    @property
-    def scope(self) -> trio.CancelScope:
-        """Ends the world's block when the world has failed."""
-        return self._scope
 
 
 def _check_fault(fault: object) -> None:

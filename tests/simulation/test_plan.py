@@ -134,11 +134,11 @@ def test_every_kind_of_fault_is_drawn_and_strikes() -> None:
 
     for seed in range(20):
         run_simulation(main, seed=seed)
-    drawn = {"Crash", "CrashLoop", "RollingRestart", "Freeze", "Slow", "Block", "Skew", "Drift"}
+    drawn = {"Crash", "CrashLoop", "RollingRestart", "Freeze", "Slow", "Block", "Skew", "Drift", "Stranger"}
     drawn |= {"DiskFailure", "DiskTrouble"}
     drawn |= {"Partition", "Blackout", "Flap", "Swizzle", "Flaky", "ServerTrouble", "LostRegistry"}
     assert all(struck[kind] >= 20 for kind in drawn)
-    assert len(KINDS) == 35
+    assert len(KINDS) == 36
 
 
 @pytest.mark.parametrize("name", SABOTAGE)

@@ -12,6 +12,7 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from enfilade.actors.simulation.faults.kinds import Block, Blow, Crash, Freeze, Partition, Skew, Strike
+from enfilade.actors.simulation.faults.strangers import Story, Stranger
 from enfilade.actors.simulation.schedule import Fault, Schedule
 
 __all__ = ["schedules", "strikes"]
@@ -29,6 +30,7 @@ def schedules(hosts: Sequence[str], within: float, *, most: int = 20) -> st.Sear
         st.builds(Freeze, host, seconds),
         st.builds(Block, host, seconds),
         st.builds(Skew, host, st.sampled_from([-3600.0, 3600.0])),
+        st.builds(Stranger, host, st.sampled_from(get_args(Story)), seconds, st.integers(0, 1000)),
     ]
     if len(hosts) > 1:
         how = st.sampled_from(["silence", "reset"])

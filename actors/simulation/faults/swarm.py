@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 import attrs
 
@@ -30,6 +30,7 @@ from enfilade.actors.simulation.faults.kinds import (
     Slow,
 )
 from enfilade.actors.simulation.faults.patterns import Blackout, CrashLoop, Flap, RollingRestart, Swizzle
+from enfilade.actors.simulation.faults.strangers import Story, Stranger
 from enfilade.actors.simulation.machine.entropy import Stream
 from enfilade.actors.simulation.schedule import Fault
 
@@ -75,6 +76,9 @@ ALONE: Final[dict[str, Make]] = {
     "block": lambda draws, hosts, span: Block(hosts[0], span / 4),
     "drift": lambda draws, hosts, span: Drift(hosts[0], draws.between(*RATES), 4 * span),
     "clock": lambda draws, hosts, span: Skew(hosts[0], draws.choice(STEPS)),
+    "stranger": lambda draws, hosts, span: Stranger(
+        hosts[0], draws.choice(get_args(Story)), span, draws.below(2**32)
+    ),
 }
 """The kinds of faults of one host."""
 
