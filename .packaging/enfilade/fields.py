@@ -23,6 +23,7 @@ __all__ = [
     "as_texts",
     "as_tuple",
     "by_annotation",
+    "check",
     "instance_of",
     "shown",
     "tuple_of",
@@ -39,6 +40,22 @@ _SHOWN: Final = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 200
 
 
+def check(name: str, value: object, kind: Kind, wanted: str) -> None:
+    """Check the kind of an argument of a function, as `instance_of` does that of a field.
+
+    Args:
+        name: the argument's.
+        value: what was given.
+        kind: as for `instance_of`.
+        wanted: as for `instance_of`.
+
+    Raises:
+        TypeError: it is of another kind.
+    """
+    if not isinstance(value, kind if isinstance(kind, type | tuple) else kind()):
+        raise TypeError(f"{name} must be {wanted}, got {shown(value)}")
+
+
 def instance_of(kind: Kind, wanted: str) -> Validator:
     """Return a validator of one kind of values.
 
@@ -47,11 +64,10 @@ def instance_of(kind: Kind, wanted: str) -> Validator:
         wanted: what the field must be, as the message says it: "a Mailbox, such as Mailbox(capacity=100)".
     """
 
-    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if not isinstance(value, _class_of(kind)):
-            raise _wrong(attribute, wanted, value)
+    def validate(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        check(attribute.alias or attribute.name, value, kind, wanted)
 
-    return check
+    return validate
 
 
 def tuple_of(kind: Kind, wanted: str) -> Validator:
@@ -74,14 +90,12 @@ are_texts: Final = tuple_of(str, "a text or a sequence of texts")
 
 def a_number(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a number, and no bool."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise _wrong(attribute, "a number", value)
+    _check_number(attribute, value, numbers.Real, "a number")
 
 
 def an_int(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a whole number, and no bool."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise _wrong(attribute, "a whole number", value)
+    _check_number(attribute, value, numbers.Integral, "a whole number")
 
 
 def as_tuple(value: Iterable[T]) -> tuple[T, ...]:
@@ -112,13 +126,13 @@ def _checked(field: attrs.Attribute[Any]) -> attrs.Attribute[Any]:
         field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
     )
     name = annotation.removesuffix(" | None")
-    check = _BY_ANNOTATION.get(name)
-    if check is None:
+    validator = _BY_ANNOTATION.get(name)
+    if validator is None:
         return field
     if name != annotation:
-        check = attrs.validators.optional(check)
+        validator = attrs.validators.optional(validator)
     return field.evolve(
-        validator=check if field.validator is None else attrs.validators.and_(check, field.validator)
+        validator=validator if field.validator is None else attrs.validators.and_(validator, field.validator)
     )
 
 
@@ -130,9 +144,8 @@ _BY_ANNOTATION: Final[dict[str, Validator]] = {
 }
 
 
-def _class_of(kind: Kind) -> type | tuple[type, ...]:
-    return kind if isinstance(kind, type | tuple) else kind()
-
-
-def _wrong(attribute: attrs.Attribute[Any], wanted: str, value: object) -> TypeError:
-    return TypeError(f"{attribute.alias or attribute.name} must be {wanted}, got {shown(value)}")
+def _check_number(attribute: attrs.Attribute[Any], value: object, kind: type, wanted: str) -> None:
+    name = attribute.alias or attribute.name
+    check(name, value, kind, wanted)
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be {wanted}, got {value}")

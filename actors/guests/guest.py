@@ -64,6 +64,8 @@ def open_guests(node: Node, **settings: Any) -> Runtime:
 
     Raises:
         RuntimeError: the node is prepared already.
+        TypeError: an argument, or one of `operations`, is of the wrong kind.
+        ValueError: two operations serve one hostcall.
         enfilade.hostcalls.engine.EngineError: no engine can be made here, or not with these sizes.
     """
     from enfilade.hostcalls.kernel.runtime import Runtime
@@ -255,8 +257,13 @@ class Guest(Spawnable["Guest"]):
         return self.label or f"{name}:{self.entrypoint}"
 
     def inputs(self, node: Node, args: tuple[Any, ...]) -> list[Any]:
-        """The arguments of the entrypoint; refs are resources, which the list holds."""
-        return [hold(node, value) if isinstance(value, Ref) else value for value in (*self.arguments, *args)]
+        """The arguments of the entrypoint; refs and channels are resources, which the list holds."""
+        from enfilade.hostcalls.resources.channel import Channel
+
+        return [
+            hold(node, value) if isinstance(value, Ref | Channel) else value
+            for value in (*self.arguments, *args)
+        ]
 
     def prepare(self, runtime: Runtime, values: Sequence[Any], *, keep: bool) -> Prepared:
         """Check the description against its module, which is compiled, and do what comes before a start.

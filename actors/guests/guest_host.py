@@ -71,6 +71,7 @@ T = TypeVar("T")
 
 LARGEST_TEXT = 1_000  # characters of an error or a reason that a guest is told
 BACKLOG_BYTES = 16 * 1024  # bytes up to which a message counts for one in the limit `backlog`
+LONGEST_NAME = 128  # characters of a name that a guest may register
 LARGEST_NAME = 100  # characters of a name of the guest's in the log
 
 
@@ -501,6 +502,11 @@ class NodeHost:
             )
         if not self._is_own(actor):
             raise PermissionDenied(why="a guest may register only itself and its descendants")
+        if len(name) > LONGEST_NAME or not name.isprintable():  # operators see it, and the node keeps it
+            raise InvalidArgument(
+                why=f"a name must have {LONGEST_NAME} printable characters at most, "
+                f"got {safe_repr(name, LARGEST_NAME)}"
+            )
         try:
             self._process.node.register(name, actor)
         except NameTaken:

@@ -31,6 +31,7 @@ from enfilade.actors.messages.errors import UpgradeFailed
 from enfilade.actors.messages.reasons import SHUTDOWN
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 from enfilade.hostcalls.abi.errors import InvalidArgument, NotFound
@@ -74,8 +75,10 @@ async def upgrade_guest(ref: Ref[Any], module: Guest | str | Path | bytes, *, ti
     Raises:
         UpgradeFailed: the guest goes on as it was; the error says why.
         TypeError: `ref` is no guest of this node, a guest has started it and `module` is no `Guest`, or
-            `module` is nothing of what is expected.
+            `module` is nothing of what is expected, or `timeout` is no number.
+        ValueError: `timeout` is negative or NaN.
     """
+    check_seconds(timeout, "timeout")
     if not isinstance(module, Guest | str | Path | bytes):
         raise TypeError(f"expected a module as bytes, a path, a name or a Guest, got {safe_repr(module)}")
     process = process_of(ref)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from enfilade.fields import shown
 from enfilade.hostcalls.abi import ScalarType, ScalarValue
+from enfilade.hostcalls.abi.errors import StartError
 from enfilade.hostcalls.contracts.entrypoint import Argument
 from enfilade.hostcalls.resources.channel import Channel
 from enfilade.hostcalls.resources.message import Held
@@ -15,17 +17,22 @@ def argument(registry: Registry, value: Any) -> Argument:
     """`value` as an argument: text and bytes are buffers, an `int` is an i32, a `float` an f64.
 
     Other kinds of number are given as `ScalarValue`. A channel, or anything held, becomes a slot of the
-    guest. Raises `TypeError` for other values, `ValueError` for an `int` of more than 32 bits.
+    guest. Raises `StartError` for other values, an `int` of more than 32 bits and text that is not UTF-8.
     """
     if isinstance(value, str):
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise StartError(
+                f"expected text that UTF-8 can hold, got {shown(value)}: {error.reason}"
+            ) from error
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, ScalarValue):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         if not -(1 << 31) <= value < 1 << 32:
-            raise ValueError(f"expected at most 32 bits, got {value}; pass ScalarValue(ScalarType.I64, ...)")
+            raise StartError(f"expected at most 32 bits, got {value}; pass ScalarValue(ScalarType.I64, ...)")
         return ScalarValue(ScalarType.I32 if value < 1 << 31 else ScalarType.U32, value)
     if isinstance(value, float):
         return ScalarValue(ScalarType.F64, value)
@@ -33,4 +40,4 @@ def argument(registry: Registry, value: Any) -> Argument:
         return registry.add(Kind.CHANNEL, value)
     if isinstance(value, Held):
         return value.resource
-    raise TypeError(f"expected bytes, str, int, float, ScalarValue or a channel, got {value!r}")
+    raise StartError(f"expected bytes, str, int, float, ScalarValue or a channel, got {shown(value)}")

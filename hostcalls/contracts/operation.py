@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import attrs
 
+from enfilade.fields import instance_of, shown
 from enfilade.hostcalls.abi.errors import NotInThisBuild, PermissionDenied
 from enfilade.hostcalls.abi.hostcall import Hostcall
 from enfilade.hostcalls.contracts.contract import Contract, FunctionContract
@@ -33,6 +34,8 @@ short cut leaves, errors and input that does not decode among it.
 
 TakeBack: TypeAlias = Callable[["Caller", int, bytes], object]
 
+_IS_HOSTCALL = instance_of(Hostcall, "a Hostcall, such as hostcall(name, capability, input, output) makes")
+
 
 @attrs.frozen(eq=False)
 class Operation(Generic[In, Out]):
@@ -48,7 +51,7 @@ class Operation(Generic[In, Out]):
             know from the output alone what it was. None for outputs that may be lost.
     """
 
-    hostcall: Hostcall[In, Out]
+    hostcall: Hostcall[In, Out] = attrs.field(validator=_IS_HOSTCALL)
     contract: Contract[In, Out]
     quick: Quick | None = None
     take_back: TakeBack | None = None
@@ -65,7 +68,19 @@ def operation(
     quick: Quick | None = None,
     take_back: TakeBack | None = None,
 ) -> Operation[In, Out]:
-    """An operation whose contract is one function of the caller and the input, and perhaps a short cut."""
+    """Bind a hostcall to a function.
+
+    Args:
+        hostcall: as `enfilade.hostcalls.hostcall` declares it.
+        function: the contract, called with the caller and the decoded input.
+        quick: as of `Operation`.
+        take_back: as of `Operation`.
+
+    Raises:
+        TypeError: `hostcall` is none, or `function` cannot be called.
+    """
+    if not callable(function):
+        raise TypeError(f"function must be a function of the caller and the input, got {shown(function)}")
     return Operation(hostcall, FunctionContract(function), quick, take_back)
 
 

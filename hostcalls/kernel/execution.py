@@ -278,7 +278,10 @@ class Execution:
         try:
             outcome = run(self.caller, value)
             if type(outcome) is not Future and not hasattr(outcome, "__await__"):
-                return encode(outcome)
+                if type(outcome) is not Offer:
+                    return encode(outcome)
+                self._answer(future, operation, outcome)
+                return None
         except HostcallError as error:
             self._refuse(future, operation, error)
         except Exception:

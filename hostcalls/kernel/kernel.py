@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import trio
 
+from enfilade.fields import check
 from enfilade.hostcalls import engine
 from enfilade.hostcalls.abi import BufferParam, ScalarParam, callplan
 from enfilade.hostcalls.abi.capability import Capability
@@ -81,7 +82,7 @@ class Kernel:
     Attributes:
         network: serves the network hostcalls; whoever runs the kernel gives it a nursery by `network.open`.
 
-    Raises `ValueError` when two of `operations` serve the same hostcall.
+    Raises `ValueError` when two of `operations` serve the same hostcall, `TypeError` when one is none.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Kernel:
         self.registry = Registry(upstream=self.policy.upstream)
         self.family = Family(self.registry, clock, self.policy)
         self.network = NetDriver(clock, network, sockets)
-        added = list(operations)
+        added = _checked(operations)
         replaced = {operation.hostcall.name for operation in added}
         processes = ProcessDriver(self.family, self._load)
         time = TimeDriver(clock)
@@ -342,7 +343,8 @@ def _check_exports(launch: Launch) -> None:
     returned = tuple(kind.name.lower() for kind in export.function.results)
     if declared != returned:
         raise StartError(
-            f"{name!r} returns ({', '.join(returned)}); its signature says ({', '.join(declared)})"
+            f"{name!r} returns ({', '.join(returned)}); its signature says ({', '.join(declared)}); "
+            f"{_wanted_results(returned)}"
         )
 
 
@@ -350,8 +352,30 @@ def _wanted_arguments(kinds: Sequence[str]) -> str:
     """What to write for parameters of these kinds."""
     if not kinds:
         return "no arguments"
-    numbers = ", ".join("1.0" if kind.startswith("f") else "1" for kind in kinds)
+    foreign = [kind for kind in kinds if kind not in _EXAMPLES]
+    if foreign:
+        return f"a parameter of another type: no argument is {_a(foreign[0])}{_REMEDIES.get(foreign[0], '')}"
+    numbers = ", ".join(_EXAMPLES[kind] for kind in kinds)
     return f"arguments=[{numbers}], where bytes or a text stand for two i32, their address and length"
+
+
+def _wanted_results(kinds: Sequence[str]) -> str:
+    """What to write for results of these kinds."""
+    foreign = [kind for kind in kinds if kind not in _EXAMPLES]
+    if foreign:
+        return f"no result can be {_a(foreign[0])}{_REMEDIES.get(foreign[0], '')}"
+    declared = ", ".join(f"ScalarParam(ScalarType.{kind.upper()})" for kind in kinds)
+    return f"give it results=[{declared}]"
+
+
+_EXAMPLES: Final = {"i32": "1", "f64": "1.0", "f32": "ScalarValue(ScalarType.F32, 1.0)"}
+"""An argument of each wasm type that arguments can have."""
+
+_REMEDIES: Final = {"i64": "; 64 bits are two i32, the low word first"}
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aei" else f"a {kind}"
 
 
 def _kinds(argument: Argument) -> tuple[str, ...]:
@@ -359,6 +383,17 @@ def _kinds(argument: Argument) -> tuple[str, ...]:
     if isinstance(argument, Resource):
         return ("i32",)
     return callplan.flatten([BufferParam() if isinstance(argument, bytes) else ScalarParam(argument.kind)])
+
+
+def _checked(operations: Iterable[Operation[Any, Any]]) -> list[Operation[Any, Any]]:
+    """The operations of the application; raises when one is none, or two serve one hostcall."""
+    check("operations", operations, Iterable, "a sequence of operations, such as [operation(...)]")
+    found: dict[str, Operation[Any, Any]] = {}
+    for each in operations:
+        check("operations", each, Operation, "made by `operation`, or by `Operation`")
+        if found.setdefault(each.hostcall.name, each) is not each:
+            raise ValueError(f"one operation must serve {each.hostcall.name}, got two")
+    return list(found.values())
 
 
 def _extended(operations: Iterable[Operation[Any, Any]]) -> tuple[Hostcall[Any, Any], ...]:

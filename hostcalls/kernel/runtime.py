@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import trio
 
+from enfilade.fields import check
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.operation import Operation
@@ -50,7 +51,8 @@ class Runtime:
         measure: seconds, by which turns of guests are measured.
         charge: as of `enfilade.hostcalls.engine.Engine`.
 
-    Raises `enfilade.hostcalls.engine.EngineError` when no engine can be made here, or not with these sizes.
+    Raises `enfilade.hostcalls.engine.EngineError` when no engine can be made here, or not with these sizes,
+    and `TypeError` when an argument is of the wrong kind.
 
     Attributes:
         kernel: the process kernel; `kernel.registry` has the resources.
@@ -69,6 +71,17 @@ class Runtime:
         measure: Callable[[], float] = perf_counter,
         charge: Callable[[float], object] = lambda seconds: None,
     ) -> None:
+        check("modules", modules, (ModuleStore, Path, str), "a directory or a ModuleStore")
+        check(
+            "engine",
+            engine,
+            (EngineConfig, type(None)),
+            "an EngineConfig, such as EngineConfig(max_guests=100)",
+        )
+        check("policy", policy, (Policy, type(None)), "a Policy, such as Policy(forward_logs=False)")
+        check(
+            "network", network, (NetworkSettings, type(None)), "NetworkSettings; a Network is the guest's own"
+        )
         self._store = modules if isinstance(modules, ModuleStore) else ModuleStore(modules)
         self._engine = Engine(config=engine or EngineConfig(max_guests=_GUESTS), clock=measure, charge=charge)
         self._compiled: OrderedDict[Source, Module] = OrderedDict()

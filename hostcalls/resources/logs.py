@@ -37,8 +37,15 @@ _BYTES_OF_TABLE = 512  # that a field or a span costs as much as
 
 _I8, _U16, _I32, _U32, _U64 = map(struct.Struct, ("<b", "<H", "<i", "<I", "<Q"))
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {9: "\t", 10: "\n    "}
-"""Control characters act on terminals, and a line break begins what looks like another record."""
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS = (
+    {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+    | {code: f"\\u{code:04x}" for code in _DIRECTIONS}
+    | {9: "\t", 10: "\n    "}
+)
+"""Control characters act on terminals, a line break begins what looks like another record, and a change of
+the direction of writing has a line read as another.
+"""
 
 _TAIL = 100  # records that are kept of each guest
 _TAIL_TEXT = 200  # characters of each

@@ -13,7 +13,7 @@ from enfilade.actors.guests import Guest
 from enfilade.actors.guests.guest_host import NodeHost
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.hostcalls.abi.actor_types import ActorReason, ReasonKind
-from enfilade.hostcalls.abi.errors import HostcallError
+from enfilade.hostcalls.abi.errors import HostcallError, InvalidArgument
 from enfilade.hostcalls.resources.futures import Future
 from enfilade.hostcalls.resources.message import Message
 from tests.hostcalls.guests import ACTOR, CAPABILITIES
@@ -89,3 +89,16 @@ async def test_a_name_whose_holder_is_restarting(use: str, autojump_clock: trio.
         assert "administrator" not in text
         if use == "call":
             assert "is being restarted by its supervisor; call again later" in text
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\x1b[2J", "a\u202eb", "x" * 129, "x" * 10_000])
+async def test_a_guest_takes_no_name_that_operators_cannot_read(name: str) -> None:
+    """The node keeps a name, and shows it: it has a bound, and cannot act on a terminal."""
+    async with open_node("n") as node:
+        host = await host_of_guest(node)
+        ref = host._process.ref
+        with pytest.raises(InvalidArgument):
+            host.register(name, ref)
+        assert node.whereis(name) is None
+        host.register("x" * 128, ref)
+        assert node.whereis("x" * 128) == ref

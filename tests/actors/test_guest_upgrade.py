@@ -418,3 +418,12 @@ async def test_not_a_guest(node: Node) -> None:
         await upgrade_guest(await node.spawn(Waiter, node.ref), counter("b"))
     with pytest.raises(TypeError, match="expected the ref of a guest of this node"):
         await upgrade_guest(node.named("counter"), counter("b"))
+
+
+@pytest.mark.parametrize("wrong", [None, "1", -1.0, float("nan")])
+async def test_not_a_time(node: Node, wrong: Any) -> None:
+    """The error is that of every time limit, and the guest goes on."""
+    ref = await node.spawn(guest("a"))
+    with pytest.raises((TypeError, ValueError), match="timeout must be a number of seconds"):
+        await upgrade_guest(ref, counter("b"), timeout=wrong)
+    assert await ask(ref) == ("a", 1)

@@ -306,8 +306,11 @@ def test_records_that_cost_much_count_for_several(record: LogRecord, counts: int
 def test_a_message_is_one_line_and_does_nothing_to_a_terminal(caplog: pytest.LogCaptureFixture) -> None:
     """Control characters are written as escapes; lines after the first are indented."""
     with caplog.at_level(logging.INFO, logger="enfilade.guest"):
-        logs.emit(LogRecord(2, "", "\x1b[2Jhello\r\nERROR forged\t\x9b", (("key", "a\0b"),)), "g")
-    assert caplog.records[0].getMessage() == "\\x1b[2Jhello\\x0d\n    ERROR forged\t\\x9b key=a\\x00b"
+        logs.emit(LogRecord(2, "", "\x1b[2Jhello\r\nERROR forged\t\x9b\u202e\u2028", (("key", "a\0b"),)), "g")
+    assert (
+        caplog.records[0].getMessage()
+        == "\\x1b[2Jhello\\x0d\n    ERROR forged\t\\x9b\\u202e\\u2028 key=a\\x00b"
+    )
 
 
 def test_guests_make_no_loggers(caplog: pytest.LogCaptureFixture) -> None:
