@@ -35,6 +35,7 @@ from enfilade.actors.processes.links import (
     Monitor,
     tell_linked,
     tell_watcher,
+    telling_failed,
     watcher_failed,
 )
 from enfilade.actors.processes.local_ref import LocalRef
@@ -204,6 +205,7 @@ def _compiled() -> dict[tuple[Any, str], Function]:
                 "run_on_start": run_on_start,
                 "tell_linked": tell_linked,
                 "tell_watcher": tell_watcher,
+                "telling_failed": telling_failed,
                 "watcher_failed": watcher_failed,
                 "parts": vars(end),
                 "need_room": need_room,

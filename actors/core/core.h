@@ -105,7 +105,7 @@ TRIO_FIELDS(DECLARE)
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
     object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
     object(__init__) object(request_init) object(reply) object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
-    object(nothing_at_start) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
+    object(nothing_at_start) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
     object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS)
 

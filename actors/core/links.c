@@ -64,7 +64,13 @@ static int tell(PyObject *process, PyObject *ref, PyObject *state, PyObject *rea
         return done == NULL ? -1 : 0;
     }
     PyObject *sender = get(process, Process_ref), *other = get(ref, LocalRef__process);
-    int failed = sender == NULL || other == NULL ? -1 : link_ended(other, sender, reason);
+    int failed = sender == NULL || other == NULL ? -1 : 0;
+    if (!failed && link_ended(other, sender, reason) < 0) {
+        PyObject *error = caught(), *done = call(the_telling_failed, other, error);
+        failed = done == NULL ? -1 : 0;
+        Py_XDECREF(error);
+        Py_XDECREF(done);
+    }
     Py_XDECREF(sender);
     Py_XDECREF(other);
     return failed;

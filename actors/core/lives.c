@@ -66,16 +66,20 @@ static int descend(PyObject *process, PyObject *parent)
     if (extras != Py_None && SLOT(extras, Extras_arena) != Py_None)
         owner = parent;
     set(process, Process_owner, owner);
-    PyObject *callers = PyTuple_New(count + 1);
-    if (callers == NULL)
-        return -1;
+    Py_INCREF(former);
     Py_INCREF(ref);
-    PyTuple_SetItem(callers, 0, ref);
-    for (Py_ssize_t i = 0; i < count; i++) {
+    PyObject *callers = PyTuple_New(count + 1);
+    if (callers != NULL) {
+        Py_INCREF(ref);
+        PyTuple_SetItem(callers, 0, ref);
+    }
+    for (Py_ssize_t i = 0; callers != NULL && i < count; i++) {
         PyObject *caller = PyTuple_GetItem(former, i);
         Py_INCREF(caller);
         PyTuple_SetItem(callers, i + 1, caller);
     }
+    Py_DECREF(ref);
+    Py_DECREF(former);
     return put_new(process, Process_callers, callers);
 }
 

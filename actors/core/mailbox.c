@@ -106,13 +106,15 @@ static PyObject *make_cast(PyObject *process, PyObject *const *args, Py_ssize_t 
     PyObject *names = SLOT(process, Process_names);
     if (names == NULL || !PyDict_CheckExact(names))
         return NULL;
+    Py_INCREF(names); /* what is looked up may compare itself by code of its own */
     PyObject *name = PyDict_GetItemWithError(names, args[0]);
+    Py_XINCREF(name);
+    Py_DECREF(names);
     if (name == NULL) {
         if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_TypeError))
             PyErr_Clear(); /* it cannot be looked up: the twin says so */
         return NULL;
     }
-    Py_INCREF(name);
     PyObject *message = NULL, *rest = PyTuple_New(count - 1);
     if (rest != NULL) {
         for (Py_ssize_t i = 1; i < count; i++) {

@@ -121,9 +121,17 @@ static PyObject *take(PyObject *args, const struct field *fields, const struct o
     Py_RETURN_NONE;
 }
 
+/* What is bound serves one interpreter of a program: another one of the same program uses the twins. */
 static PyObject *core_bind(PyObject *module, PyObject *args)
 {
+    static int64_t bound_in = -1;
+    int64_t present = PyInterpreterState_GetID(PyInterpreterState_Get());
     (void)module;
+    if (present < 0)
+        return NULL;
+    if (bound_in >= 0 && bound_in != present)
+        return PyErr_Format(PyExc_LookupError, "expected one interpreter in the program, got a second");
+    bound_in = present;
     return take(args, own_fields, own_objects);
 }
 

@@ -80,10 +80,10 @@ static PyObject *starter;
 static void close_scope(PyObject *task, PyObject *scope)
 {
     PyObject *before = PyErr_Occurred() ? caught() : NULL, *done = call(the_leave_scopes, task, scope), *after;
+    if (done != NULL)
+        PyErr_SetString(PyExc_SystemError, "expected an error for a scope that was left open, got none");
     Py_XDECREF(done);
-    if (before == NULL || done != NULL)
-        Py_XDECREF(before);
-    else {
+    if (before != NULL) {
         after = caught();
         PyException_SetContext(after, before);
         Py_INCREF((PyObject *)Py_TYPE(after));

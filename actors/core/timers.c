@@ -73,8 +73,10 @@ static PyObject *make_timer(PyObject *timers, PyObject *owner, double seconds, P
         return NULL;
     if (add(timers, Timers_number, 1) < 0)
         return NULL;
-    PyObject *number = SLOT(timers, Timers_number), *deadline = PyFloat_FromDouble(present + seconds);
-    PyObject *timer = deadline == NULL ? NULL : PyType_GenericAlloc((PyTypeObject *)the_Timer, 0);
+    PyObject *number = get(timers, Timers_number), *deadline = PyFloat_FromDouble(present + seconds);
+    PyObject *timer = NULL;
+    if (number != NULL && deadline != NULL)
+        timer = PyType_GenericAlloc((PyTypeObject *)the_Timer, 0); /* a finalizer may set another one in it */
     if (timer != NULL) {
         PyObject_GC_UnTrack(timer);
         set(timer, Timer_timers, timers);
@@ -88,6 +90,7 @@ static PyObject *make_timer(PyObject *timers, PyObject *owner, double seconds, P
         set(timer, Timer_before, Py_None);
         set(timer, Timer_after, Py_None);
     }
+    Py_XDECREF(number);
     Py_XDECREF(deadline);
     return timer;
 }

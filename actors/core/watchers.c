@@ -13,25 +13,22 @@ static PyObject *owner_of(PyObject *watcher)
 /* The frequent case of `monitor_fired`: 1; 0, before anything is done, if it is another; -1 for an error. */
 static int fire(PyObject *watcher, PyObject *reason)
 {
-    PyObject *owner = owner_of(watcher), *monitors, *number, *watched, *down;
+    PyObject *owner = owner_of(watcher), *monitors, *number, *watched, *down, *done = NULL;
     if (owner == NULL || SLOT(watcher, Monitor_alias) != Py_None ||
         (number = SLOT(watcher, Monitor_number)) == NULL || (watched = SLOT(watcher, Monitor_ref)) == NULL ||
         watched == Py_None || (monitors = SLOT(owner, Process_monitors)) == NULL || !PyDict_CheckExact(monitors) ||
         PyDict_GetItemWithError(monitors, number) != watcher)
         return PyErr_Occurred() ? -1 : 0;
-    if ((down = call_with_3(the_Down, watcher, watched, reason)) == NULL)
-        return -1;
     Py_INCREF(owner);
-    int failed = PyDict_DelItem(monitors, number) < 0;
-    if (!failed) {
+    if (PyDict_DelItem(monitors, number) == 0) { /* first: a finalizer may run when the message is made */
         set(watcher, Monitor_active, Py_False);
-        PyObject *done = PyObject_CallMethodObjArgs(owner, s_put, down, NULL); /* there may be layers over it */
-        failed = done == NULL;
+        if ((down = call_with_3(the_Down, watcher, watched, reason)) != NULL)
+            done = PyObject_CallMethodObjArgs(owner, s_put, down, NULL); /* there may be layers over it */
+        Py_XDECREF(down);
         Py_XDECREF(done);
     }
-    Py_DECREF(down);
     Py_DECREF(owner);
-    return failed ? -1 : 1;
+    return done == NULL ? -1 : 1;
 }
 
 PyObject *core_tell_watchers(PyObject *module, PyObject *const *args, Py_ssize_t count)

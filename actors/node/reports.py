@@ -21,7 +21,7 @@ import trio
 from enfilade.actors.messages.errors import WrongThread
 from enfilade.actors.messages.guarded import NO_FIELDS, is_logged, log
 from enfilade.actors.messages.hooks import Hooks, call
-from enfilade.actors.messages.reasons import KILLED, Reason
+from enfilade.actors.messages.reasons import Killed, Reason
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.signals import described
 from enfilade.actors.messages.trace_context import TRACE
@@ -95,7 +95,8 @@ class Reports:
         The end of a child that its supervisor has killed, as its specification says, is a planned one. The
         caller has asked whether errors are logged at all.
         """
-        supervisor = supervisor_of(process) if reason == KILLED and reason.by == process.parent else None
+        is_stopped = type(reason) is Killed and reason.by == process.parent
+        supervisor = supervisor_of(process) if is_stopped else None
         is_planned = supervisor is not None
         level = logging.INFO if is_planned else logging.WARNING if error is None else logging.ERROR
         values: tuple[object, ...]

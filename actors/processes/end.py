@@ -20,7 +20,15 @@ from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.misuse import explain_misuse
-from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason, asked_by
+from enfilade.actors.messages.reasons import (
+    KILLED,
+    SHUTDOWN,
+    Crashed,
+    Killed,
+    Normal,
+    Reason,
+    asked_by,
+)
 from enfilade.actors.messages.safe_text import add_note, safe_repr
 from enfilade.actors.messages.signals import described
 from enfilade.actors.messages.tracebacks import outline
@@ -240,13 +248,14 @@ def _tell_starter(process: Process, reason: Reason, error: BaseException | None)
     start = process.node.starting.pop(process, None)
     if start is None:
         return
-    refused = issubclass(type(error), Ignore | StartError) and reason == NORMAL
+    refused = issubclass(type(error), Ignore | StartError) and type(reason) is Normal
     if refused:
         links.unlink_parent(process)
     if error is not None and refused:
         start.fail(error)
     else:
-        unsaid = "the process ended before it had acknowledged its start" if reason == NORMAL else None
+        is_normal = type(reason) is Normal
+        unsaid = "the process ended before it had acknowledged its start" if is_normal else None
         start.fail(StartError(reason, unsaid))
 
 
@@ -319,7 +328,7 @@ async def empty_arena(process: Process, reason: Reason) -> None:
     extras = process.extras_or_none
     if extras is None or not extras.arena:
         return
-    if reason == KILLED:
+    if type(reason) is Killed:
         links.killed_over(process, reason)
     else:
         for child in reversed(list(extras.arena)):

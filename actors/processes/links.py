@@ -49,6 +49,7 @@ __all__ = [
     "notify_end",
     "tell_watcher",
     "tell_watchers",
+    "telling_failed",
     "watcher_failed",
 ]
 
@@ -205,16 +206,13 @@ class Alias(LocalRef[A]):
 def link_ended(process: Record, sender: Ref[Any], reason: Reason) -> None:
     """Notify `process` of the end of `sender`, unless the link between them is down already."""
     linked = process.links
-    if process.ended is None and linked is not None:
-        state = linked.pop(sender, None)
-        if state == UP:
-            process.body.linked_ended(sender, reason)
-            if process.trap_exits and not process.suspended:  # what `exit_arrived` does then
-                process.put(Exited(sender, reason))
-            else:
-                process.exit_arrived(sender, reason, linked=True)
-        elif state is not None:
-            linked[sender] = state
+    if process.ended is None and linked is not None and linked.get(sender) == UP:
+        del linked[sender]
+        process.body.linked_ended(sender, reason)
+        if process.trap_exits and not process.suspended:  # what `exit_arrived` does then
+            process.put(Exited(sender, reason))
+        else:
+            process.exit_arrived(sender, reason, linked=True)
 
 
 def canonical(ref: Ref[Any]) -> Ref[Any]:
@@ -406,10 +404,10 @@ def tell_watcher(watcher: Watcher, reason: Reason) -> None:
 
 
 def watcher_failed(watcher: Monitor, error: BaseException) -> None:
-    """The process that set that monitor up could not be told: end it."""
+    """The process that set that monitor up could not be told."""
     owner = process_of(watcher.owner)
     assert owner is not None
-    guarded(owner.signal_failed, error)
+    telling_failed(owner, error)
 
 
 def _alias_over(process: Record, target: Monitor) -> None:
@@ -459,12 +457,20 @@ def notify_end(process: Process, reason: Reason) -> None:
 
 
 def tell_linked(process: Process, ref: Ref[Any], reason: Reason) -> None:
-    """Notify one that `process`, which has ended, was linked to."""
+    """Notify one that `process`, which has ended, was linked to. Not a checkpoint, never raises."""
     other = process_of(ref)
-    if other is not None:
-        link_ended(other, process.ref, reason)
-    else:
+    if other is None:
         guarded(ref.deliver, signals.Exit(process.ref, reason, linked=True))
+        return
+    try:
+        link_ended(other, process.ref, reason)
+    except BaseException as error:
+        telling_failed(other, error)
+
+
+def telling_failed(process: Record, error: BaseException) -> None:
+    """The process could not be told of an end: end it, too. Not a checkpoint, never raises."""
+    guarded(process.signal_failed, error)
 
 
 def killed_over(process: Process, reason: Reason) -> None:

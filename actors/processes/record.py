@@ -32,7 +32,7 @@ from enfilade.actors.messages.errors import RuntimeFault, SenderDropped
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
-from enfilade.actors.messages.reasons import KILLED, NORMAL, Kill, Reason, asked_by
+from enfilade.actors.messages.reasons import KILLED, Kill, Killed, Normal, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.traced import bare, trace_of, using
@@ -356,7 +356,7 @@ class Record(Handle):
                 self.control_put(StopRequest(reason))  # a suspended process still ends with its parent
             else:
                 self.put(Exited(sender, reason))
-        elif reason == NORMAL and sender != self.ref:
+        elif type(reason) is Normal and sender != self.ref:
             return
         else:
             self.interrupt(reason)
@@ -366,7 +366,9 @@ class Record(Handle):
         if self.ended is not None:
             return
         # A body with a task may linger in its cleanup: a kill ends that too. Others die of the first signal.
-        if self.exit_signal is None or (self.reader is not None and self.exit_signal != KILLED == reason):
+        if self.exit_signal is None or (
+            self.reader is not None and type(reason) is Killed and type(self.exit_signal) is not Killed
+        ):
             self.exit_signal = reason
             self.attention = True
             self.body.exit(reason)

@@ -24,7 +24,7 @@ from enfilade.actors.messages.errors import Ignore, LiveResult, NurseryLeft, Sta
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.loop_bypass import pause
-from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Reason
+from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Killed, Reason
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.messages.traced import Traced, Within, bare, trace_of
@@ -83,7 +83,7 @@ class TaskBody(Body):
             self.process.fail_in("signal", error)
             end.expect_end(self)
             return
-        if reason == KILLED:
+        if type(reason) is Killed:
             end.expect_end(self)
 
     def expire(self) -> None:
@@ -155,7 +155,7 @@ class TaskBody(Body):
             node.dispatcher.run_then_dispatch(node.finish, process, reason, error)
         except BaseException as fault:
             reason = self._reason_of(fault)
-            if reason != KILLED:
+            if type(reason) is not Killed:
                 error = StepFailed(process.ref, "end", fault)
                 reason = Crashed(error)
             node.finish(process, reason, error)
