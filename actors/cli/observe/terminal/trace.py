@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
@@ -32,6 +33,9 @@ SWITCHES: Final = {"s": "sends", "f": "follow", "v": "contents"}
 
 SAID: Final = {"sends": "sends", "follow": "those they send to", "contents": "contents"}
 """How the status names those that are on."""
+
+NAMED: Final = re.compile(r'"([^"]*)"|[^\s,]+')
+"""A process that is named: one of several words stands in quotes."""
 
 STYLES: Final = {"crashed": "red", "ended": "dim", "done": "dim"}
 
@@ -110,8 +114,10 @@ class TracePage(ListPage):
 
     def key(self, key: str) -> bool:
         if key == "/":
-            named = "" if self._view is None else " ".join(map(str, self._view.processes))
-            self.desk.ask("processes: serials, names, patterns, actor:Class", named, self._choose)
+            named = "" if self._view is None else " ".join(map(_quoted, self._view.processes))
+            self.desk.ask(
+                'processes: serials, names, "names in two words", patterns, actor:Class', named, self._choose
+            )
         elif key in SWITCHES and self._view is not None:
             field = SWITCHES[key]
             change: dict[str, Any] = {field: not getattr(self._view, field)}
@@ -124,7 +130,10 @@ class TracePage(ListPage):
         return True
 
     def _choose(self, text: str) -> None:
-        named = tuple(int(each) if each.isdecimal() else each for each in text.split())
+        named = tuple(
+            int(found[0]) if found[1] is None and found[0].isdecimal() else found[1] or found[0]
+            for found in NAMED.finditer(text)
+        )
         if named:
             before = TraceView() if self._view is None else self._view
             self._begin(attrs.evolve(before, processes=named, count=ENTRIES, seconds=LONGEST))
@@ -138,3 +147,9 @@ class TracePage(ListPage):
         self._clear()
         self.show()
         self.desk.redraw()
+
+
+def _quoted(named: int | str) -> str:
+    """A process as it is typed."""
+    is_plain = isinstance(named, int) or (NAMED.fullmatch(named) is not None and not named.isdecimal())
+    return str(named) if is_plain else f'"{named}"'

@@ -1,4 +1,8 @@
-"""The orders of a page, as JSON: what to show, and what to do."""
+"""The orders of a page, as JSON: what to show, and what to do.
+
+What a view shows comes from those who look: they type filters, names and addresses. So a wish is read apart
+from the order that it comes with, and one that cannot be shown is refused, without an end to the link.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import msgspec
 
 __all__ = [
     "ORDERS",
+    "WISHES",
     "Ack",
     "Act",
     "Change",
@@ -134,7 +139,7 @@ class Watch(_Order, tag="watch"):
     """Show a view of a node from now on."""
 
     watch: Number
-    view: Wish
+    view: msgspec.Raw
     node: Number = 0
     interval: Seconds = 1.0
 
@@ -143,7 +148,7 @@ class Change(_Order, tag="change"):
     """Show another view of the same kind in a watch."""
 
     watch: Number
-    view: Wish
+    view: msgspec.Raw
 
 
 class Ack(_Order, tag="ack"):
@@ -179,3 +184,6 @@ Order = Watch | Change | Ack | Close | Act
 
 ORDERS: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Order)
 """Reads orders; raises `msgspec.MsgspecError`."""
+
+WISHES: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Wish)
+"""Reads the view of an order; raises `msgspec.MsgspecError`."""

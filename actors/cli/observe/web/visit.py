@@ -6,6 +6,8 @@ one, and the node is asked for more only then, so that a page that is slow costs
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -34,6 +36,9 @@ MOST_UNDER_WAY: Final = 256 * 1024
 
 PACE: Final = 0.1
 """Seconds between two updates of a watch, at least."""
+
+LARGEST_REFUSAL: Final = 300
+"""Characters of the reason for which a wish is not shown."""
 
 BY_KEY: Final = {action.key: action for action in ACTIONS}
 
@@ -104,36 +109,42 @@ class Visit:
     async def _watch(self, order: orders.Watch) -> None:
         if order.watch in self._streams or len(self._streams) >= MOST_WATCHES:
             await self._socket.refuse(f"a page may have {MOST_WATCHES} watches, each with its own number")
-        if order.node >= len(self._audience.sights):
-            await self._socket.refuse("there is no such node")
-        stream = self._streams[order.watch] = _Stream(self, order.watch)
-        view = view_of(self._audience.sights, order.node, order.view, order.interval, stream.drawn)
-        is_of_all = isinstance(order.view, orders.ShowHead | orders.ShowAll)
-        stream.nodes = list(range(len(self._audience.sights))) if is_of_all else [order.node]
-        stream.view = view
-        self._audience.join(stream.nodes, stream.tell)
-        try:
-            view.open()
-        except Refused as error:
-            stream.refused = words.one_line(error)
-        stream.tell()
+        stream = self._streams[order.watch] = _Stream(self, order)
+        self._open(stream, order.view)
         self._nursery.start_soon(stream.run)
 
-    async def _change(self, stream: _Stream, wish: orders.Wish) -> None:
-        if type(wish) is not type(stream.view.wish):
+    def _open(self, stream: _Stream, given: msgspec.Raw) -> None:
+        """Begin to show a wish, or say why it cannot be shown."""
+        sights, order = self._audience.sights, stream.order
+        with stream.refusing():
+            if order.node >= len(sights):
+                raise Refused("there is no such node")
+            wish = orders.WISHES.decode(given)
+            view = view_of(sights, order.node, wish, order.interval, stream.drawn)
+            view.open()
+            is_of_all = isinstance(wish, orders.ShowHead | orders.ShowAll)
+            stream.view = view
+            stream.nodes = list(range(len(sights))) if is_of_all else [order.node]
+            self._audience.join(stream.nodes, stream.tell)
+
+    async def _change(self, stream: _Stream, given: msgspec.Raw) -> None:
+        if stream.view is None:
+            self._open(stream, given)
+            return
+        with stream.refusing():
+            wish = orders.WISHES.decode(given)
+            if type(wish) is type(stream.view.wish):
+                stream.view.change(wish)
+                return
+        if stream.refused is None:
             await self._socket.refuse("a watch shows one kind of view")
-        try:
-            stream.view.change(wish)
-            stream.refused = None
-        except Refused as error:
-            stream.refused = words.one_line(error)
-        stream.tell()
 
     def _close(self, number: int) -> None:
         stream = self._streams.pop(number, None)
         if stream is not None:
-            self._audience.leave(stream.nodes, stream.tell)
-            stream.view.close()
+            if stream.view is not None:
+                self._audience.leave(stream.nodes, stream.tell)
+                stream.view.close()
             stream.close()
 
     # What it has done.
@@ -179,16 +190,16 @@ class _Stream:
     """The updates of one watch.
 
     Attributes:
-        view: what it shows.
+        order: what began it.
+        view: what it shows; None as long as no wish could be shown.
         nodes: the numbers of the nodes that are looked at for it.
         refused: why the wish cannot be asked for; None.
     """
 
-    view: View
-
-    def __init__(self, visit: Visit, number: int) -> None:
+    def __init__(self, visit: Visit, order: orders.Watch) -> None:
         self._visit = visit
-        self._number = number
+        self.order = order
+        self.view: View | None = None
         self.nodes: list[int] = []
         self.refused: str | None = None
         self._news = trio.Event()
@@ -200,6 +211,16 @@ class _Stream:
 
     def _tell(self) -> None:
         self._news.set()
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Have what cannot be shown within the block shown as refused. Not a checkpoint."""
+        self.refused = None
+        try:
+            yield
+        except (Refused, msgspec.MsgspecError, RecursionError) as error:
+            self.refused = words.one_line(error)[:LARGEST_REFUSAL]
+        self.tell()
 
     async def drawn(self) -> None:
         """Have the newest state drawn. A checkpoint; returns when the page has drawn it."""
@@ -224,16 +245,22 @@ class _Stream:
                 await self._news.wait()
                 self._news = trio.Event()
                 served, self._served = self._served, trio.Event()
-                state = {
-                    "state": None if self.refused else self.view.shown(),
-                    "refused": self.refused or self.view.refused,
-                    "is_up": self.view.sight.observed.is_up,
-                }
+                state = self._state()
                 if state != last:
                     last = state
                     await self._send(state)
                     await trio.sleep(PACE)
                 served.set()
+
+    def _state(self) -> dict[str, Any]:
+        view = self.view
+        if view is None:
+            return {"state": None, "refused": self.refused, "is_up": True}
+        return {
+            "state": None if self.refused else view.shown(),
+            "refused": self.refused or view.refused,
+            "is_up": view.sight.observed.is_up,
+        }
 
     async def _send(self, state: dict[str, Any]) -> None:
         visit = self._visit
@@ -243,7 +270,7 @@ class _Stream:
         self._acknowledged = trio.Event()
         length = 0
         try:
-            length = await visit.send({"watch": self._number, "number": self._sent, **state})
+            length = await visit.send({"watch": self.order.watch, "number": self._sent, **state})
             visit.under_way += length
             await self._acknowledged.wait()
         finally:

@@ -322,7 +322,20 @@ CONTRAST = """(() => {
 })()"""
 
 
-NAMED = ("button", "link", "textbox", "searchbox", "spinbutton", "combobox", "checkbox", "img", "meter")
+NAMED = (
+    "button",
+    "link",
+    "textbox",
+    "searchbox",
+    "spinbutton",
+    "combobox",
+    "checkbox",
+    "img",
+    "meter",
+    "table",
+    "tree",
+    "treeitem",
+)
 """The roles whose elements must have a name."""
 
 
@@ -401,3 +414,60 @@ async def test_the_switches_of_a_process_show_contents_and_follow_the_name(progr
         await tab.press("f")
         await tab.until_true(f"location.hash === '#0/process/{till.serial}'")
         assert problems(tab, found.port) == []
+
+
+LEADING_NOWHERE = (
+    "#99/overview",
+    "#0/process/%E0%A4%A",
+    "#0/constructor",
+    "#0/__proto__",
+    "#0/event/abc",
+    f"#0/process/{'9' * 400}",
+    f"#0/process/{'n' * 2_000}",
+    "#0/overview/and/more",
+)
+
+
+async def test_what_is_typed_does_not_end_the_link(program: Program) -> None:
+    """An address that leads nowhere, or a text that is too long: the page says so, and goes on."""
+    async with stage(program) as (found, _):
+        tab = await found.tab("processes")
+
+        async def write(text: str) -> None:
+            await tab.ask(
+                "(() => { const field = document.querySelector('input[type=search]');"
+                f" field.value = {text}; field.dispatchEvent(new Event('input')); }})()"
+            )
+
+        await write("'x'.repeat(5000)")
+        await tab.until("length <= 1000")
+        await write("'till 00001'")
+        await tab.until("1 rows, of")
+        for fragment in LEADING_NOWHERE:
+            await tab.ask(f"location.hash = '{fragment}'")
+            await tab.until_true("document.querySelectorAll('main h1').length === 1")
+            await go(tab, "processes")
+            await tab.until("Filter")
+            assert await tab.ask("document.getElementById('trouble').textContent") == "", fragment
+        assert problems(tab, found.port) == []
+
+
+async def test_what_is_announced_is_heard_after_the_clock_is_set_back(program: Program) -> None:
+    async with stage(program) as (found, _):
+        tab = await found.tab("overview")
+        await tab.ask("page.announce('first')")
+        await tab.until_true("document.getElementById('heard').textContent === 'first'")
+        await tab.ask("const now = Date.now; Date.now = () => now() - 3_600_000; page.announce('second')")
+        await tab.until_true("document.getElementById('heard').textContent === 'second'")
+
+
+async def test_names_of_several_words_are_traced_in_quotes(program: Program) -> None:
+    async with stage(program) as (found, _):
+        tab = await found.tab("trace")
+        await tab.ask(
+            "document.querySelector('form input').value = '\"till 00001\", 5',"
+            "document.querySelector('form').requestSubmit()"
+        )
+        await tab.until("0 events so far")
+        found.here.till(1).cast(Till.pay, 5)
+        await tab.until(lambda text: "pay" in text and "till 00001" in text)

@@ -196,11 +196,8 @@ async def test_a_client_that_gives_no_sign_of_life_is_dropped(autojump_clock: Mo
     [
         ("{", 1008, "Input data was truncated"),
         ('{"do": "fly"}', 1008, "Invalid value 'fly'"),
-        ('{"do": "watch", "watch": 1, "view": {"show": "more"}}', 1008, "Invalid value 'more'"),
         ('{"do": "watch", "watch": 1, "view": {"show": "head"}, "more": 1}', 1008, "unknown field `more`"),
-        ('{"do": "watch", "watch": 1, "view": {"show": "head"}, "node": 7}', 1008, "there is no such node"),
         ('{"do": "watch", "watch": 1, "view": {"show": "head"}, "interval": 0}', 1008, ">= 0.1"),
-        ('{"do": "watch", "watch": 1, "view": {"show": "table", "count": 501}}', 1008, "<= 500"),
         ('{"do": "act", "act": 1, "key": "Z", "shown": "x"}', 1008, "no such action"),
         ("[" * 16_000, 1008, ""),
         (" " * 17_000, 1009, "too long"),
@@ -220,6 +217,80 @@ async def test_orders_that_are_none_end_the_link(
             await link.take()
         assert caught.value.args[0] == code
         assert reason in caught.value.args[1]
+
+
+LONG = "x" * 1_001
+
+
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [
+        ({"show": "more"}, "Invalid value 'more'"),
+        ({"show": "table", "count": 501}, "<= 500"),
+        ({"show": "table", "match": LONG}, "length <= 1000 - at `$.match`"),
+        ({"show": "process", "process": LONG}, "length <= 1000"),
+        ({"show": "process", "process": None}, "Expected `int | str`, got `null`"),
+        ({"show": "log", "prefix": LONG}, "length <= 1000"),
+        ({"show": "trace", "processes": [*range(65)]}, "length <= 64"),
+        ({"show": "trace", "processes": ["a"], "seconds": 0}, ">= 1"),
+        ({"show": "nodes", "more": 1}, "unknown field `more`"),
+        ([], "Expected `object`, got `array`"),
+        ("head", "Expected `object`, got `str`"),
+    ],
+)
+async def test_wishes_that_cannot_be_shown_are_refused_and_others_go_on(
+    autojump_clock: MockClock, view: Any, reason: str
+) -> None:
+    """People type filters, names and addresses: the link outlives them, and so does the watch."""
+    async with serving_nothing() as served:
+        link = await served.link()
+        await link.order("watch", watch=1, view={"show": "head"})
+        await link.ack(await link.take())
+        await link.order("watch", watch=2, view=view)
+        update = await link.take()
+        assert (update["watch"], update["state"]) == (2, None)
+        assert reason in update["refused"]
+        await link.ack(update)
+        await link.order("change", watch=2, view={"show": "nodes"})
+        assert (await link.take())["refused"] is None
+        await link.order("change", watch=1, view=view)
+        update = await link.take()
+        assert (update["watch"], update["state"]) == (1, None)
+        assert reason in update["refused"]
+        await link.ack(update)
+        await link.order("close", watch=2)
+        await link.order("change", watch=1, view={"show": "head"})
+        assert "nodes" in (await link.until(lambda state: True))["state"]
+
+
+async def test_a_table_that_is_not_there_is_refused(autojump_clock: MockClock) -> None:
+    async with serving_nothing() as served:
+        link = await served.link()
+        await link.order("watch", watch=1, view={"show": "table", "of": "bones"})
+        update = await link.take()
+        assert "of must be one of" in update["refused"]
+        await link.ack(update)
+        await link.order("change", watch=1, view={"show": "table", "of": "names"})
+        assert (await link.take())["refused"] is None
+
+
+async def test_a_node_that_is_not_there_is_refused(autojump_clock: MockClock) -> None:
+    async with serving_nothing() as served:
+        link = await served.link()
+        await link.order("watch", watch=1, node=7, view={"show": "nodes"})
+        assert (await link.take())["refused"] == "there is no such node"
+        await link.order("close", watch=1)
+        await link.order("watch", watch=1, view={"show": "nodes"})
+        assert (await link.take())["refused"] is None
+
+
+async def test_a_watch_shows_one_kind_of_view(autojump_clock: MockClock) -> None:
+    async with serving_nothing() as served:
+        link = await served.link()
+        await link.order("watch", watch=1, view={"show": "nodes"})
+        await link.order("change", watch=1, view={"show": "head"})
+        with pytest.raises(Closed, match="one kind of view"):
+            await link.until(lambda state: False)
 
 
 async def test_a_page_has_at_most_sixteen_watches(autojump_clock: MockClock) -> None:

@@ -56,7 +56,7 @@ class Page {
   constructor() {
     this.heads = [];
     this.problem = "";
-    this.announcedAt = 0;
+    this.announcedAt = -1000;
     this.link = new Link((problem) => {
       this.problem = problem;
       this.drawHead();
@@ -100,10 +100,10 @@ class Page {
     const [node, name, argument] = location.hash.slice(1).split("/");
     this.view?.close();
     this.node = Number.parseInt(node, 10) || 0;
-    this.name = name in VIEWS ? name : "overview";
+    this.name = Object.hasOwn(VIEWS, name) ? name : "overview";
     const main = at("main");
     main.replaceChildren();
-    this.view = new VIEWS[this.name](this, main, argument == null ? this.name : decodeURIComponent(argument));
+    this.view = new VIEWS[this.name](this, main, argument == null ? this.name : decoded(argument));
     for (const link of document.querySelectorAll("#tabs a")) {
       put(link, "href", `#${this.node}/${link.dataset.name}`);
       put(link, "aria-current", link.dataset.name === this.view.tab ? "page" : null);
@@ -151,15 +151,15 @@ class Page {
   /** Say something that can be seen anyway to who listens: politely, and not more often than once a second. */
   announce(text) {
     clearTimeout(this.announcing);
-    const wait = Math.max(0, this.announcedAt + 1000 - Date.now());
+    const wait = Math.max(0, this.announcedAt + 1000 - performance.now());
     this.announcing = setTimeout(() => {
-      this.announcedAt = Date.now();
+      this.announcedAt = performance.now();
       say(at("heard"), text);
     }, wait);
   }
 
   setTheme(name) {
-    const theme = name in THEMES ? name : "auto";
+    const theme = Object.hasOwn(THEMES, name) ? name : "auto";
     document.documentElement.dataset.theme = theme;
     localStorage.setItem("theme", theme);
     say(at("theme"), `Colours: ${theme}`);
@@ -171,6 +171,15 @@ class Page {
     const tab = TABS.find(([key]) => key === event.key);
     if (tab) this.go(tab[1]);
     else if (!this.view.key?.(event)) this.actions.key(event);
+  }
+}
+
+/** A part of an address; one that somebody has written with a stray percent sign stands for itself. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 

@@ -35,7 +35,7 @@ export class Plot {
         "details",
         { ontoggle: () => this.list() },
         el("summary", {}, "Values"),
-        el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Part"), el("th", { scope: "col" }, "Most"))), this.values),
+        el("table", { "aria-label": "Values" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Part"), el("th", { scope: "col" }, "Most"))), this.values),
       ),
     );
   }

@@ -24,7 +24,7 @@ export class TimelineView {
       el("label", {}, "Show ", choice),
       this.watch.status,
       el("h2", {}, "Restarts ", this.span),
-      el("div", { class: "scroller low" }, el("table", { class: "axis" }, el("thead", {}, el("tr", {}, ...["Supervisor", "When", "Restarts"].map((text) => el("th", { scope: "col" }, text)))), this.rows)),
+      el("div", { class: "scroller low" }, el("table", { class: "axis", "aria-label": "Restarts by supervisor" }, el("thead", {}, el("tr", {}, ...["Supervisor", "When", "Restarts"].map((text) => el("th", { scope: "col" }, text)))), this.rows)),
       el("h2", {}, "Events"),
       this.missed,
       this.events.element,

@@ -14,7 +14,7 @@ export class TraceView {
   constructor(page, place, argument) {
     this.page = page;
     this.watch = null;
-    this.processes = el("input", { required: true, value: argument === "trace" ? "" : argument, placeholder: "names with *, serials, actor:Class", size: 30 });
+    this.processes = el("input", { required: true, value: argument === "trace" ? "" : argument, placeholder: "serials, names with *, \"a name\", actor:Class", size: 30 });
     this.sends = el("input", { type: "checkbox" });
     this.contents = el("input", { type: "checkbox" });
     this.follow = el("input", { type: "checkbox" });
@@ -52,7 +52,7 @@ export class TraceView {
   start(event) {
     event.preventDefault();
     this.watch?.close();
-    const processes = this.processes.value.split(/[\s,]+/).filter(Boolean).map((each) => (/^\d+$/.test(each) ? Number(each) : each));
+    const processes = [...this.processes.value.matchAll(/"([^"]*)"|[^\s,]+/g)].map(([each, quoted]) => quoted ?? (/^\d+$/.test(each) ? Number(each) : each));
     if (!processes.length) return;
     const wish = { show: "trace", processes, sends: this.sends.checked, contents: this.contents.checked, follow: this.follow.checked, seconds: Number(this.seconds.value) };
     say(this.ended, "");
