@@ -307,8 +307,7 @@ class NodeHost:
             if Capability.ACTOR_MESSAGE not in self.execution.caller.grants:
                 deaf = "without the capability ActorMessage (grant it: capabilities=['ActorMessage'])"
             return UnknownMethod(request.method, f"a guest {deaf}")
-        problem = "guests receive only bytes and enfilade.hostcalls.Message; encode text: `text.encode()`"
-        return BadArguments(f"Guest.{request.method}", signature, request.args, request.kwargs, problem)
+        return BadArguments(f"Guest.{request.method}", signature, request.args, request.kwargs, _ONLY_BYTES)
 
     def put_back(self, incoming: Incoming, serial: float) -> None:
         message: Any = incoming
@@ -568,4 +567,5 @@ class NodeHost:
         )
 
 
-_NOT_BYTES = Custom("guests receive only bytes and enfilade.hostcalls.Message")
+_ONLY_BYTES = "guests receive only bytes and enfilade.hostcalls.Message; encode text: `text.encode()`"
+_NOT_BYTES = Custom(_ONLY_BYTES)

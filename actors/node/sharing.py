@@ -353,7 +353,7 @@ class CheckedRef(LocalRef[A]):
     def _passes_message(self, message: Any) -> None:
         node = self._process.node
         self._passes("", (), {})
-        if node.sharing is not None:
+        if node.sharing is not None and signals.may_be_dropped(message):  # others are the runtime's own
             node.sharing.passes(message, f"the message {safe_repr(message)}", _current(node), self, None)
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:

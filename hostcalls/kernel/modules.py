@@ -52,9 +52,8 @@ class ModuleStore:
             if len(data) > self.largest:
                 raise ModuleError(f"module {name!r} has more than {self.largest} bytes")
         except OSError as error:
-            raise ModuleError(
-                f"cannot read module {name!r} below {self.directory.name!r}: {error.strerror}"
-            ) from None
+            below = f" below {self.directory.name!r}" if self.directory.name else ""
+            raise ModuleError(f"cannot read module {name!r}{below}: {error.strerror}") from None
         return binary(data, name)
 
     def _bytes_of(self, path: Path, name: str) -> bytes:

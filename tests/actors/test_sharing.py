@@ -488,3 +488,19 @@ class Color(Enum):
 
 async def settle() -> None:
     await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_messages_of_the_runtime_are_its_own(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """U14 is about what the program shares: a supervisor may change its notes of a late start."""
+
+    class Late(Actor):
+        async def on_start(self) -> None:
+            await trio.sleep_forever()
+
+    async with open_node("n", config=DEBUG) as node:
+        with pytest.raises(StartError):
+            await node.spawn(Supervisor, [Child(Late, start_timeout=1.0)])
+        await (await node.spawn(Box)).call(Box.forget)
+    assert told(caplog) == []
