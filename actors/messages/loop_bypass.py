@@ -138,10 +138,13 @@ def _step(task: Task, error: BaseException | None = None) -> None:
     if task._next_send_fn is not None:  # trio has scheduled it already: see `wake._reschedule`
         return
     runner = task._runner
-    if len(runner.instruments.data) > 1:
-        _announced(task, runner, error)
-    else:
-        _resume(task, runner, error)
+    try:
+        if len(runner.instruments.data) > 1:
+            _announced(task, runner, error)
+        else:
+            _resume(task, runner, error)
+    finally:
+        del error  # which refers to this frame, from Python 3.13 on
 
 
 @enable_ki_protection
@@ -237,6 +240,7 @@ def _announced(task: Task, runner: Any, thrown: BaseException | None) -> None:
     try:
         _resume(task, runner, thrown)
     finally:
+        del thrown
         _announce(runner, instruments, "after_task_step", task)
         _announce(runner, instruments, "before_task_step", outer)
 

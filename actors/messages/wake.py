@@ -94,9 +94,12 @@ class TaskTurn:
     def turn(self, _budget: int) -> bool:
         """Resume the task; false, because it wants no other turn. Called by the dispatcher."""
         task, error = self._take()
-        if task is not None:
-            self.dispatcher.running = None
-            step(task, error)
+        try:
+            if task is not None:
+                self.dispatcher.running = None
+                step(task, error)
+        finally:
+            del error  # which refers to this frame, from Python 3.13 on
         return False
 
     def release(self) -> None:

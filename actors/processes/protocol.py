@@ -237,11 +237,11 @@ def _parameters(method: Any) -> list[tuple[str, Any]] | None:
 
 
 def _subclasses(*classes: Any) -> Iterator[type]:
-    """All that is below `classes`, each once."""
-    left, seen = list(classes), set()
+    """All that is below `classes`, each once. The metaclass of a class may have made it unhashable."""
+    left, seen = list(classes), dict[int, type]()
     while left:
         for found in type.__subclasses__(left.pop()):
-            if found not in seen:
-                seen.add(found)
+            if id(found) not in seen:
+                seen[id(found)] = found
                 left.append(found)
                 yield found

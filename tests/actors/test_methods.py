@@ -270,6 +270,23 @@ async def test_subclasses_and_mixins(autojump_clock: MockClock, node: Node) -> N
     assert await ref.call(Interface.get) == 10
 
 
+async def test_an_actor_class_that_cannot_be_hashed_is_no_obstacle(
+    autojump_clock: MockClock, node: Node
+) -> None:
+    """C1: a mixin's method is looked for among all classes, of whatever metaclass."""
+
+    class NotHashed(type(Actor)):  # type: ignore[misc]
+        __hash__ = None
+
+    class Odd(Actor, metaclass=NotHashed):
+        pass
+
+    ref: Ref[Any] = await node.spawn(Derived)
+    with pytest.raises(UnknownMethod):
+        await ref.call(Other.get)
+    assert Odd.__name__ == "Odd"  # it is still there
+
+
 class Twin(Actor):
     """Has all that `Other` has."""
 
