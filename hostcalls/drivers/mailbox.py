@@ -187,7 +187,7 @@ def _actor(caller: Caller, slot: int) -> Any:
 
 def _slot(caller: Caller, actor: Any) -> int:
     """The caller's slot for `actor`, a new one if there is none."""
-    slot = caller.slots.find(Kind.ACTOR, lambda resource: bool(resource.payload == actor))
+    slot = caller.slots.actor(actor)
     if slot is None:
         slot = caller.add(Kind.ACTOR, actor)
     return slot

@@ -46,12 +46,13 @@ class Slots:
         limit: how many slots the guest may use.
     """
 
-    __slots__ = ("_free", "_next", "_registry", "_searched", "_table", "_uses", "limit")
+    __slots__ = ("_actors", "_free", "_next", "_registry", "_searched", "_table", "_uses", "limit")
 
     def __init__(self, registry: Registry, limit: int) -> None:
         self._registry = registry
         self.limit = limit
         self._table: dict[int, Resource] = {}  # in the order in which they were given
+        self._actors: dict[Any, list[int]] = {}  # the slots of each actor, the oldest first
         self._free: list[int] = []
         self._next = 0
         self._uses: dict[int, int] = {}  # of slots that were given more than once: how often more
@@ -83,6 +84,8 @@ class Slots:
         else:
             raise LimitReached("resources", _NUMBERS)
         self._table[slot] = resource
+        if resource.kind is Kind.ACTOR:
+            self._actors.setdefault(resource.payload, []).append(slot)
         return slot
 
     @property
@@ -122,6 +125,13 @@ class Slots:
         resource = self._table.get(slot)
         return resource.payload if resource is not None and resource.alive and resource.kind is kind else None
 
+    def actor(self, wanted: Any) -> int | None:
+        """Return the oldest slot for this actor, or None; in the same time however many slots there are."""
+        for slot in self._actors.get(wanted, ()):
+            if self._table[slot].alive:
+                return slot
+        return None
+
     def find(self, kind: Kind, wanted: Callable[[Resource], bool]) -> int | None:
         """Return the oldest slot of a living resource of this kind that is wanted, or None."""
         for slot, resource in self._table.items():
@@ -135,8 +145,7 @@ class Slots:
         if resource is None:
             raise NotFound
         if not self._uses or not self._used_once_less(slot):
-            del self._table[slot]
-            self._free.append(slot)
+            self._forget(slot)
             self._registry.unhold(resource)
 
     def take(self, slot: int) -> Resource:
@@ -171,6 +180,7 @@ class Slots:
     def clear(self) -> None:
         """Free every slot: the guest has ended."""
         table, self._table = self._table, {}
+        self._actors.clear()
         self._uses.clear()
         self._free.clear()
         for resource in table.values():
@@ -195,7 +205,7 @@ class Slots:
         while useless and len(self._table) > enough:
             for slot in useless.pop():
                 self._uses.pop(slot, None)
-                self._registry.unhold(self._table.pop(slot))
+                self._registry.unhold(self._remove(slot))
         self._searched = self._registry.departures
         return len(self._table) + slots <= self.limit
 
@@ -207,8 +217,17 @@ class Slots:
         return uses > 0
 
     def _forget(self, slot: int) -> None:
-        del self._table[slot]
+        self._remove(slot)
         self._free.append(slot)
+
+    def _remove(self, slot: int) -> Resource:
+        resource = self._table.pop(slot)
+        if resource.kind is Kind.ACTOR:
+            slots = self._actors[resource.payload]
+            slots.remove(slot)
+            if not slots:
+                del self._actors[resource.payload]
+        return resource
 
     def _useless(self) -> list[list[int]]:
         """The slots that lead to nothing, those of one channel together, the oldest last."""

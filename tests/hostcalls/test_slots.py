@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from enfilade.hostcalls.abi import ChannelBackpressure, ChannelCreate, IoFrame, IoRead, IoWrite
@@ -9,7 +11,8 @@ from enfilade.hostcalls.abi import catalogue as c
 from enfilade.hostcalls.abi.errors import LimitReached, NotFound
 from enfilade.hostcalls.contracts.caller import Caller
 from enfilade.hostcalls.resources.channel import Channel
-from enfilade.hostcalls.resources.registry import Kind
+from enfilade.hostcalls.resources.registry import Kind, Registry
+from enfilade.hostcalls.resources.slots import Slots
 from tests.hostcalls.desk import INVALID, NOT_FOUND, Desk, fails
 
 CHANNEL = ChannelCreate(64, ChannelBackpressure.PARK)
@@ -302,3 +305,35 @@ def test_marks(desk: Desk) -> None:
     assert slots.get(kept) is here
     slots.free(kept)
     assert fails(lambda: slots.get(kept)) == NOT_FOUND
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_actor_is_found_in_its_oldest_slot_whatever_has_happened(seed: int) -> None:
+    """The index says what a walk through the table says, after slots were freed, taken or restored."""
+    chance = random.Random(seed)
+    registry = Registry()
+    slots = Slots(registry, LIMIT)
+    actors = [f"actor {number}" for number in range(5)]
+    mark = slots.mark()
+    for _ in range(300):
+        present = [slot for slot, _ in slots]
+        step = chance.randrange(12)
+        if step < 6 and (len(slots) < LIMIT or slots.make_room()):
+            kind = chance.choice([Kind.ACTOR, Kind.ACTOR, Kind.OTHER])
+            slots.insert(registry.add(kind, chance.choice(actors)))
+        elif step == 6 and present:
+            slots.free(chance.choice(present))
+        elif step == 7 and present and slots.content(taken := chance.choice(present)).alive:  # type: ignore[union-attr]
+            registry.unhold(slots.take(taken))
+        elif step == 8 and present:
+            registry.remove(slots.content(chance.choice(present)))  # type: ignore[arg-type]
+        elif step == 9:
+            mark = slots.mark()
+        elif step == 10:
+            slots.restore(mark)
+        elif step == 11 and chance.random() < 0.1:
+            slots.clear()
+            mark = slots.mark()
+        for actor in actors:
+            walked = slots.find(Kind.ACTOR, lambda resource, actor=actor: bool(resource.payload == actor))  # type: ignore[misc]
+            assert slots.actor(actor) == walked
