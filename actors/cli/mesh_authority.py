@@ -11,7 +11,7 @@ import typer
 from enfilade.actors.cli.refusal import Refusal
 
 try:
-    from enfilade.transport.mesh.authority import Authority, Grant, Listed, request
+    from enfilade.transport.mesh.authority import Authority, Grant, Listed, check_names, request
 except ImportError as error:
     raise Refusal("certificates need the extra \"mesh\": pip install 'enfilade[mesh]'") from error
 
@@ -114,5 +114,6 @@ def make_request(directory: Path, node: str, output: Path) -> None:
 def show_permissions(node: str, mesh: str, grant: Grant) -> None:
     """Print the permissions of a node at foreign servers."""
     with refusals():
+        check_names(node, *grant.also)
         listed = Listed(node, 1, grant.also, grant.is_operator, grant.registry, "")
         typer.echo(json.dumps({"user": listed.user, "permissions": permissions(mesh, listed)}, indent=1))

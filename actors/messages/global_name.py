@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.short_text import check_short
 
 __all__ = ["Global", "Taking"]
 
@@ -17,10 +18,7 @@ LONGEST = 60
 
 
 def _is_name(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, str) or not 0 < len(value.encode()) <= LONGEST:
-        raise ValueError(
-            f"{attribute.name} must be a text of 1 to {LONGEST} bytes in UTF-8, got {safe_repr(value)}"
-        )
+    check_short(value, LONGEST, attribute.name)
 
 
 def _is_taking(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -38,6 +36,10 @@ class Global:
         name: the name, of 1 to 60 bytes in UTF-8.
         taken: what it means for a start that another process has the name. "fail": the start fails with
             `AlreadyStarted`; "ignore": there is nothing to start; "wait": it waits until the name is free.
+
+    Raises:
+        TypeError: `name` is no text.
+        ValueError: a field has a value that makes no sense.
     """
 
     name: str = attrs.field(validator=_is_name)

@@ -518,6 +518,8 @@ class Node(ObservedNode):
     @property
     def mesh(self) -> Any:
         """The mesh that this node is in. See `Peers.mesh`."""
+        if self._distribution is None:
+            raise NotConnected(self.full_name, f"node {self.full_name} is in no mesh: open it with `mesh=`")
         return self.distribution.mesh
 
     async def connect(self, address: str) -> str:

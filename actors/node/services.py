@@ -68,7 +68,8 @@ class Peers(Protocol):
             The node's name.
 
         Raises:
-            enfilade.transport.CarrierError: no node is there.
+            TypeError: an argument is no text.
+            enfilade.transport.CarrierError: no other node is there.
             enfilade.transport.NotAdmitted: one of the two nodes' policies does not allow it.
             enfilade.transport.HandshakeFailed: the other side is not a node, or is too slow.
         """
@@ -89,6 +90,7 @@ class Peers(Protocol):
         raises `NotConnected`, a message is a dead letter, and `Down` comes with `NO_CONNECTION`.
 
         Raises:
+            TypeError: an argument is no text.
             NotConnected: the peer is not connected, and this node is in no mesh.
         """
 
@@ -96,6 +98,7 @@ class Peers(Protocol):
         """The process that holds `name` on the node `peer` now, if it is exported. A checkpoint.
 
         Raises:
+            TypeError: an argument is no text.
             NotConnected: the peer is not connected, or was lost meanwhile.
         """
 
@@ -105,6 +108,7 @@ class Peers(Protocol):
         A checkpoint. Cancelled, the process, if it has started, is killed.
 
         Raises:
+            TypeError: `peer` or `entry` is no text.
             NotConnected: the peer is not connected, or was lost meanwhile.
             Refused: the peer exports no such entry to this node.
             StartError: the start failed, as of `Node.spawn`.

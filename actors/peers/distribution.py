@@ -36,6 +36,7 @@ from enfilade.actors.peers.tokens import Handouts
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.actors.processes import links, start
 from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.transport.carrier import CarrierError
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -171,6 +172,9 @@ class Distribution:
 
     async def connect(self, address: str) -> str:
         """See `services.Peers.connect`."""
+        _check_text(address, "an address")
+        if self._mesh is not None and address.removeprefix("mesh:") == self.node.full_name:
+            raise CarrierError(f"{self.node.full_name} is this node itself")
         address = self.rendezvous.resolve(address)
         peer = await self.rendezvous.connect(address)
         self._current[peer.name].address = address
@@ -178,6 +182,7 @@ class Distribution:
 
     def keep_connected(self, address: str) -> None:
         """See `services.Peers.keep_connected`."""
+        _check_text(address, "an address")
         self.start_soon(self.rendezvous.keep, self.rendezvous.resolve(address))
 
     def disconnect(self, name: str) -> None:
@@ -188,13 +193,15 @@ class Distribution:
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
         """See `services.Peers.remote`."""
+        _check_text(name, "a name")
+        _check_text(peer, "the name of a node")
         if peer in self.rendezvous.peers or not self._may_meet(peer):
             return self.far(name, peer)
         return RemoteNameRef(self.node, self._named.setdefault(peer, NamedNode(self, peer)), name)
 
     def _may_meet(self, name: str) -> bool:
         """Tell whether a text can be the name of another node of the mesh."""
-        is_name = isinstance(name, str) and name.count("@") == 1 and "/" not in name
+        is_name = name.count("@") == 1 and "/" not in name
         return self._mesh is not None and is_name and name != self.node.full_name
 
     def met(self, name: str) -> Remote | None:
@@ -221,11 +228,13 @@ class Distribution:
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
         """See `services.Peers.whereis_on`."""
+        _check_text(name, "a name")
         remote = await self.meet(peer)
         return await self._answer(remote, lambda then: remote.ask_whereis(name, then))  # type: ignore[no-any-return]
 
     async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
         """See `services.Peers.spawn_on`."""
+        _check_text(entry, "an entry")
         remote = await self.meet(peer)
         return await self._answer(  # type: ignore[no-any-return]
             remote, lambda then: remote.ask_spawn(entry, (args, kwargs), then)
@@ -309,6 +318,8 @@ class Distribution:
         remote = self.met(name)
         if remote is None:
             connected = ", ".join(self.peers) or "none"
+            if name == self.node.full_name:
+                raise NotConnected(name, f"{name} is this node itself: use `whereis`, `named` and `spawn`")
             raise NotConnected(name, f"node {safe_repr(name)} is not connected; connected nodes: {connected}")
         return remote
 
@@ -318,6 +329,7 @@ class Distribution:
         Raises:
             NotConnected: it is not connected, or cannot be reached.
         """
+        _check_text(name, "the name of a node")
         if self._mesh is not None and name not in self.rendezvous.peers:
             try:
                 await self.connect(name)
@@ -557,3 +569,9 @@ class Distribution:
         """The fields of a line of the log about a node link."""
         fields = {"node": self.node.full_name, "zone": self.node.zone, "event": event}
         return fields if peer is None else {**fields, "peer": peer}
+
+
+def _check_text(given: object, what: str) -> None:
+    """Refuse what is no text where it is given, and not where it is taken apart."""
+    if not isinstance(given, str):
+        raise TypeError(f"{what} must be a text, got {safe_repr(given)}")

@@ -26,8 +26,12 @@ class Watchers:
         self._watchers[checked_ref(ref)] = None
 
     def remove(self, ref: Ref[Any]) -> None:
-        """Stop sending events to `ref`."""
-        self._watchers.pop(ref, None)
+        """Stop sending events to `ref`.
+
+        Raises:
+            TypeError: it is no ref.
+        """
+        self._watchers.pop(checked_ref(ref), None)
 
     def tell(self, event: object) -> None:
         """Send an event to all."""

@@ -31,14 +31,27 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from enfilade.transport.mesh.files import install, make_private_directory, write_private
-from enfilade.transport.mesh.identity import SERVER_URI, check_secret
+from enfilade.transport.mesh.identity import SERVER_URI, check_secret, read_identity
 from enfilade.transport.mesh.settings import MeshError, Server
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS
 
-__all__ = ["Authority", "Grant", "Listed", "NodeList", "RegistryRight", "join", "read_list", "request"]
+__all__ = [
+    "Authority",
+    "Grant",
+    "Listed",
+    "NodeList",
+    "RegistryRight",
+    "check_names",
+    "join",
+    "read_list",
+    "request",
+]
 
 NAME: Final = re.compile(r"[\w.-]+@[\w.-]+")
 """The names that are certified: those of nodes, with their zones."""
+
+MOST_DAYS: Final = 36500
+"""Days that a certificate may last."""
 
 CLOCKS: Final = timedelta(minutes=5)
 """By so much the clocks of two machines may differ."""
@@ -253,11 +266,7 @@ class Authority:
         return json.dumps(self._issue(key, name, grant)).encode()
 
     def _issue(self, key: ec.EllipticCurvePublicKey, name: str, grant: Grant) -> dict[str, Any]:
-        for each in (name, *grant.also):
-            if not NAME.fullmatch(each) or len(each) > MOST_CHARACTERS:
-                raise ValueError(
-                    f"expected the name of a node with its zone, such as 'bank@east', got {each!r}"
-                )
+        check_names(name, *grant.also)
         if self.nodes.find(name) is not None:
             raise MeshError(f"{name} has a certificate: renew it, or revoke it first")
         generation = dict(self.nodes.revoked).get(name, 0) + 1
@@ -362,15 +371,28 @@ class Authority:
         _write_list(self.directory, self._key, self.nodes)
 
 
+def check_names(*names: str) -> None:
+    """Refuse names that are not certified.
+
+    Raises:
+        ValueError: one is not that of a node, with its zone.
+    """
+    for each in names:
+        if not NAME.fullmatch(each) or len(each) > MOST_CHARACTERS:
+            raise ValueError(f"expected the name of a node with its zone, such as 'bank@east', got {each!r}")
+
+
 def request(directory: str | os.PathLike[str], name: str) -> bytes:
     """Make a key that stays where it is, and a request to certify it. Return the request in PEM.
 
     Raises:
         MeshError: there is a key already.
+        ValueError: the name is none of a node.
     """
+    check_names(name)
     where = Path(directory)
     if (where / "node.key").exists():
-        raise MeshError(f"{where} holds a key already")
+        raise MeshError(f"{where} holds a key already: name another directory")
     make_private_directory(where)
     key = ec.generate_private_key(ec.SECP256R1())
     write_private(where / "node.key", _key_bytes(key))
@@ -396,7 +418,9 @@ def join(bundle: str | os.PathLike[str], directory: str | os.PathLike[str]) -> N
         certificate = x509.load_pem_x509_certificate(files["node.pem"].encode())
         authority = x509.load_pem_x509_certificate(files["ca.pem"].encode())
         certificate.verify_directly_issued_by(authority)
-        tomllib.loads(files["mesh.toml"])
+        node = tomllib.loads(files["mesh.toml"]).get("node")
+        if "node.key" not in files and not (where / "node.key").exists():
+            raise ValueError("its key is where `enfilade mesh request` made it: join into that directory")
         key_text = files["node.key"] if "node.key" in files else (where / "node.key").read_text()
         key = serialization.load_pem_private_key(key_text.encode(), None)
         if key.public_key() != certificate.public_key():
@@ -404,6 +428,8 @@ def join(bundle: str | os.PathLike[str], directory: str | os.PathLike[str]) -> N
         old = where / "ca.pem"
         if old.exists() and old.read_text() != files["ca.pem"]:
             raise ValueError(f"{where} is of another mesh")
+        if old.exists() and (other := read_identity(where).node) != node:
+            raise ValueError(f"{where} is the identity of {other}, and this one of {node}")
     except (OSError, ValueError, TypeError, RecursionError, InvalidSignature) as error:
         what = "another authority issued the certificate" if isinstance(error, InvalidSignature) else error
         raise MeshError(f"expected a bundle of `enfilade mesh ca`, got {path}: {what}") from error
@@ -418,8 +444,6 @@ KNOWN: Final = frozenset({"node.pem", "node.key", "ca.pem", "mesh.toml", "nodes.
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float
 ) -> x509.CertificateBuilder:
-    if not days > 0:
-        raise ValueError(f"days must be more than 0, got {days!r}")
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -432,6 +456,8 @@ def _builder(
 
 
 def _after(days: float) -> datetime:
+    if not 0 < days <= MOST_DAYS:
+        raise ValueError(f"days must be more than 0, and {MOST_DAYS} at most, got {days!r}")
     return (datetime.now(UTC) + timedelta(days=days)).replace(microsecond=0)
 
 

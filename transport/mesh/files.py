@@ -52,7 +52,9 @@ def make_private_directory(path: Path) -> None:
         path.mkdir(0o700, parents=True)
     except FileExistsError:
         status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode) or not is_own(status):
+        if not stat.S_ISDIR(status.st_mode):
+            raise MeshError(f"{path} must be a directory, or not be there yet") from None
+        if not is_own(status):
             raise MeshError(
                 f"{path} must be a directory of user {os.geteuid()}, it belongs to {owner_shown(status)}"
             ) from None

@@ -3,6 +3,7 @@
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -29,7 +30,18 @@ LEAST_WINDOW: Final = 64 * 1024
 MOST_WINDOWS: Final = 32 * 1024 * 1024
 """Bytes of one window, at least, and of those of all nodes, unless these are more than 512."""
 
-SCHEMES: Final = ("nats://", "tls://")
+ADDRESS: Final = re.compile(
+    r"(?P<scheme>nats|tls)://(?:\[(?P<numeric>[^\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?"
+)
+"""An address: a numeric one with colons in brackets, or a name, and perhaps a port."""
+
+
+def _is_v6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
+
 
 _IS_TEXT: Final = instance_of(str, "a text")
 _IS_PATH: Final = instance_of((str, os.PathLike, type(None)), "a path")
@@ -62,15 +74,15 @@ class Server:
         Raises:
             ValueError: it is none.
         """
-        scheme = next((each for each in SCHEMES if text.startswith(each)), None)
-        if scheme is not None:
-            host, colon, port = text.removeprefix(scheme).rpartition(":")
-            if not colon or port.endswith("]"):
-                host, port = text.removeprefix(scheme), str(PORT)
-            host = host.removeprefix("[").removesuffix("]")
-            if host and not set(host) & set("/@ ") and port.isdecimal() and 0 < int(port) < 2**16:
-                return cls(host, int(port), scheme == "tls://")
-        raise ValueError(f"expected the address of a server, such as 'nats://127.0.0.1:4222', got {text!r}")
+        found = ADDRESS.fullmatch(text)
+        if found is not None:
+            host, port = found["numeric"] or found["host"], found["port"] or str(PORT)
+            if 0 < int(port) < 2**16 and (not found["numeric"] or _is_v6(host)):
+                return cls(host, int(port), found["scheme"] == "tls")
+        raise ValueError(
+            f"expected the address of a server, such as 'nats://127.0.0.1:4222' or 'tls://[::1]:4222', "
+            f"got {text!r}"
+        )
 
     @property
     def is_loopback(self) -> bool:
@@ -189,8 +201,8 @@ class Mesh:
 
     def __attrs_post_init__(self) -> None:
         """Take the name of the mesh from the address."""
-        kind, _, name = self.servers[0].partition(":")
-        if kind == EMBEDDED and name:
+        kind, colon, name = self.servers[0].partition(":")
+        if kind == EMBEDDED and colon:
             if self.name not in (DEFAULT, name):
                 raise ValueError(f"the mesh must have one name, got {self.name!r} and {name!r}")
             object.__setattr__(self, "servers", (EMBEDDED,))

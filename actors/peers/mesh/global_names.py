@@ -141,9 +141,11 @@ class GlobalNames:
             NoQuorum: the registry does not answer.
             NoProcess: the process has ended meanwhile.
         """
-        await self._claim(name.name, process.serial, lambda: name.taken == "wait")
-        if process.ended is not None:
-            self.cancel(name.name)
+        if not _has_ended(process):
+            await self._claim(name.name, process.serial, lambda: name.taken == "wait")
+            if _has_ended(process):
+                await self._claims.give_back(name_key(name.name))
+        if _has_ended(process):
             raise NoProcess(process.ref)
         self.bind(name.name, process)
 
@@ -265,6 +267,8 @@ class GlobalNames:
             asking.waiting.append((ref, signal))
         elif known is not None:
             known.deliver(signal)
+        elif not self._distribution.is_running:
+            self._fail(ref, signal, NoQuorum(ref.name, "this node has stopped"))
         else:
             asking = self._asking[ref.name] = _Asking()
             asking.waiting.append((ref, signal))
@@ -273,23 +277,28 @@ class GlobalNames:
     async def _deliver_later(self, name: str, asking: _Asking) -> None:
         """Ask the registry, then deliver what waits for that."""
         holder: Ref[Any] | None = None
-        error: CallError | None = None
+        error: CallError | None = NoQuorum(name, "this node has stopped meanwhile")
         try:
             holder = await self.whereis(name)
+            error = None
         except CallError as raised:
             error = raised
         finally:
             del self._asking[name]
             asking.over.set()
-        for ref, signal in asking.waiting:
-            if holder is not None and isinstance(signal, Monitor):
-                monitor_found(signal, holder)
-            elif holder is not None:
-                holder.deliver(signal)
-            elif isinstance(signal, Call) and error is not None:
-                signal.fail(error)
-            else:
-                undeliverable(self.node, ref, signal, NO_PROCESS)
+            for ref, signal in asking.waiting:
+                if holder is None:
+                    self._fail(ref, signal, error)
+                elif isinstance(signal, Monitor):
+                    monitor_found(signal, holder)
+                else:
+                    holder.deliver(signal)
+
+    def _fail(self, ref: GlobalRef, signal: Signal, error: CallError | None) -> None:
+        if isinstance(signal, Call) and error is not None:
+            signal.fail(error)
+        else:
+            undeliverable(self.node, ref, signal, NO_PROCESS)
 
     def _ref(self, claim: Claim) -> Ref[Any]:
         """Return the ref of a holder."""
@@ -297,3 +306,7 @@ class GlobalNames:
             return self._distribution.local(claim.serial, claim.token)
         remote = self._distribution.remote_node(claim.node, claim.incarnation, claim.node)
         return HeldRef(self.node, remote, claim.serial, claim.token)
+
+
+def _has_ended(process: Process) -> bool:
+    return process.ended is not None

@@ -19,6 +19,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallTimeout, Moved, NoProcess, NoQuorum, NotConnected
 from enfilade.actors.messages.reasons import NO_PROCESS
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.short_text import check_short
 from enfilade.actors.peers.ledger import undeliverable
 from enfilade.actors.peers.mesh.activations import MOST_WAITING, Activations
 from enfilade.actors.peers.mesh.keyed_ref import ArrivedRef, HereRef, KeyedRef
@@ -135,10 +136,7 @@ class KeyedActors:
     def keyed(self, kind: str, key: str) -> KeyedRef:
         """See `MeshView.keyed`."""
         check_name(kind)
-        if not isinstance(key, str) or not 0 < len(key.encode()) <= LONGEST_KEY:
-            raise ValueError(
-                f"a key must be a text of 1 to {LONGEST_KEY} bytes in UTF-8, got {safe_repr(key, 80)}"
-            )
+        check_short(key, LONGEST_KEY, "a key")
         return KeyedRef(self.node, self, kind, key)
 
     def single(self, kind: str) -> KeyedRef:
@@ -318,6 +316,8 @@ class KeyedActors:
         """
         await trio.lowlevel.checkpoint()
         while (known := self.known(ref)) is None:
+            if not self._distribution.is_running:
+                raise _stopped(ref)
             looking = self._look_for(self._place(ref))
             with trio.move_on_at(limit.deadline) as scope:
                 await looking.over.wait()
@@ -363,6 +363,9 @@ class KeyedActors:
             far = self._far(ref, place, forwarded=forwarded)
             if far is not None:
                 far.deliver(signal)
+                return
+            if not self._distribution.is_running:
+                self._fail(ref, signal, _stopped(ref))
                 return
             looking = self._look_for(place)
         if len(looking.waiting) < MOST_WAITING:
@@ -487,6 +490,10 @@ class KeyedActors:
     async def _tell_free(self, kind: str, shard: int, successor: str) -> None:
         with suppress(NotConnected):  # then it looks by itself in a while
             await self._distribution.tell_free(successor, kind, shard)
+
+
+def _stopped(ref: KeyedRef) -> NoQuorum:
+    return NoQuorum(ref.kind, "this node has stopped")
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ import attrs
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.messages.seconds import check_seconds
+from enfilade.actors.messages.short_text import check_short
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox
 from enfilade.actors.processes.targets import check_target, is_async_function
@@ -37,7 +38,9 @@ def _is_idle(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
 
 
 def _is_shards(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if type(value) is not int or not 0 < value <= MOST_SHARDS:
+    if type(value) is not int:
+        raise TypeError(f"{attribute.name} must be a whole number, got {safe_repr(value)}")
+    if not 0 < value <= MOST_SHARDS:
         raise ValueError(f"{attribute.name} must be 1 to {MOST_SHARDS}, got {safe_repr(value)}")
 
 
@@ -109,9 +112,7 @@ def check_name(name: object) -> None:
     """Check the name of a kind.
 
     Raises:
-        ValueError: it is no text of 1 to 48 bytes.
+        TypeError: it is no text.
+        ValueError: it has not 1 to 48 bytes.
     """
-    if not isinstance(name, str) or not 0 < len(name.encode()) <= LONGEST_NAME:
-        raise ValueError(
-            f"the name of a kind must be a text of 1 to {LONGEST_NAME} bytes in UTF-8, got {safe_repr(name)}"
-        )
+    check_short(name, LONGEST_NAME, "the name of a kind")

@@ -227,7 +227,11 @@ class MeshView:
         self._watchers.add(ref)
 
     def demonitor(self, ref: Ref[Any]) -> None:
-        """Stop sending these to `ref`. Not a checkpoint."""
+        """Stop sending these to `ref`. Not a checkpoint.
+
+        Raises:
+            TypeError: `ref` is no ref.
+        """
         self._watchers.remove(ref)
 
     # Global names.
@@ -257,7 +261,7 @@ class MeshView:
             NoQuorum: the registry does not answer, or the node has no lease; the name is given back if it was
                 taken.
             NoProcess: the process has ended.
-            TypeError: it is not a process of this node.
+            TypeError: it is not a process of this node, or the name is no text.
             ValueError: the name is empty or too long.
         """
         await self.names.register(name, ref)
@@ -269,7 +273,7 @@ class MeshView:
 
         Raises:
             NoProcess: no process of this node holds it.
-            ValueError: the name is empty or too long.
+            TypeError, ValueError: the name is no text, or it is empty or too long.
         """
         await self.names.unregister(name)
 
@@ -278,7 +282,7 @@ class MeshView:
 
         Raises:
             NoQuorum: the registry does not answer.
-            ValueError: the name is empty or too long.
+            TypeError, ValueError: the name is no text, or it is empty or too long.
         """
         return await self.names.whereis(name)
 
@@ -286,7 +290,7 @@ class MeshView:
         """Return a ref to whoever holds a global name at the moment of use. Not a checkpoint.
 
         Raises:
-            ValueError: the name is empty or too long.
+            TypeError, ValueError: the name is no text, or it is empty or too long.
         """
         return self.names.named(name)
 
@@ -315,7 +319,7 @@ class MeshView:
 
         Raises:
             NoQuorum: the node was opened with `Mesh(registry=False)`.
-            ValueError: the name or the key is empty or too long.
+            TypeError, ValueError: the name or the key is no text, or it is empty or too long.
         """
         return self.kinds.keyed(kind, key)
 
@@ -326,7 +330,7 @@ class MeshView:
             kind: the name under which nodes run it.
 
         Raises:
-            NoQuorum, ValueError: as of `keyed`.
+            NoQuorum, TypeError, ValueError: as of `keyed`.
         """
         return self.kinds.single(kind)
 

@@ -201,6 +201,8 @@ class Way:
 class Distribution:
     """A site's part in the net."""
 
+    is_running = True
+
     def __init__(self, site: "Site", node: Node, nursery: trio.Nursery) -> None:
         self.node = node
         self._site = site

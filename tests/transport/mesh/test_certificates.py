@@ -23,7 +23,7 @@ from enfilade.actors import Ref
 from enfilade.actors.cli.app import app
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.transport.mesh import MeshError, authority
-from enfilade.transport.mesh.authority import Authority, Grant, join, read_list, request
+from enfilade.transport.mesh.authority import Authority, join
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.keeper import read_server_file
 from enfilade.transport.mesh.local_owner import owner_of_peer
@@ -292,58 +292,6 @@ async def test_mesh_121_secrets_that_others_may_read_are_refused(site: Site) -> 
     (site.directory / "ca" / "ca.key").chmod(0o644)
     with pytest.raises(MeshError, match="chmod 600"):
         Authority(site.directory / "ca")
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda files: files.pop("node.pem"),
-        lambda files: files.update({"../evil": "x"}),
-        lambda files: files.update({"node.pem": "nonsense"}),
-        lambda files: files.update({"node.pem": files["ca.pem"]}),
-        lambda files: files.update({"mesh.toml": "= 1"}),
-        lambda files: files.update({"node.key": 1}),
-    ],
-    ids=range(6),
-)
-def test_mesh_122_a_bundle_that_is_none_installs_nothing(site: Site, spoil: Any) -> None:
-    files = json.loads(site.authority.issue("a@east"))
-    spoil(files)
-    bundle = site.directory / "a.bundle"
-    bundle.write_text(json.dumps(files))
-    bundle.chmod(0o600)
-    with pytest.raises(MeshError, match="expected a bundle of `enfilade mesh ca`"):
-        join(bundle, site.directory / "a")
-    assert not (site.directory / "a").exists()
-
-
-def test_mesh_122_a_key_need_not_leave_its_machine(site: Site) -> None:
-    pem = request(site.directory / "a@east", "a@east")
-    key = (site.directory / "a@east" / "node.key").read_bytes()
-    site.install("a@east", site.authority.sign(pem, "a@east", Grant(registry="read")))
-    assert (site.directory / "a@east" / "node.key").read_bytes() == key
-    site.install("a@east", site.authority.renew("a@east", days=9))
-    assert (site.directory / "a@east" / "node.key").read_bytes() != key
-    with pytest.raises(MeshError, match="holds a key already"):
-        request(site.directory / "a@east", "a@east")
-    with pytest.raises(MeshError, match="expected a certificate signing request"):
-        site.authority.sign(b"nonsense", "c@x")
-    with pytest.raises(MeshError, match="has a certificate: renew it, or revoke it first"):
-        site.authority.issue("a@east")
-    with pytest.raises(MeshError, match="expected a directory without an authority"):
-        Authority.create(site.directory / "ca")
-    for name in ("a", "a@b@c", "a b@c", "*@c", "x" * 70 + "@y", ""):
-        with pytest.raises(ValueError, match="expected the name of a node with its zone"):
-            site.authority.issue(name)
-
-
-def test_a_list_counts_when_the_authority_has_signed_it(site: Site) -> None:
-    pem = (site.directory / "ca" / "ca.pem").read_bytes()
-    data = (site.directory / "ca" / "nodes.list").read_bytes()
-    assert read_list(data, pem).number == 1
-    for wrong in (b"", b"{}", data[:-9], data.replace(b'"number":1', b'"number":9'), b"x" * 100):
-        with pytest.raises(MeshError, match="expected a list of nodes that the authority"):
-            read_list(wrong, pem)
 
 
 COMMAND = [sys.executable, "-c", "from enfilade.actors.cli import main; main()", "mesh"]

@@ -325,9 +325,29 @@ async def test_names_are_refs_like_others() -> None:
         there.send(bank)
         assert await there.within(PATIENCE).call(Account.history) == [bank]
         assert await a.named("account").call(Account.history) == [a.mesh.named("bank")]
-        for name in ("", "x" * 61, 7):
-            with pytest.raises(ValueError, match="text of 1 to 60 bytes"):
-                b.mesh.named(name)
+        verbs = (
+            b.mesh.named,
+            Global,
+            b.mesh.whereis,
+            b.mesh.unregister,
+            lambda name: b.mesh.register(name, home),
+        )
+        home = await b.spawn(Account)
+        for name, kind in (("", ValueError), ("x" * 61, ValueError), ("\ud800", ValueError), (7, TypeError)):
+            for verb in verbs:
+                with pytest.raises(kind, match="name must be a text of 1 to 60 bytes"):
+                    await verb(name)
+
+
+async def test_a_process_that_has_ended_gets_no_name() -> None:
+    """MESH-3: not even for the moment that it would take to give it back."""
+    async with holders("a@east", "b@west") as (a, b):
+        ref = await a.spawn(Account)
+        await ref.stop()
+        for _ in range(20):
+            with pytest.raises(NoProcess):
+                await a.mesh.register("bank", ref)
+            assert await b.mesh.whereis("bank") is None
 
 
 async def test_a_name_is_watched_and_ended_wherever_it_is() -> None:

@@ -17,6 +17,8 @@ from enfilade.transport.mesh.settings import Mesh, Server
         ("nats://[::1]", "::1", 4222, True, "[::1]:4222"),
         ("tls://one.example:1", "one.example", 1, False, "one.example:1"),
         ("tls://10.0.0.1", "10.0.0.1", 4222, False, "10.0.0.1:4222"),
+        ("tls://[fe80::1%eth0]:1", "fe80::1%eth0", 1, False, "[fe80::1%eth0]:1"),
+        ("tls://grün_1.example", "grün_1.example", 4222, False, "grün_1.example:4222"),
     ],
 )
 def test_an_address(text: str, host: str, port: int, is_loopback: bool, shown: str) -> None:
@@ -28,11 +30,16 @@ def test_an_address(text: str, host: str, port: int, is_loopback: bool, shown: s
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nats://", "one.example", "http://one", "nats://a:0", "nats://a:99999", "nats://a:b", "nats://a/b"],
+    [
+        *("", "nats://", "one.example", "http://one", "nats://a/b", "nats://a?b", "nats://a#b", "nats://a b"),
+        *("nats://a:0", "nats://a:99999", "nats://a:b", "nats://a:", "nats://:1", "nats://a:٤٢٢٢"),
+        *("nats://fe80::1", "nats://::1:4222", "tls://[::1", "tls://::1]:1", "tls://[::1]a", "tls://[]"),
+        *("tls://[one]:1", "tls://[10.0.0.1]:1", "tls://u:p@one", "embedded"),
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="expected the address of a server"):
-        Mesh(servers=[text])
+        Mesh(servers=["nats://127.0.0.1", text])
 
 
 def test_servers_are_a_sequence_or_a_text() -> None:
@@ -66,11 +73,12 @@ def test_windows_of_many_nodes_are_small(nodes: int, window: int) -> None:
         ({"servers": "embedded", "beat": 1.0}, "a quarter of dead_after at most, got 1.0 and 3.0"),
         ({"servers": "embedded", "beat": 0.0}, "beat must be more than 0"),
         ({"servers": "embedded:a", "name": "b"}, "one name, got 'b' and 'a'"),
+        ({"servers": "embedded:"}, "name must have 1 to 32 characters, got ''"),
         ({"servers": f"embedded:{'a' * 33}"}, "name must have 1 to 32 characters"),
         ({"servers": "embedded:a, embedded:b"}, "expected the address of a server"),
         ({"servers": "embedded", "window": 65535}, "window must be 65536 bytes or more, got 65535"),
     ],
-    ids=["servers", "name", "long", "zero", "names", "long name", "meshes", "window"],
+    ids=["servers", "name", "long", "zero", "names", "no name", "long name", "meshes", "window"],
 )
 def test_settings_are_checked(fields: dict[str, object], fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
