@@ -11,6 +11,7 @@ from enfilade.actors.simulation.checkers.linearizable import (
     Undecided,
 )
 from enfilade.actors.simulation.checkers.serializable import Append, Read, Transaction
+from enfilade.actors.simulation.fault_schedule import Fault, Schedule
 from enfilade.actors.simulation.faults.kinds import (
     Block,
     Crash,
@@ -36,9 +37,8 @@ from enfilade.actors.simulation.machine.library import block
 from enfilade.actors.simulation.machine.standstill import Stuck
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.mishaps import Mishap, NoChance, Rarity
-from enfilade.actors.simulation.schedule import Fault, Schedule
-from enfilade.actors.simulation.simulate import run_simulation, simulate
-from enfilade.actors.simulation.simulated import simulated
+from enfilade.actors.simulation.run import run_simulation, simulate
+from enfilade.actors.simulation.seeded_tests import simulated
 from enfilade.actors.simulation.world import World
 from enfilade.transport.simulated.disk import SimulatedDisk, SimulatedFile
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
-from enfilade.actors.simulation.schedule import Fault, Schedule
+from enfilade.actors.simulation.fault_schedule import Fault, Schedule
 from enfilade.fields import by_annotation
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import attrs
 
+from enfilade.actors.simulation.fault_schedule import Schedule
 from enfilade.actors.simulation.faults.minimise import minimised
 from enfilade.actors.simulation.mishaps import NoChance, split, tape_of
-from enfilade.actors.simulation.schedule import Schedule
-from enfilade.actors.simulation.simulate import run_simulation
+from enfilade.actors.simulation.run import run_simulation
 from enfilade.actors.simulation.story import last_events, story
 from enfilade.actors.simulation.world import World
 

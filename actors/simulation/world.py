@@ -23,6 +23,7 @@ from enfilade.actors.simulation.checkers.history import Event, History, Over
 from enfilade.actors.simulation.checkers.properties import Properties
 from enfilade.actors.simulation.checkers.verdicts import Verdicts
 from enfilade.actors.simulation.extremes import draw_options
+from enfilade.actors.simulation.fault_schedule import Fault, Release, Schedule
 from enfilade.actors.simulation.host import Boot, Host, HostCrashed
 from enfilade.actors.simulation.log import Log
 from enfilade.actors.simulation.machine.clock import Departures, SimulationClock
@@ -36,7 +37,6 @@ from enfilade.actors.simulation.machines import Machines
 from enfilade.actors.simulation.mishaps import split
 from enfilade.actors.simulation.partitions import Partitions
 from enfilade.actors.simulation.passage import SETTLED, Passage
-from enfilade.actors.simulation.schedule import Fault, Release, Schedule
 from enfilade.actors.simulation.servers import Servers
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.mesh.settings import MeshError

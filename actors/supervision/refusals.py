@@ -27,7 +27,10 @@ __all__ = [
 @travels
 @attrs.frozen
 class FailedToStart:
-    """The detail of a supervisor's `Shutdown` reason when a child's start failed: which child, and why."""
+    """The detail of a supervisor's `Shutdown` reason when a child's start failed: which child, and why.
+
+    It is no error: who asked a running supervisor for a child gets `StartFailed`.
+    """
 
     id: Hashable
     reason: Reason
@@ -109,7 +112,11 @@ class NoTemplate(RuntimeFault):
 
 @travels
 class StartFailed(StartError):
-    """A child did not start; `id` is its id, `reason` what its process ended with."""
+    """A child that a running supervisor was asked for did not start.
+
+    `id` is its id, `reason` what its process ended with. When a supervisor itself does not start because of a
+    child, its starter gets `StartError` with the reason `Shutdown(FailedToStart(...))`.
+    """
 
     def __init__(self, id: Hashable, reason: Reason) -> None:  # noqa: A002 (the field's name)
         super().__init__(reason, f"child {safe_repr(id)} did not start: {reason}")

@@ -26,7 +26,7 @@ from enfilade.actors import (
     Supervisor,
 )
 from enfilade.actors.simulation import Crash, Freeze, Partition, World, run_simulation
-from enfilade.actors.simulation.schedule import Fault
+from enfilade.actors.simulation.fault_schedule import Fault
 from enfilade.transport import Settings
 from tests.simulation.scenes import Emigrant, Ledger, opened
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from enfilade.actors.simulation.schedule import Fault, Schedule
+from enfilade.actors.simulation.fault_schedule import Fault, Schedule
 
 __all__ = ["minimised"]
 

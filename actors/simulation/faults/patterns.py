@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from enfilade.actors.simulation.fault_schedule import Fault
 from enfilade.actors.simulation.faults.kinds import Crash, Partition
-from enfilade.actors.simulation.schedule import Fault
 from enfilade.fields import by_annotation
 
 if TYPE_CHECKING:

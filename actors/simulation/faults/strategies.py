@@ -11,9 +11,9 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
+from enfilade.actors.simulation.fault_schedule import Fault, Schedule
 from enfilade.actors.simulation.faults.kinds import Block, Blow, Crash, Freeze, Partition, Skew, Strike
 from enfilade.actors.simulation.faults.strangers import Story, Stranger
-from enfilade.actors.simulation.schedule import Fault, Schedule
 
 __all__ = ["schedules", "strikes"]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import attrs
 
+from enfilade.actors.simulation.fault_schedule import Fault
 from enfilade.actors.simulation.faults.kinds import (
     Block,
     Crash,
@@ -32,7 +33,6 @@ from enfilade.actors.simulation.faults.kinds import (
 from enfilade.actors.simulation.faults.patterns import Blackout, CrashLoop, Flap, RollingRestart, Swizzle
 from enfilade.actors.simulation.faults.strangers import Story, Stranger
 from enfilade.actors.simulation.machine.entropy import Stream
-from enfilade.actors.simulation.schedule import Fault
 
 if TYPE_CHECKING:
     from enfilade.actors.simulation.world import World

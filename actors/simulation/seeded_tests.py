@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from enfilade.actors.simulation.schedule import Schedule
+from enfilade.actors.simulation.fault_schedule import Schedule
 from enfilade.actors.simulation.trial import Main, Trial
 
 __all__ = ["simulated"]

@@ -9,10 +9,10 @@ import trio
 
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.simulation.checkers.following import calls_followed
+from enfilade.actors.simulation.fault_schedule import Schedule
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.custody import Warden
 from enfilade.actors.simulation.machine.substitutes import put_back, replaced
-from enfilade.actors.simulation.schedule import Schedule
 from enfilade.actors.simulation.world import World
 
 __all__ = ["run_simulation", "simulate"]
