@@ -112,7 +112,7 @@ _RESERVED: Final = "enfilade."
 WAYS: Final = ("doors", "mesh", "any")
 """The ways over which a rule may let a peer come."""
 
-_ARE_LIMITS: Final = instance_of(Limits, "Limits, such as Limits(references=1000)")
+_ARE_LIMITS: Final = instance_of(Limits, "enfilade.transport.Limits, such as Limits(references=1000)")
 
 
 @attrs.frozen(kw_only=True, field_transformer=by_annotation)

@@ -173,7 +173,7 @@ def _network_class() -> type:
     return Network
 
 
-_ARE_LIMITS: Final = instance_of(_limits_class, "Limits, such as Limits(memory=2**24)")
+_ARE_LIMITS: Final = instance_of(_limits_class, "enfilade.hostcalls.Limits, such as Limits(memory=2**24)")
 _IS_NETWORK: Final = instance_of(_network_class, "a Network, such as Network.loopback()")
 _IS_MODULE: Final = instance_of((str, Path, bytes), "the name of a module, its Path or its bytes")
 _IS_TEXT: Final = instance_of(str, "a text")

@@ -229,7 +229,7 @@ def test_capabilities_are_no_text() -> None:
         ("arguments", b"abc", "expected a sequence of arguments, such as"),
         ("arguments", "abc", "expected a sequence of arguments, such as"),
         ("results", [ScalarType.I32], "results must be ScalarParam or BufferParam objects, got"),
-        ("limits", 5, "limits must be Limits, such as Limits(memory=2**24), got 5"),
+        ("limits", 5, "limits must be enfilade.hostcalls.Limits, such as Limits(memory=2**24), got 5"),
         ("network", "127.0.0.1", "network must be a Network, such as Network.loopback(), got '127.0.0.1'"),
         ("finds", [5], "finds must be a text or a sequence of texts, got 5"),
         ("ends", 5, "ends must be a text or a sequence of texts, got 5"),
