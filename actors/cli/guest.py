@@ -22,6 +22,7 @@ from enfilade.actors.processes.links import Exited
 from enfilade.hostcalls.abi.errors import HostcallError
 from enfilade.hostcalls.contracts.limits import limits_of
 from enfilade.hostcalls.contracts.policy import Policy
+from enfilade.hostcalls.kernel.modules import nearest_file
 from enfilade.hostcalls.kernel.modulespec import ModuleSpec, make_invocation, parse, parse_capabilities
 from enfilade.hostcalls.net.policy import Network
 from enfilade.hostcalls.net.rules import network_of
@@ -108,7 +109,9 @@ def _describe(module: str, options: GuestOptions) -> Guest:
     except ValueError as error:
         raise Refusal(str(error)) from error
     if not path.is_file():
-        raise Refusal(f"there is no module {module}")
+        beside = options.work_directory / "modules" / path
+        there = f"; there is {beside}" if beside.is_file() else nearest_file(path)
+        raise Refusal(f"there is no module {module}{there}")
     return attrs.evolve(Guest.from_spec(spec, **common), module=path)
 
 

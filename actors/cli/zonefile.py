@@ -465,11 +465,12 @@ def _guest(table: ChildTable, directory: Path, network: NetworkTable) -> Guest:
     from enfilade.actors.guests import Guest  # guests bring an engine along, which few commands need
     from enfilade.hostcalls.abi.errors import HostcallError
     from enfilade.hostcalls.contracts.limits import limits_of
+    from enfilade.hostcalls.kernel.modules import nearest_file
     from enfilade.hostcalls.net.rules import network_of
 
     path = directory / str(table.guest)
     if not path.is_file():
-        raise Refusal(f"child {table.id!r}: there is no module {path}")
+        raise Refusal(f"child {table.id!r}: there is no module {path}{nearest_file(path)}")
     try:
         return Guest(
             path,

@@ -356,7 +356,10 @@ def _wanted_arguments(kinds: Sequence[str]) -> str:
     if foreign:
         return f"a parameter of another type: no argument is {_a(foreign[0])}{_REMEDIES.get(foreign[0], '')}"
     numbers = ", ".join(_EXAMPLES[kind] for kind in kinds)
-    return f"arguments=[{numbers}], where bytes or a text stand for two i32, their address and length"
+    return (
+        f"arguments=[{numbers}], where bytes or a text stand for two i32, their address and length; "
+        "to the command, --param KIND:VALUE for each"
+    )
 
 
 def _wanted_results(kinds: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from enfilade.hostcalls.contracts.operation import Operation
 from enfilade.hostcalls.contracts.policy import Policy
 from enfilade.hostcalls.engine import Engine, EngineConfig, Module
 from enfilade.hostcalls.kernel.kernel import Kernel
-from enfilade.hostcalls.kernel.modules import ModuleStore, binary
+from enfilade.hostcalls.kernel.modules import ModuleMissing, ModuleStore, binary, nearest_file
 from enfilade.hostcalls.kernel.prepared import Prepared
 from enfilade.hostcalls.net.settings import NetworkSettings
 from enfilade.hostcalls.net.sockets import Sockets
@@ -171,11 +171,15 @@ class Runtime:
 
     def read(self, source: Source) -> bytes:
         """Read the module, as binary WebAssembly. Blocks; for any thread. Raises `StartError`."""
-        if isinstance(source, str):
-            return self._store.read(source)
         if isinstance(source, bytes):
             return binary(source)
-        return ModuleStore(source.parent).read(source.name)
+        try:
+            if isinstance(source, str):
+                return self._store.read(source)
+            return ModuleStore(source.parent).read(source.name)
+        except ModuleMissing as error:
+            advice = self._store.advice(source) if isinstance(source, str) else nearest_file(source)
+            raise ModuleMissing(f"{error.detail}{advice}") from None
 
     async def run(self) -> None:
         """Serve the engine and the network until cancelled, and close them then."""

@@ -248,3 +248,55 @@ async def test_numbers_outside_of_their_kind_are_named() -> None:
     async with open_node("numbers") as node:
         with pytest.raises(StartError, match="expected a number that fits U8, got 256"):
             await node.spawn(Guest(ACTOR, entrypoint="done", arguments=[ScalarValue(ScalarType.U8, 256)]))
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (
+            "helo.wat",
+            "'helo.wat' below 'modules': No such file or directory; did you mean 'hello.wat'?",
+        ),
+        ("hello", "did you mean 'hello.wat'?"),
+        (
+            "modules/hello.wat",
+            "names are looked up below 'modules': leave that away, or give the file as a Path",
+        ),
+        ("/elsewhere/hello.wat", "give a file elsewhere as a Path"),
+        ("../hello.wat", "give a file elsewhere as a Path"),
+        ("~/hello.wat", "give a file elsewhere as a Path"),
+        (
+            "(module)",
+            "a module that is given itself must be bytes: keep its text in a file that ends in .wat",
+        ),
+        (
+            "source.c",
+            "'source.c' is not a WebAssembly module: it is source, to be compiled first",
+        ),
+        (Path("modules/helo.wat"), "cannot read module 'helo.wat'"),
+        (Path("modules/helo.wat"), "did you mean 'hello.wat'?"),
+        ("quite another.wasm", "No such file or directory"),
+    ],
+)
+async def test_a_module_that_is_not_there(
+    source: str | Path, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newcomer is told which name would be found."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "hello.wat").write_text("(module)")
+    (tmp_path / "modules" / "source.c").write_text("int main(void);")
+    monkeypatch.chdir(tmp_path)
+    async with open_node("n") as node:
+        with pytest.raises(StartError, match=re.escape(says)):
+            await node.spawn(Guest(source))
+
+
+async def test_a_directory_of_modules_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with open_node("n") as node:
+        with pytest.raises(
+            StartError, match="there is no directory 'modules': make it, or give the file as a Path"
+        ):
+            await node.spawn(Guest("hello.wat"))

@@ -144,6 +144,8 @@ def test_guests_that_return(
         ("path=small.wat", (), {}, "capabilities is missing"),
         ("capabilities=TimeRead", (), {}, "path is missing"),
         ("path=none.wat; capabilities=TimeRead", (), {}, "cannot read module 'none.wat'"),
+        ("path=smal.wat; capabilities=TimeRead", (), {}, "did you mean 'small.wat'?"),
+        ("smal.wat", (), {}, "there is no module smal.wat; did you mean 'small.wat'?"),
         ("path=../small.wat; capabilities=TimeRead", (), {}, "must be relative and free of '..'"),
         ("path=/small.wat; capabilities=TimeRead", (), {}, "must be relative and free of '..'"),
         ("path=small.wat; capabilities=TimeRead", (), {}, "'start' takes (); the arguments are (i32, i32)"),
