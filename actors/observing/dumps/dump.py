@@ -27,13 +27,16 @@ from enfilade.actors.observing.events.shown import event_shown
 from enfilade.actors.observing.measurements.node_numbers import SUMMED, add_to_sums, node_numbers
 from enfilade.actors.observing.measurements.vitals import resident
 from enfilade.actors.observing.protocol.views import TableView
-from enfilade.actors.observing.tables.diagnosis import diagnosed
+from enfilade.actors.observing.tables.diagnosis import IDLE, diagnosed
 from enfilade.actors.observing.tables.node_tables import table_of
+from enfilade.actors.observing.tables.remarks import remarks
 from enfilade.actors.observing.tables.rows import detail_of, state_of
 from enfilade.actors.observing.tables.waits import AT_REST, WaitSearch, wait_shown
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
+    from enfilade.actors.observing.tables.waits import Wait
+    from enfilade.actors.processes.process import Process
 
 __all__ = ["FORMAT", "Stacks", "dump", "dump_in_steps", "read", "text_of", "written"]
 
@@ -95,7 +98,7 @@ def dump_in_steps(
         add_to_sums(sums, process)
         yield None
     waits = search.found()
-    yield {"record": "diagnosis", "lines": diagnosed(node, waits)}
+    yield {"record": "diagnosis", "lines": _told(node, waits, processes)}
     root = None if node.root is None else node.root.serial
     numbers = {**node_numbers(node), **sums, "memory": {"rss": resident()}, "root": root}
     yield {"record": "statistics", **{name: numbers[name] for name in STATISTICS}}
@@ -118,6 +121,12 @@ def dump_in_steps(
     for line in list(node.observation.log_lines.lines)[-LINES:]:
         yield {"record": "log", **line}
     yield {"record": "end", "processes": len(processes), "are_all": are_all}
+
+
+def _told(node: Node, waits: list[Wait], processes: list[Process]) -> list[str]:
+    """The first lines: who waits for whom, and what else is worth a look."""
+    lines, more = diagnosed(node, waits), remarks(node, processes)
+    return more if more and lines == [IDLE] else [*lines, *more]
 
 
 def _threads() -> Iterator[dict[str, Any]]:

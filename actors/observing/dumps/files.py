@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.blocks import block
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
@@ -53,6 +55,7 @@ class DumpFiles:
                 old.unlink(missing_ok=True)
             path = self.directory / f"{moment}-{os.getpid()}-{time.monotonic_ns()}-{cause}.jsonl"
             _write_whole(path, content)
+            log(logging.WARNING, "%s has left a dump: enfilade dump show %s", self.node.full_name, path)
         except OSError as error:
             self.show(cause, f"{reason}; no file can be written to {self.directory}: {error.strerror}")
 

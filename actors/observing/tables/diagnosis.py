@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["diagnosed"]
+__all__ = ["IDLE", "diagnosed", "doing", "file_of", "is_below"]
 
 NAMED: Final = 10
 """How many waiting processes a diagnosis names."""
+
+
+IDLE: Final = "nothing waits: the node is idle"
+"""The diagnosis of a node of which there is nothing else to say."""
 
 
 def diagnosed(node: Node, waits: list[Wait]) -> list[str]:
@@ -33,8 +37,10 @@ def diagnosed(node: Node, waits: list[Wait]) -> list[str]:
     if running is not None:
         lines.append(f"the loop is held by {safe_str(running.ref)} ({actor_name(running)})")
     if not lines and not node.dispatcher.queue:
-        lines.append("nothing waits: the node is idle")
-    return lines or [f"nothing waits; {len(node.dispatcher.queue)} processes have something to do"]
+        lines.append(IDLE)
+    count = len(node.dispatcher.queue)
+    busy = "1 process has" if count == 1 else f"{count} processes have"
+    return lines or [f"nothing waits; {busy} something to do"]
 
 
 def _circles(waits: list[Wait]) -> list[list[Wait]]:
@@ -91,8 +97,8 @@ def _roots_shown(node: Node, waits: list[Wait], in_circles: set[int]) -> list[st
             continue
         for_it = [wait.seconds for wait in found if wait.holder == serial and wait.place == "at hand"]
         handled_for = max((seconds for seconds in for_it if seconds is not None), default=None)
-        doing = _doing(process, handled_for)
-        lines.append(f"{_counted(found)} for {shown_ref(process.ref)}, which {doing}: {_named(found)}")
+        what = doing(process, handled_for)
+        lines.append(f"{_counted(found)} for {shown_ref(process.ref)}, which {what}: {_named(found)}")
     return lines
 
 
@@ -116,32 +122,34 @@ def _named(waits: list[Wait]) -> str:
     return ", ".join(who[:NAMED]) + (f" and {len(who) - NAMED} more" if len(who) > NAMED else "")
 
 
-def _doing(process: Process, handled_for: float | None) -> str:
+def doing(process: Process, handled_for: float | None) -> str:
     """What a process does: the place in code where its task is, what of trio it waits for, and for how long
     it has been there, if that is known.
     """
     name = actor_name(process) or "a mailbox"
     stack = stack_of(process)
-    own = [frame for frame in stack if not _is_below(frame["file"])]
+    own = [frame for frame in stack if not is_below(frame["file"])]
     if not own:
-        doing = "is idle" if process.idle else "has something to do"
+        state = "is idle" if process.idle else "has something to do"
+        state = "is suspended" if process.suspended else state
         queued = len(process.queue)
-        return f"({name}) {doing}, with {queued} messages waiting"
+        return f"({name}) {state}, with {queued} messages waiting"
     place = own[-1]
     verb = "is" if handled_for is None else "has been"
-    words = f"{verb} in {place['function']} ({_file(place['file'])}:{place['line']}"
+    words = f"{verb} in {place['function']} ({file_of(place['file'])}:{place['line']}"
     classes = Counter(frame["function"].partition(".")[0] for frame in stack[stack.index(place) + 1 :])
     waits_for = next((words for name, words in TRIOS.items() if classes[name]), None)
     words += f", waiting for {waits_for})" if waits_for else ")"
     return words if handled_for is None else f"{words} for ≥ {handled_for:.0f} s"
 
 
-def _is_below(file: str) -> bool:
+def is_below(file: str) -> bool:
     """Tell whether a file belongs to the runtime or to trio."""
     return file.startswith((_OURS, _TRIO))
 
 
-def _file(path: str) -> str:
+def file_of(path: str) -> str:
+    """The name of a file, without its directories."""
     return path.rpartition("/")[2]
 
 

@@ -14,7 +14,18 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import KILLED, Actor, Child, NodeConfig, Process, Ref, Supervisor, open_node
+from enfilade.actors import (
+    KILLED,
+    Actor,
+    Child,
+    Node,
+    NodeConfig,
+    Process,
+    Ref,
+    Supervisor,
+    open_node,
+    system,
+)
 from enfilade.actors.observing.dumps.dump import dump, read, text_of, written
 from enfilade.actors.observing.dumps.files import DumpFiles, leaving_crash_dumps
 from enfilade.actors.observing.protocol.views import DumpView
@@ -49,6 +60,11 @@ class Clerk(Actor):
     def ask(self) -> Any:
         self.owed = self.process.defer()
         return self.owed
+
+
+class Careless(Actor):
+    def drop(self, number: int) -> None:
+        raise KeyError(number)
 
 
 async def stubborn(me: Process) -> None:
@@ -134,6 +150,59 @@ async def test_an_idle_node_says_so() -> None:
     async with open_node("bank") as node:
         await node.spawn(Clerk)
         assert diagnosed(node, waits_of(node)) == ["nothing waits: the node is idle"]
+
+
+def first_lines(node: Node) -> list[str]:
+    """What a dump of the node begins with."""
+    return next(record["lines"] for record in dump(node) if record["record"] == "diagnosis")
+
+
+async def test_a_long_mailbox_and_crashes_stand_in_the_place_of_idleness(autojump_clock: MockClock) -> None:
+    async with open_node("bank") as node:
+        clerk = await node.spawn(Clerk, name="clerk")
+        await system.suspend(clerk)
+        for _ in range(99):
+            clerk.send("hello")
+        await wait_all_tasks_blocked()
+        assert first_lines(node) == ["nothing waits: the node is idle"]
+        clerk.send("hello")
+        await wait_all_tasks_blocked()
+        (line,) = first_lines(node)
+        assert line == (
+            "100 messages wait for <bank@local:1 clerk>, which (Clerk) is suspended, "
+            "with 100 messages waiting"
+        )
+        await system.resume(clerk)
+        await wait_all_tasks_blocked()
+        for number in range(2):
+            careless = await node.spawn(Careless, name=f"careless {number}")
+            careless.cast(Careless.drop, number)
+            await wait_all_tasks_blocked()
+        (line,) = first_lines(node)
+        assert line.startswith("2 crashes within a minute, the last of <bank@local:")
+        assert " careless 1> (Careless), in Careless.drop (test_dump.py:" in line
+        assert line.endswith("): KeyError: 1")
+        await trio.sleep(61)
+        assert first_lines(node) == ["nothing waits: the node is idle"]
+
+
+async def test_remarks_come_after_what_is_waited_for(autojump_clock: MockClock) -> None:
+    async with open_node("bank") as node:
+        clerk = await node.spawn(Clerk)
+        await node.spawn(caller, clerk, Clerk.ask)
+        careless = await node.spawn(Careless)
+        careless.cast(Careless.drop, 5)
+        await wait_all_tasks_blocked()
+        first, second = first_lines(node)
+        assert first.startswith("1 process waits for <bank@local:")
+        assert second.startswith("1 crash within a minute of <bank@local:")
+
+
+async def test_the_log_names_the_file_of_a_dump(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_node("bank") as node:
+        DumpFiles(node, tmp_path / "dumps").write("crash", "it rained")
+    (file,) = (tmp_path / "dumps").iterdir()
+    assert f"bank@local has left a dump: enfilade dump show {file}" in caplog.messages
 
 
 async def test_a_dump_is_complete_and_can_be_read_back(autojump_clock: MockClock) -> None:
