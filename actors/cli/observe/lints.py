@@ -102,9 +102,11 @@ def _unkillable(sight: Seen) -> Iterator[Warned]:
 
 
 def _slow(sight: Seen) -> Iterator[Warned]:
+    """The last of each process; what the watchdog says of it comes first, because it names the place."""
     last: dict[str, Mapping[str, Any]] = {}
-    for event in sight.recent("process.slow", RECENT):
-        last[words.ref_shown(event.get("ref"))] = event
+    for kind in ("process.slow", "loop.held"):
+        for event in sight.recent(kind, RECENT):
+            last[words.ref_shown(event.get("ref"))] = event
     for event in last.values():
         yield Warned("slow", words.described(event), _serial(event.get("ref")))
 

@@ -24,6 +24,7 @@ NOTED: Final = (
     "process.unkillable",
     "process.slow",
     "process.deadlock",
+    "loop.held",
     "node.*",
 )
 """The kinds of events of the timeline."""

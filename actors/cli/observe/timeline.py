@@ -22,6 +22,7 @@ MOODS: Final = {
     "child.start_failed": "bad",
     "process.deadlock": "alarming",
     "process.slow": "odd",
+    "loop.held": "odd",
     "child.restarted": "odd",
     "node.down": "odd",
     "node.refused": "odd",

@@ -146,6 +146,9 @@ def described(event: Mapping[str, Any]) -> str:
         "process.crashed": lambda: f"{headline(event)} crashed: {failure(event)}",
         "process.unkillable": lambda: f"{ref_shown(get('ref'))} does not end though it was killed",
         "process.slow": lambda: f"{ref_shown(get('ref'))} held the loop for {age(get('seconds'))}",
+        "loop.held": lambda: (
+            f"{_held_by(event)} held the loop for {age(get('seconds'))}, in {one_line(get('place'))}"
+        ),
         "process.deadlock": lambda: "calls in a circle: " + ", ".join(map(one_line, get("calls") or ())),
         "node.up": lambda: f"connected to {one_line(get('peer'))}",
         "node.down": lambda: f"lost {one_line(get('peer'))}: {one_line(get('reason'))}",
@@ -174,6 +177,10 @@ def failure(event: Mapping[str, Any]) -> str:
         return why(event.get("reason"))
     text = error.get("text")
     return one_line(f"{error['type']}: {text}" if text else error["type"])
+
+
+def _held_by(event: Mapping[str, Any]) -> str:
+    return "a task" if event.get("ref") is None else ref_shown(event["ref"])
 
 
 def _child(event: Mapping[str, Any]) -> str:

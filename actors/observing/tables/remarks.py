@@ -41,7 +41,7 @@ def _longest(processes: Iterable[Process]) -> Iterator[str]:
 
 
 def _crashed(node: Node) -> Iterator[str]:
-    now = node.observation.now()
+    now = node.timers.now()
     crashes = [crash for crash in node.crashes if now - crash.at <= RECENT]
     if not crashes:
         return

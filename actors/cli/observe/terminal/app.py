@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Final
 
@@ -286,17 +287,22 @@ class ObserveApp(App[None]):
         return line
 
     def _tabs(self, width: int) -> Text:
-        line, is_wide = Text(), width >= 110
-        for key, page in PAGES.items():
-            shown = f" {key} {page.title} " if is_wide else f"{key}{page.title}"
+        is_wide, warnings = width >= 110, len(self.sight.warnings)
+        note = f"{warnings} warning{'s' * (warnings > 1)}" if is_wide else f"! {warnings}"
+        room = width - len(note) - 1 if warnings else width
+        tabs = {
+            key: f" {key} {page.title} " if is_wide else f"{key}{page.title}" for key, page in PAGES.items()
+        }
+        before = list(itertools.takewhile(lambda key: key != self._key, tabs))
+        while before and sum(cell_len(tabs[key]) + 1 for key in (*before, self._key)) > room + 1:
+            del tabs[before.pop(0)]  # so that the page that is shown is always named
+        line = Text()
+        for key, shown in tabs.items():
             line.append(shown, style="reverse" if key == self._key else "")
             line.append("" if is_wide else " ")
-        warnings = len(self.sight.warnings)
         if warnings:
-            note = f"{warnings} warning{'s' * (warnings > 1)}" if is_wide else f"! {warnings}"
-            line.truncate(width - len(note) - 1)
-            room = width - cell_len(line.plain) - len(note)
-            line.append(" " * room + note, style="yellow bold")
+            line.truncate(room)
+            line.append(" " * (width - cell_len(line.plain) - len(note)) + note, style="yellow bold")
         return line
 
     def _status(self, width: int) -> Text:

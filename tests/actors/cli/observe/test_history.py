@@ -187,6 +187,17 @@ def test_a_process_that_waits_for_a_call(sight: Sight) -> None:
     assert abouts(sight) == []
 
 
+def test_a_handler_that_the_watchdog_has_seen_is_named_with_its_place(sight: Sight) -> None:
+    ref = {"serial": 8, "text": "<shop@east:8 mill>"}
+    sight.timeline.append(event("loop.held", 99.0, ref=ref, place="Mill.turn (mill.py:5)", seconds=0.15))
+    sight.timeline.append(event("process.slow", 99.0, ref=ref, seconds=0.15))
+    sight.timeline.append(event("loop.held", 99.0, ref=None, place="run (main.py:7)", seconds=2.0))
+    assert [(warned.about, warned.text, warned.process) for warned in warnings_of(sight)] == [
+        ("slow", "<shop@east:8 mill> held the loop for 150ms, in Mill.turn (mill.py:5)", 8),
+        ("slow", "a task held the loop for 2s, in run (main.py:7)", None),
+    ]
+
+
 def test_a_busy_loop(sight: Sight) -> None:
     for second in range(12):
         sight.history.note(float(second), fields(loop={"busy": 0.89 if second < 1 else 0.95}))

@@ -72,6 +72,14 @@ def test_without_colours_all_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -
     compare("processes-80x24", "\n".join(lines_of(app.picture)))  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("key", PAGES)
+def test_a_very_small_terminal_names_the_page(key: str) -> None:
+    app = asyncio.run(shown(key, (20, 5)))
+    lines = lines_of(app.picture)  # type: ignore[attr-defined]
+    assert f"{key}{PAGES[key]}" in lines[1]
+    assert max(map(len, lines)) <= 20
+
+
 def test_ascii_pictures() -> None:
     for key in PAGES:
         app = asyncio.run(shown(key, SIZES["80x24"], "t" * (key == "3"), is_ascii=True))
