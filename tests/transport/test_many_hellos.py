@@ -42,6 +42,31 @@ trio.run(main, sys.argv[1], int(sys.argv[2]))
 """
 """Says Hello under ever new names, with one inlet of which nothing is ever taken."""
 
+KEEPER = """
+import sys, trio
+from enfilade.transport.carrier import hand_over
+from enfilade.transport.door_carrier import DoorCarrier
+from enfilade.transport.wire import Hello, encode_batch, encode_frame
+
+async def main(path, count):
+    carrier = DoorCarrier()
+    meeting = await carrier.open(path)
+    kept = []
+    for number in range(count):
+        inlet = carrier.inlet(capacity=1 << 20, largest=1 << 20)
+        hello = Hello(1, 1, f"node-{number}", "z", number, 1 << 20, 1000.0)
+        while await hand_over(meeting, encode_batch(0, 0, [encode_frame(hello)]), (inlet.handle,)) == 1:
+            await trio.sleep(0.01)
+        for arrival in await inlet.receive():
+            kept += arrival.handles
+        inlet.close()
+    print(len(kept), flush=True)
+    await trio.sleep_forever()
+
+trio.run(main, sys.argv[1], int(sys.argv[2]))
+"""
+"""Begins handshakes, gives each up when the answer has come, and keeps the inlet that came with it."""
+
 
 def descriptors_and_threads() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
@@ -67,9 +92,17 @@ def greeter(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
         process.kill()
 
 
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    program = [sys.executable, "-c", KEEPER, str(tmp_path / "door"), "50"]
+    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
 MOST_DESCRIPTORS = 550
-"""64 that wait at the door, 128 callers of a user, 256 of a process that are closed, and three for each of 24
-handshakes; how many of them there are at a time depends on who has a processor.
+"""64 that wait at the door, 128 callers of a user, eight for each of 24 handshakes, and some of the 256 of a
+process that are being closed; how many of them there are at a time depends on who has a processor.
 """
 
 
@@ -126,3 +159,23 @@ async def test_hellos_are_bounded(
         f"descriptors {before[0]}, {highest[0]} at most, {after} in the end; threads"
         f" {before[1]}, {highest[1]} at most; {grown} KiB more"
     )
+
+
+async def test_inlets_that_a_caller_keeps(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """What the caller of a handshake keeps of it after its end costs the node no descriptor."""
+    rendezvous = Rendezvous(
+        DoorCarrier(),
+        name="b",
+        zone="z",
+        incarnation=1,
+        policy=Policy(rules=[Rule()]),
+        host=Recorder(),
+        settings=Settings(handshake=1.0),
+    )
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery, rendezvous.open([str(tmp_path / "door")], nursery):
+            before = descriptors_and_threads()[0]
+            process = request.getfixturevalue("keeper")
+            assert await trio.to_thread.run_sync(process.stdout.readline) == b"50\n"
+            await until_closed(before + 8)  # what the caller's connections to the door cost
+            nursery.cancel_scope.cancel()

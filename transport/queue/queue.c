@@ -541,6 +541,10 @@ void queue_close(struct queue *queue) {
     queue->last = &queue->first;
     pthread_mutex_unlock(&queue->lock);
     drop(first);
+#ifdef DOOR_EVENT_LOOPS
+    door_abolish(queue->door); /* a peer may keep the descriptor that it got */
+#else
     door_revoke(queue->door); /* closes the descriptor, too */
+#endif
     release(queue);
 }

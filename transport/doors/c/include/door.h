@@ -153,6 +153,12 @@ int door_counters(int d, door_counters_t *counters);
  */
 void door_thread(size_t stack_size, unsigned idle_milliseconds);
 
+/*
+ * Linux only: as door_revoke, and costs this process nothing more, however long others keep descriptors of the door: each of theirs would
+ * keep one here otherwise. To them it is as if the server had ended.
+ */
+int door_abolish(int d);
+
 /* Linux only: as if a signal came after that time. */
 int door_call_within(int d, door_arg_t *params, unsigned microseconds);
 

@@ -287,7 +287,20 @@ int door_create(door_server_procedure_t *procedure, void *cookie, uint_t attribu
     return fd;
 }
 
-int door_revoke(int d) {
+/* Hangs up on all who hold the door, except on those to whom the descriptor of its creation has come. */
+static void hang_up_locked(struct door *door) {
+    struct trunk *following;
+    door->holds++;
+    for (struct trunk *trunk = door->trunks; trunk != NULL; trunk = following) {
+        following = trunk->next;
+        if (trunk->kind != TRUNK_HOME) {
+            trunk_close_locked(trunk);
+        }
+    }
+    door_release_locked(door);
+}
+
+static int end_door(int d, bool everywhere) {
     int error;
     struct door *door = door_of(d, &error);
     if (door == NULL) {
@@ -301,6 +314,17 @@ int door_revoke(int d) {
         unreferenced_cancel_locked(door);
         pool_dismiss_locked(door->pool);
     }
+    if (everywhere) {
+        hang_up_locked(door);
+    }
     server_unlock();
     return close(d);
+}
+
+int door_revoke(int d) {
+    return end_door(d, false);
+}
+
+int door_abolish(int d) {
+    return end_door(d, true);
 }

@@ -478,6 +478,64 @@ static void door_callers_of_unseen_namespaces(void) {
     kill_child(server);
 }
 
+static int running[2], proceed[2];
+
+static void waiting_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
+    send_byte(running[1], 'r');
+    receive_byte(proceed[0]);
+    door_return("late", 4, NULL, 0);
+}
+
+static void *call_to_its_end(void *argument) {
+    char result[8];
+    size_t size;
+    CHECK_EQUAL(call(*(int *)argument, "?", 1, result, sizeof result, &size), 0);
+    CHECK_EQUAL(size, 4);
+    return NULL;
+}
+
+enum { KEPT = 16 };
+
+static bool others_alone_hold(void *before) {
+    return open_descriptors() == *(int *)before + KEPT;
+}
+
+/* What others keep of a door costs its server nothing once it is abolished, and a call that has begun comes to its end. */
+static void door_that_is_abolished(void) {
+    int kept_doors[KEPT], last;
+    pthread_t thread;
+    door_info_t info;
+    char *path = temporary_path("abolished");
+    CHECK(pipe2(running, O_CLOEXEC) == 0 && pipe2(proceed, O_CLOEXEC) == 0);
+    int door = make_public(path);
+    CHECK_EQUAL(ask_number(door), 77); /* whatever the first door of a process costs is there */
+    last = door_create(waiting_procedure, NULL, 0);
+    int copy = door_dup(last);
+    CHECK_EQUAL(pthread_create(&thread, NULL, call_to_its_end, &copy), 0);
+    receive_byte(running[0]);
+    CHECK_EQUAL(door_abolish(last), 0);
+    send_byte(proceed[1], 'p');
+    pthread_join(thread, NULL);
+    close(copy);
+    int before = open_descriptors();
+    last = door_create(waiting_procedure, NULL, 0);
+    for (int i = 0; i < KEPT; i++) {
+        CHECK((kept_doors[i] = door_dup(last)) >= 0);
+    }
+    CHECK_EQUAL(door_abolish(last), 0);
+    CHECK(eventually(others_alone_hold, &before));
+    for (int i = 0; i < KEPT; i++) {
+        CHECK_ERROR(door_call(kept_doors[i], NULL), EBADF);
+        CHECK_EQUAL(door_info(kept_doors[i], &info), 0);
+        CHECK_EQUAL(info.di_target, -1);
+        CHECK(info.di_attributes & DOOR_REVOKED);
+        close(kept_doors[i]);
+    }
+    CHECK_ERROR(door_abolish(-1), EBADF);
+    CHECK_EQUAL(ask_number(door), 77);
+}
+
 static const struct test tests[] = {
     TEST(door_foreign_control_messages),
     TEST(door_foreign_control_messages_of_a_server),
@@ -488,5 +546,6 @@ static const struct test tests[] = {
     TEST(door_covered_file_of_another_directory),
     TEST(door_relay_between_namespaces),
     TEST(door_callers_of_unseen_namespaces),
+    TEST(door_that_is_abolished),
 };
 TEST_MAIN(tests)
