@@ -235,7 +235,7 @@ class Ref(Handle, Generic[A]):
         raise AssertionError("a bare Ref stands for nothing")
 
     def within(self, seconds: float) -> Ref[A]:
-        """The same ref with another time limit for `call`. Not a checkpoint.
+        """The same ref with another time limit for `call` and `stop`. Not a checkpoint.
 
         Args:
             seconds: how long a call may wait for its reply; 0: it is to be there when the caller would wait;
@@ -267,7 +267,8 @@ class Ref(Handle, Generic[A]):
 
         Args:
             reason: what it is to end with.
-            timeout: how many seconds to wait for its end; None for any number.
+            timeout: how many seconds to wait for its end; None for the time limit of the ref (`within`), or
+                for any number if it has none.
             drain: whether an actor is to handle first what came before this order; what comes after it
                 becomes a dead letter. Other processes have no use for it.
 
@@ -284,7 +285,8 @@ class Ref(Handle, Generic[A]):
         order = signals.DRAIN if drain else signals.STOP
         request: Request[Any] = Request(node, self, order, (checked(reason),), {}, current)
         self.deliver(request)
-        ended = await request.receive(float("inf") if timeout is None else timeout)
+        seconds = self.limit if timeout is None else timeout
+        ended = await request.receive(float("inf") if seconds is None else seconds)
         if ended != reason:
             raise ProcessDied(self, ended)
 

@@ -146,7 +146,8 @@ class SoughtRef(Ref[Any]):
     async def stop(
         self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
     ) -> None:
-        await self._ask(timeout, math.inf, lambda ref: ref.stop(reason, ref.limit, drain=drain))
+        seconds = self.limit if timeout is None else timeout
+        await self._ask(seconds, math.inf, lambda ref: ref.stop(reason, ref.limit, drain=drain))
 
     if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
 

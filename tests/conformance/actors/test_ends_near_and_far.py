@@ -1,0 +1,186 @@
+"""How processes end, near and far alike: limits of `stop`, exit signals, ends over links."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from enfilade.actors import (
+    KILL,
+    KILLED,
+    NORMAL,
+    SHUTDOWN,
+    Actor,
+    CallTimeout,
+    Custom,
+    Down,
+    Exit,
+    Exited,
+    Process,
+    Reason,
+    ReceiveTimeout,
+    Shutdown,
+    acknowledges_start,
+    system,
+)
+from enfilade.actors.testing import VirtualClock
+from tests.conformance.actors.test_near_and_far import Place, autojump_clock, mesh_server, place, where
+
+__all__ = ["autojump_clock", "mesh_server", "place", "where"]
+
+
+class Slow(Actor):
+    """Takes its time to stop."""
+
+    async def on_stop(self, reason: Any) -> None:
+        await trio.sleep(5)
+
+
+@pytest.mark.parametrize("by", ["ref", "name"])
+async def test_act_m7_the_limit_of_a_ref_is_one_of_stop(
+    autojump_clock: VirtualClock, place: Place, by: str
+) -> None:
+    """S8: `within` limits the wait of `stop`, as it does that of `call`; the process stops all the same."""
+    ref = await place.spawn(Slow, name="slow")
+    if by == "name":
+        ref = place.named("slow")
+    async with place.here.mailbox() as me:
+        monitor = me.monitor(ref)
+        since = trio.current_time()
+        with pytest.raises(CallTimeout):
+            await ref.within(1).stop()
+        assert trio.current_time() - since == pytest.approx(1, abs=0.1)
+        down = await me.receive(Down, timeout=60)
+        assert down.monitor is monitor
+        assert trio.current_time() - since == pytest.approx(5, abs=0.5)
+
+
+async def test_without_a_limit_stop_waits(autojump_clock: VirtualClock, place: Place) -> None:
+    """S8: a timeout of its own goes before the ref's limit."""
+    ref = await place.spawn(Slow)
+    await ref.within(1).stop(timeout=60)
+    other = await place.spawn(Slow)
+    await other.stop()
+
+
+async def _self_killed(me: Process) -> None:
+    await me.receive()
+    raise Exit(KILL)
+
+
+class Watcher(Actor):
+    """Traps exits, and links to whom it is told."""
+
+    def __init__(self) -> None:
+        self.process.trap_exits = True
+        self.seen: list[Any] = []
+
+    def link(self, ref: Any) -> None:
+        self.process.link(ref)
+
+    def on_exit(self, exited: Exited) -> None:
+        self.seen.append(exited.reason)
+
+    def told(self) -> list[Any]:
+        return self.seen
+
+
+@pytest.mark.parametrize("is_suspended", [False, True])
+async def test_act_j4_a_kill_over_a_link_is_trapped(
+    autojump_clock: VirtualClock, place: Place, is_suspended: bool
+) -> None:
+    """L3: it is a message like any other end; only the signal that was sent by `exit` cannot be trapped."""
+    subject = await place.spawn(_self_killed)
+    watcher = await place.here.spawn(Watcher)
+    await watcher.call(Watcher.link, subject)
+    if is_suspended:
+        await system.suspend(watcher)
+    async with place.here.mailbox() as me:
+        me.monitor(subject)
+        subject.send("go")
+        assert (await me.receive(Down, timeout=60)).reason == KILL
+    if is_suspended:
+        await system.resume(watcher)
+    assert await watcher.call(Watcher.told) == [KILL]
+
+
+async def test_a_kill_over_a_link_ends_who_does_not_trap(autojump_clock: VirtualClock, place: Place) -> None:
+    """L3: with `KILL`, not with `KILLED`."""
+
+    async def linked(me: Process) -> None:
+        me.link(subject)
+        await me.receive()
+
+    subject = await place.spawn(_self_killed)
+    async with place.here.mailbox() as me:
+        me.monitor(await me.spawn(linked))
+        await wait_all_tasks_blocked()
+        subject.send("go")
+        assert (await me.receive(Down, timeout=60)).reason == KILL
+
+
+@acknowledges_start
+async def _waiting(me: Process, traps: bool) -> None:
+    me.trap_exits = traps
+    me.started()
+    got = await me.receive(Exited)
+    raise Exit(Custom(("trapped", got.reason)))
+
+
+@pytest.mark.parametrize("traps", [False, True])
+@pytest.mark.parametrize("reason", [NORMAL, SHUTDOWN, Shutdown("x"), Custom("boom"), KILL, KILLED])
+async def test_the_table_of_exit_signals(
+    autojump_clock: VirtualClock, place: Place, reason: Reason, traps: bool
+) -> None:
+    """L3: what a signal that was sent by `exit` does, with every reason; L9: it says who sent it."""
+    subject = await place.spawn(_waiting, traps)
+    async with place.here.mailbox() as me:
+        me.monitor(subject)
+        me.exit(subject, reason)
+        if reason == NORMAL and not traps:
+            with pytest.raises(ReceiveTimeout):
+                await me.receive(Down, timeout=1)
+            return
+        ended = (await me.receive(Down, timeout=60)).reason
+        if reason == KILL:
+            assert ended == KILLED
+        elif traps:
+            assert isinstance(ended, Custom)
+            assert ended.value == ("trapped", reason)
+            return
+        else:
+            assert ended == reason
+        assert ended.by == me.ref
+
+
+@pytest.mark.parametrize("traps", [False, True])
+@pytest.mark.parametrize("reason", [NORMAL, SHUTDOWN, Custom("boom")])
+async def test_the_table_of_ends_over_links(
+    autojump_clock: VirtualClock, place: Place, reason: Reason, traps: bool
+) -> None:
+    """L3: what the end of a linked process does."""
+
+    async def ending(me: Process) -> None:
+        await me.receive()
+        raise Exit(reason)
+
+    @acknowledges_start
+    async def linked(me: Process) -> None:
+        me.link(other)
+        await _waiting(me, traps)
+
+    other = await place.spawn(ending)
+    async with place.here.mailbox() as me:
+        monitor = me.monitor(await me.spawn(linked))
+        await wait_all_tasks_blocked()
+        other.send("go")
+        if reason == NORMAL and not traps:
+            with pytest.raises(ReceiveTimeout):
+                await me.receive(Down, timeout=1)
+            return
+        down = await me.receive(Down, timeout=60)
+        assert down.monitor is monitor
+        assert down.reason == (Custom(("trapped", reason)) if traps else reason)
