@@ -26,7 +26,7 @@ from enfilade.transport.mesh.identity import client_context, read_identity
 from enfilade.transport.mesh.keeper import Keeper, read_server_file
 from enfilade.transport.mesh.lease import Claim
 from enfilade.transport.mesh.registry import Epoch, MeshRegistry, NoAnswer
-from enfilade.transport.mesh.settings import Mesh, Server
+from enfilade.transport.mesh.settings import Mesh, MeshError, Server
 from enfilade.transport.mesh.shared_server import SharedServer
 from enfilade.transport.mesh.subjects import Subjects, from_token
 from enfilade.transport.mesh.watcher import Quiet
@@ -71,13 +71,20 @@ def run_server(path: Path) -> int:
 
 
 async def _run_server(keeper: Keeper, name: str) -> None:
+    trouble: MeshError | None = None
     with trio.open_signal_receiver(*STOPPING) as signals:
         async with trio.open_nursery() as nursery:
-            await nursery.start(keeper.run)
-            typer.echo(f"{name} serves at {keeper.address}")
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-                break
+            try:
+                await nursery.start(keeper.run)
+            except MeshError as error:
+                trouble = error
+            else:
+                typer.echo(f"{name} serves at {keeper.address}")
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+                    break
+    if trouble is not None:
+        raise trouble
 
 
 def install(bundle: Path, directory: Path) -> int:

@@ -97,16 +97,18 @@ def read_server_file(path: Path) -> ServerFile:
     """
     try:
         table: dict[str, Any] = dict(tomllib.loads(path.read_text())["server"])
-        routes = table.get("routes", ())
-        lease = float(table.pop("lease", 20.0 if routes else 6.0))
+        lists = {key: _texts(key, table.pop(key, [])) for key in ("routes", "others")}
+        routes = lists["routes"]
+        lease = table.pop("lease", 20.0 if routes else 6.0)
         least = 15.0 if len(routes) + 1 >= REPLICAS else 1.0
+        if type(lease) not in (int, float):
+            raise TypeError(f"lease must be a number of seconds, got {lease!r}")
         if not least <= lease <= 3600:
             raise ValueError(f"lease must be {least:g} to 3600 seconds here, got {lease:g}")
-        lists = {key: tuple(map(str, table.pop(key, ()))) for key in ("routes", "others")}
         strange = table.keys() - {each.name for each in attrs.fields(ServerFile)}
         if strange:
             raise ValueError(f"expected other keys than {', '.join(sorted(strange))}")
-        texts = {key: str(value) for key, value in table.items()}
+        texts = {key: _text(key, value) for key, value in table.items()}
         where = path.parent
         file = ServerFile(
             name=texts["name"],
@@ -132,6 +134,18 @@ def read_server_file(path: Path) -> ServerFile:
     except (OSError, ValueError, TypeError) as error:
         raise MeshError(f"{path}: {error}") from error
     return file
+
+
+def _texts(key: str, values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(f"{key} must be a list of texts, got {values!r}")
+    return tuple(_text(key, each) for each in values)
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{key} must be text, and not empty, got {value!r}")
+    return value
 
 
 class Keeper:

@@ -15,11 +15,16 @@ from typing import Final
 import trio
 
 from enfilade.transport.mesh.settings import MeshError
+from enfilade.transport.printable import printable
 
 __all__ = ["LAUNCH", "ServerProcess", "find_program"]
 
 PAUSE: Final = 0.02
 """Seconds between looks at a server that starts."""
+
+LOG_BYTES: Final = 64 * 1024
+LONGEST_WORD: Final = 300
+"""Bytes of a server's log that are looked at for the reason of its end, and characters of what it says."""
 
 LAUNCH: Final = """
 import ctypes, os, sys
@@ -67,6 +72,8 @@ class ServerProcess:
         Raises:
             MeshError: it ended at once.
         """
+        log = directory / "server.log"
+        logged = log.stat().st_size if log.exists() else 0
         for left in directory.glob("nats-server_*.ports"):  # noqa: ASYNC240 - of one's own directory
             left.unlink()
         process = subprocess.Popen(  # noqa: ASYNC220 - here, because it dies with the thread
@@ -81,7 +88,7 @@ class ServerProcess:
         try:
             while not listens.exists():
                 if process.poll() is not None:
-                    raise MeshError(f"the server ended at once; see {directory / 'server.log'}")
+                    raise MeshError(f"the server ended at once{_last_word(log, logged)}; see {log}")
                 await trio.sleep(PAUSE)
         except BaseException:
             process.kill()
@@ -119,3 +126,15 @@ class ServerProcess:
                 await self.ended()
             self._process.kill()
         self._process.wait()
+
+
+def _last_word(log: Path, begin: int) -> str:
+    """Return what a server has said was its end, in its log behind `begin`; empty if it has not."""
+    try:
+        with log.open("rb") as file:
+            file.seek(begin)
+            lines = file.read(LOG_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    said = [line.partition("[FTL]")[2].strip() for line in lines if "[FTL]" in line]
+    return f": {printable(said[-1], LONGEST_WORD)}" if said else ""

@@ -315,6 +315,21 @@ def up(tmp_path: Path) -> Iterator[list["subprocess.Popen[str]"]]:
         each.communicate()
 
 
+def test_a_server_that_cannot_listen_says_why(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, and without the traceback of a group."""
+    monkeypatch.chdir(site.directory)
+    site.install("s", site.authority.issue_server(["localhost"]))
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        Path("s.toml").write_text(f'[server]\nname = "s"\nlisten = "127.0.0.1:{port}"\nidentity = "s"\n')
+        for _ in range(2):
+            status, _, refusal = run("up", "s.toml")
+            assert status == 1
+            assert refusal.startswith(f"the server ended at once: Error listening on port: 127.0.0.1:{port}")
+            assert "address already in use" in refusal
+            assert refusal.count("\n") == 0
+
+
 def test_mesh_122_from_nothing_to_a_server_by_commands(
     tmp_path: Path, up: list["subprocess.Popen[str]"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -509,8 +524,14 @@ async def test_the_server_makes_the_registry(site: Site) -> None:
             "lease must be 15",
         ),
         ("name = ", "Invalid value"),
+        ('name = ""', "name must be text, and not empty, got ''"),
+        ('name = "s"\nlisten = 4222', "listen must be text, and not empty, got 4222"),
+        ('routes = "two:6222"', "routes must be a list of texts, got 'two:6222'"),
+        ("others = [1]", "others must be text, and not empty, got 1"),
+        ('lease = "6"', "lease must be a number of seconds, got '6'"),
+        ("lease = true", "lease must be a number of seconds, got True"),
     ],
-    ids=range(7),
+    ids=range(13),
 )
 def test_a_wrong_server_file_is_refused(tmp_path: Path, line: str, refusal: str) -> None:
     path = tmp_path / "s.toml"
