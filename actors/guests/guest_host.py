@@ -410,7 +410,7 @@ class NodeHost:
 
     def unlink(self, actor: Ref[Any]) -> None:
         self._later_links.pop(actor, None)
-        with contextlib.suppress(CallError):  # a name that nobody holds is linked to nobody
+        with contextlib.suppress(CallError):  # a name that no process holds is linked to none
             self._process.unlink(actor)
 
     def monitor(self, actor: Ref[Any]) -> int:

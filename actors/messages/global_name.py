@@ -38,7 +38,7 @@ class Global:
             `AlreadyStarted`; "ignore": there is nothing to start; "wait": it waits until the name is free.
 
     Raises:
-        TypeError: `name` is no text.
+        TypeError: `name` is not a text.
         ValueError: a field has a value that makes no sense.
     """
 

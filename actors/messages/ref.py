@@ -402,7 +402,7 @@ class NameRef(Ref[A]):
         return ref if self.limit is None else ref.within(self.limit)
 
     def present(self) -> Ref[A] | None:
-        """The ref by which to watch the present holder; None when nobody has the name. What monitors use."""
+        """The ref by which monitors watch the present holder; None when no process has the name."""
         return self._home.whereis(self.name)
 
     def resolve_here(self) -> Ref[A]:

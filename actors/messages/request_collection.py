@@ -124,8 +124,8 @@ async def multi_call(
 
     Raises:
         NotPublic: `method` is not a public method.
-        TypeError, ValueError: `timeout` is no number of seconds, or one of `refs` is no ref; nobody is called
-            then.
+        TypeError, ValueError: `timeout` is not a number of seconds, or one of `refs` is not a ref; then no
+            process is called.
     """
     check_seconds(timeout, "a time limit")
     refs = [checked_ref(ref) for ref in refs]
@@ -160,7 +160,7 @@ def multi_cast(refs: Iterable[Ref[Any]], method: Callable[..., Any], /, *args: A
 
     Raises:
         NotPublic: `method` is not a public method.
-        TypeError: one of `refs` is no ref; nobody is told then.
+        TypeError: one of `refs` is not a ref; no process is told then.
     """
     name = method_name(method)
     for ref in [checked_ref(ref) for ref in refs]:

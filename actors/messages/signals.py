@@ -147,7 +147,7 @@ class Call(Handle):
         args: its positional arguments.
         kwargs: its keyword arguments.
         caller: the calling process; None outside of any.
-        settled: whether the outcome is known, or nobody wants it any more.
+        settled: whether the outcome is known, or no caller wants it any more.
     """
 
     method: str

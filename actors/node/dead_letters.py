@@ -75,7 +75,7 @@ class DeadLetters:
         """Deliver `signal`, whose sender is not there to be told why it cannot be: a message becomes a dead
         letter.
 
-        Its reason is `NO_PROCESS` when nobody holds the name that `ref` is, else the error that a sender
+        Its reason is `NO_PROCESS` when no process holds the name that `ref` is, else the error that a sender
         would have got. Not a checkpoint, never raises.
         """
         try:

@@ -92,7 +92,7 @@ class GroupScope:
         What is known by another handle, a name or an alias, joins as the process that it stands for now.
 
         Raises:
-            NoProcess: one of them has ended, or is a name that nobody holds; then none has joined.
+            NoProcess: one of them has ended, or is a name that no process holds; then none has joined.
             TypeError: one of them lives on another node.
         """
         joining = []
@@ -148,7 +148,7 @@ class GroupScope:
 
         Raises:
             TypeError: `group` is not hashable.
-            PayloadError: the message cannot travel to other nodes; then nobody has got it.
+            PayloadError: the message cannot travel to other nodes; then no member has got it.
         """
         members = self.local_members(group)
         if self.publisher is None or not self.publisher(self.name, group, message):

@@ -250,7 +250,7 @@ class Node(ObservedNode):
             """Start a process without waiting for its start. Not a checkpoint.
 
             A start that fails is told over its link and to its monitors, and logged. Arguments, options and
-            errors that concern them as of `spawn`; there is no `timeout`, because nobody waits.
+            errors that concern them as of `spawn`; there is no `timeout`, because no caller waits.
             """
             process, given = start.prepare(self, spawner or self.current, target, kwargs, named)
             start.start_soon(process, target, args, given)

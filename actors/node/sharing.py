@@ -88,8 +88,8 @@ class Shared:
     """A value that two processes held when one of them changed it.
 
     Attributes:
-        sender: who passed it; None for code that is no process.
-        receiver: who got it; None for code that is no process.
+        sender: who passed it; None for code that is not a process.
+        receiver: who got it; None for code that is not a process.
         method: the method that it was an argument or the reply of; None for a message.
         what: which value it was, for people.
     """

@@ -156,7 +156,7 @@ class Pool(Actor):
         worker: a `Worker` class, or anything that makes processes that answer `Worker.work`.
         args: what every worker is started with.
         size: how many workers, from 1 to 100,000.
-        routing: "any": the oldest job goes to whoever is free. "round_robin": in turn, each worker with a
+        routing: "any": the oldest job goes to a free worker. "round_robin": in turn, each worker with a
             queue of its own. "key": all jobs of a key go to the same worker. "sticky": as "any", but while a
             job of a key is under way, further ones of that key wait for the same worker.
         queue_limit: how many jobs may wait; None for any number.
@@ -293,7 +293,7 @@ class Pool(Actor):
         Superfluous ones finish what is theirs first, so that keys keep their order.
 
         Raises (in the caller):
-            ValueError: `size` is no int from 1 to 100,000.
+            ValueError: `size` is not an int from 1 to 100,000.
         """
         try:
             _check_size(size)

@@ -48,7 +48,7 @@ def lower_reason(reason: Reason) -> list[Any] | None:
 
 
 def revive_reason(fields: list[Any]) -> Reason:
-    """The exit reason again. What is no ref counts as nobody.
+    """The exit reason again. What is not a ref counts as nobody.
 
     Raises:
         PayloadError: there is no exit reason.
@@ -147,7 +147,7 @@ def decode_reason(decode: Callable[[Any], Any], payload: Any, by: Any) -> Reason
 def decode_by(decode: Callable[[Any], Any], reason: Reason, by: Any) -> Reason:
     """Return `reason` with the process that asked for the end, whose ref `by` is the payload of.
 
-    What is no ref counts as nobody: the end is told all the same.
+    What is not a ref counts as nobody: the end is told all the same.
     """
     if by == wire.NIL:
         return reason

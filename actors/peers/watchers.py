@@ -21,7 +21,7 @@ class Watchers:
         """Have events sent to `ref`, until it ends.
 
         Raises:
-            TypeError: it is no ref.
+            TypeError: it is not a ref.
         """
         self._watchers[checked_ref(ref)] = None
 
@@ -29,7 +29,7 @@ class Watchers:
         """Stop sending events to `ref`.
 
         Raises:
-            TypeError: it is no ref.
+            TypeError: it is not a ref.
         """
         self._watchers.pop(checked_ref(ref), None)
 

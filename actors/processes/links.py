@@ -103,7 +103,7 @@ monitor itself; otherwise the ref of its node, or of the process, and its number
 class Down(msgspec.Struct, frozen=True):
     """The process behind `monitor` ended with `reason`, or was not there to begin with.
 
-    `ref` is the monitored process; when it was monitored by a name that nobody held, a ref to that name.
+    `ref` is the monitored process; when it was monitored by a name that no process held, a ref to that name.
     """
 
     monitor: Monitor

@@ -369,7 +369,7 @@ async def spawn_started(
     nothing. A checkpoint, as `spawn` is. Source: the return value of `proc_lib:start_link/5`.
 
     Args:
-        spawner: the process that spawns, or the node, for code that is no process.
+        spawner: the process that spawns, or the node, for code that is not a process.
         target, args, timeout, kwargs, named: as of `Node.spawn`, options included.
 
     Raises:

@@ -108,9 +108,9 @@ class DynamicSupervisor(Supervisor):
         """Stop a child, by its shutdown rule, and forget it. A process that has ended is gone already.
 
         Raises:
-            ChildNotFound: the process lives and is no child of this supervisor.
-            NoProcess: it is a ref to a name that nobody holds.
-            NoChildIds: `ref` is no ref.
+            ChildNotFound: the process lives and is not a child of this supervisor.
+            NoProcess: it is a ref to a name that no process holds.
+            NoChildIds: `ref` is not a ref.
         """
         return carry_out(self, self._supervisor_terminate, ref)
 

@@ -67,7 +67,7 @@ class Outcome(Generic[R]):
 
 
 class Task(Generic[R]):
-    """A task that was started, held by whoever started it.
+    """A task that was started, held by the process that started it.
 
     Attributes:
         ref: its process.
@@ -115,7 +115,7 @@ class Task(Generic[R]):
             timeout: seconds from the request to stop to the kill.
 
         Raises:
-            TypeError, ValueError: `timeout` is no number of seconds; the task goes on.
+            TypeError, ValueError: `timeout` is not a number of seconds; the task goes on.
         """
         check_seconds(timeout, "the time limit of a task")
         if not self.done:
@@ -219,7 +219,7 @@ def async_stream(
             outcome with the reason `TIMEOUT`.
 
     Raises:
-        TypeError: `max_concurrency` is no int, or `timeout` no number.
+        TypeError: `max_concurrency` is not an int, or `timeout` not a number.
         ValueError: `max_concurrency` is less than 1, `timeout` is negative or NaN, or `on_timeout` is none of
             the two.
     """

@@ -104,7 +104,7 @@ class Kind:
 
     @property
     def stays(self) -> bool:
-        """True when its actors are never stopped for want of messages."""
+        """True when its actors are not stopped when no messages come."""
         return self.single or self.idle == math.inf
 
 

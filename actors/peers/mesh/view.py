@@ -222,7 +222,7 @@ class MeshView:
         """Have `NodeJoined`, `NodeChanged` and `NodeLeft` sent to `ref`, until it ends. Not a checkpoint.
 
         Raises:
-            TypeError: `ref` is no ref.
+            TypeError: `ref` is not a ref.
         """
         self._watchers.add(ref)
 
@@ -230,7 +230,7 @@ class MeshView:
         """Stop sending these to `ref`. Not a checkpoint.
 
         Raises:
-            TypeError: `ref` is no ref.
+            TypeError: `ref` is not a ref.
         """
         self._watchers.remove(ref)
 
