@@ -184,3 +184,63 @@ async def test_the_table_of_ends_over_links(
         down = await me.receive(Down, timeout=60)
         assert down.monitor is monitor
         assert down.reason == (Custom(("trapped", reason)) if traps else reason)
+
+
+@pytest.mark.parametrize("second", [KILL, Custom("second")])
+async def test_a_kill_during_the_cleanup(autojump_clock: VirtualClock, place: Place, second: Reason) -> None:
+    """L3: a second signal changes nothing, but for a `KILL`, which the process then ends with."""
+
+    async def tidying(me: Process) -> None:
+        try:
+            await me.receive()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+
+    subject = await place.spawn(tidying)
+    async with place.here.mailbox() as me:
+        me.monitor(subject)
+        await wait_all_tasks_blocked()
+        me.exit(subject, Custom("first"))
+        me.exit(subject, second)
+        reason = (await me.receive(Down, timeout=60)).reason
+        assert reason == (KILLED if second == KILL else Custom("first"))
+
+
+@pytest.mark.parametrize("traps", [False, True])
+async def test_an_end_of_the_parent_reaches_a_suspended_actor(
+    autojump_clock: VirtualClock, place: Place, traps: bool
+) -> None:
+    """S12, L3: the parent's exit signal stops it; that of another process waits, if it is trapped."""
+
+    class Suspended(Actor):
+        def __init__(self) -> None:
+            self.process.trap_exits = traps
+
+    async with place.there.mailbox() as parent, place.there.mailbox() as other:
+        ref = await parent.spawn(Suspended)
+        parent.monitor(ref)
+        await system.suspend(ref)
+        other.exit(ref, Custom("other"))
+        if traps:
+            with pytest.raises(ReceiveTimeout):
+                await parent.receive(Down, timeout=1)
+            parent.exit(ref, Custom("parent"))
+        reason = (await parent.receive(Down, timeout=60)).reason
+        assert reason == Custom("parent" if traps else "other")
+
+
+async def test_a_suspended_function_hears_of_its_parent_later(
+    autojump_clock: VirtualClock, place: Place
+) -> None:
+    """S12: a function process that traps exits receives its parent's as any other."""
+    async with place.there.mailbox() as parent:
+        ref = await parent.spawn(_waiting, True)
+        parent.monitor(ref)
+        await system.suspend(ref)
+        parent.exit(ref, Custom("parent"))
+        await trio.sleep(1)
+        assert ref.serial in place.there.processes
+        await system.resume(ref)
+        reason = (await parent.receive(Down, timeout=60)).reason
+        assert reason == Custom(("trapped", Custom("parent")))
