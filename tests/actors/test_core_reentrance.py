@@ -168,10 +168,12 @@ import importlib.machinery, importlib.util
 name = "enfilade.actors.core.compiled"
 loader = importlib.machinery.ExtensionFileLoader(name, {choice.compiled.__file__!r})
 spec = importlib.util.spec_from_loader(name, loader)
-module = importlib.util.module_from_spec(spec)
-loader.exec_module(module)
 try:
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
     module.bind({{}}, {{}})
+except ImportError:
+    pass  # later versions do not load it there at all
 except LookupError as error:
     assert "second" in str(error), error
 else:
