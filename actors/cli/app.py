@@ -4,9 +4,10 @@ Sub-commands import their part when they run, so that `enfilade --help` answers 
 doctor` work on a machine where a compiled part is missing.
 """
 
+import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -364,10 +365,19 @@ def guest_sdk() -> None:
     typer.echo(Path(sdk.__file__).parent)
 
 
+UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""The errors of an output that takes no more."""
+
+
 def main() -> None:
     """Run the `enfilade` command with the arguments of this process; never returns."""
     try:
         app()
     except Refusal as refusal:
         typer.echo(f"enfilade: {refusal}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        typer.echo(f"enfilade: the output cannot be written: {error.strerror}", err=True)
         sys.exit(1)

@@ -288,8 +288,8 @@ def visit_node(door: Door, secret: Path | None, visit: Visit[R], *, patience: fl
         raise Refusal(f"the door {door} is not the door of a node: {one_line(error)}") from error
     except trio.TooSlowError as error:
         raise Refusal(f"the node at {door} did not answer within {ANSWER_SECONDS:g} s") from error
-    except Refusal:
-        raise
+    except (Refusal, BrokenPipeError):
+        raise  # the second is of our own output, whose reader has gone: the command ends without a word
     except OSError as error:
         raise Refusal(one_line(error)) from error
     except (NotAdmitted, RuntimeFault, PayloadError) as error:

@@ -52,7 +52,7 @@ def observe_on_terminal(
         secret: the file of the secret that they ask for; None.
         follows: whether nodes that these are connected to are observed, too.
         read_only: whether actions are left out.
-        ascii_only: whether to draw with ASCII characters alone.
+        ascii_only: whether to draw with ASCII characters alone; so it is where the locale has no others.
 
     Returns:
         0.
@@ -69,10 +69,21 @@ def observe_on_terminal(
 
     # Textual takes half a second to load, which no other command should.
     from enfilade.actors.cli.observe.terminal.app import ObserveApp
+    from enfilade.actors.cli.observe.terminal.glyphs import UNICODE
 
+    is_ascii = ascii_only or not _can_draw(UNICODE.levels + UNICODE.joints)
     with quietly():  # what goes wrong is shown
-        ObserveApp(nodes, follower_of(follows), is_read_only=read_only, is_ascii=ascii_only).run()
+        ObserveApp(nodes, follower_of(follows), is_read_only=read_only, is_ascii=is_ascii).run()
     return 0
+
+
+def _can_draw(characters: str) -> bool:
+    """Tell whether the terminal's encoding, as the locale says, has some characters."""
+    try:
+        characters.encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def observe_in_browser(

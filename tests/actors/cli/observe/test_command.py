@@ -177,3 +177,39 @@ def test_a_run_in_a_pseudo_terminal(door: Path, farewell: str) -> None:
     finally:
         os.close(controller)
         os.close(terminal)
+
+
+@pytest.mark.parametrize("command_", [["dump"], ["top", "--times", "2", "--every", "0.1"], ["metrics"]])
+def test_a_reader_that_has_gone_is_no_trouble(door: Path, command_: list[str]) -> None:
+    """As with `enfilade dump | head -1`: it ends, and says nothing."""
+    reader, output = os.pipe()
+    os.close(reader)
+    arguments = [sys.executable, "-m", "enfilade", *command_, str(door)]
+    with subprocess.Popen(arguments, stdout=output, stderr=subprocess.PIPE, text=True) as process:
+        os.close(output)
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (1, "")
+
+
+@pytest.mark.parametrize("command_", [["dump"], ["metrics"]])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_said_in_one_line(door: Path, command_: list[str]) -> None:
+    with open("/dev/full", "w") as output:
+        result = subprocess.run(
+            [sys.executable, "-m", "enfilade", *command_, str(door)],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert result.returncode == 1
+    assert result.stderr == "enfilade: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(("encoding", "can"), [("utf-8", True), ("ascii", False), ("latin-1", False)])
+def test_box_characters_are_drawn_where_the_terminal_has_them(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, can: bool
+) -> None:
+    monkeypatch.setattr(command, "sys", SimpleNamespace(stderr=SimpleNamespace(encoding=encoding)))
+    assert command._can_draw("\u2500\u2588") is can
+    assert command._can_draw("-+")
