@@ -157,6 +157,37 @@ async def test_mesh_17_a_name_is_taken_once(server: NatsServer) -> None:
         assert a.peers == (), "the name is free again"
 
 
+async def test_what_is_no_name_is_refused_where_it_is_given(server: NatsServer) -> None:
+    """With a TypeError; a node that names itself is told so."""
+    async with nodes(server.url, "a@east") as (a,):
+        verbs: list[Callable[[Any], Any]] = [
+            a.connect,
+            a.distribution.keep_connected,
+            lambda given: a.remote(given, "b@west"),
+            lambda given: a.remote("account", given),
+            lambda given: a.whereis_on(given, "account"),
+            lambda given: a.whereis_on("b@west", given),
+            lambda given: a.spawn_on(given, "Account"),
+            lambda given: a.spawn_on("b@west", given),
+            a.mesh.monitor,
+            a.mesh.demonitor,
+        ]
+        for verb in verbs:
+            for given in (None, 7, b"b@west"):
+                with pytest.raises(TypeError, match=r"must be a text, got|expected a Ref"):
+                    await verb(given)
+        for address in ("a@east", "mesh:a@east"):
+            with pytest.raises(CarrierError, match="a@east is this node itself"):
+                await a.connect(address)
+        with pytest.raises(NotConnected, match="a@east is this node itself"):
+            await a.whereis_on("a@east", "account")
+        with pytest.raises(NotConnected, match="a@east is this node itself: use `whereis`"):
+            a.remote("account", "a@east")
+    async with open_node("plain") as plain:
+        with pytest.raises(NotConnected, match="node plain@local is in no mesh: open it with `mesh=`"):
+            plain.mesh.nodes()
+
+
 async def test_mesh_28_errors_are_those_of_doors(server: NatsServer) -> None:
     async with nodes(server.url, "a@east", "b@west") as (a, _):
         with trio.fail_after(PATIENCE):
