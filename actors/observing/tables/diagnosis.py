@@ -123,17 +123,17 @@ def _named(waits: list[Wait]) -> str:
 
 
 def doing(process: Process, handled_for: float | None) -> str:
-    """What a process does: the place in code where its task is, what of trio it waits for, and for how long
+    """Say what a process does: where in the code its task is, what of trio it waits for, and for how long
     it has been there, if that is known.
     """
     name = actor_name(process) or "a mailbox"
     stack = stack_of(process)
     own = [frame for frame in stack if not is_below(frame["file"])]
     if not own:
-        state = "is idle" if process.idle else "has something to do"
-        state = "is suspended" if process.suspended else state
+        words = "is idle" if process.idle else "has something to do"
+        words = "is suspended" if process.suspended else words
         queued = len(process.queue)
-        return f"({name}) {state}, with {queued} messages waiting"
+        return f"({name}) {words}, with {queued} messages waiting"
     place = own[-1]
     verb = "is" if handled_for is None else "has been"
     words = f"{verb} in {place['function']} ({file_of(place['file'])}:{place['line']}"

@@ -24,7 +24,7 @@ RECENT: Final = 60.0
 
 
 def remarks(node: Node, processes: Iterable[Process]) -> list[str]:
-    """What else is worth a look: the longest mailbox if it is long, and crashes within the last minute.
+    """Find what else is worth a look: the longest mailbox if it is long, and crashes within the last minute.
 
     Args:
         node: the node.
