@@ -244,3 +244,24 @@ async def test_a_suspended_function_hears_of_its_parent_later(
         await system.resume(ref)
         reason = (await parent.receive(Down, timeout=60)).reason
         assert reason == Custom(("trapped", Custom("parent")))
+
+
+async def test_an_end_of_the_parent_comes_in_its_turn(autojump_clock: VirtualClock, place: Place) -> None:
+    """O1, S12: what the parent sent before its exit signal is handled before."""
+    seen: list[int] = []
+
+    class Child(Actor):
+        def __init__(self) -> None:
+            self.process.trap_exits = True
+
+        def note(self, number: int) -> None:
+            seen.append(number)
+
+    async with place.there.mailbox() as parent:
+        ref = await parent.spawn(Child)
+        parent.monitor(ref)
+        for number in range(3):
+            ref.cast(Child.note, number)
+        parent.exit(ref, Custom("parent"))
+        assert (await parent.receive(Down, timeout=60)).reason == Custom("parent")
+        assert seen == [0, 1, 2]
