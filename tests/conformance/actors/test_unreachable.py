@@ -14,6 +14,7 @@ from enfilade.actors import (
     NO_CONNECTION,
     NO_PROCESS,
     CallError,
+    DeadLetter,
     Down,
     Exited,
     Left,
@@ -53,6 +54,17 @@ async def start(network: MemoryNetwork, name: str) -> AsyncIterator[Node]:
     async with open_node(name, carrier=carrier, listen=f"/{name}", policy=ANYTHING) as node:
         await node.spawn(Account, name="account")
         yield node
+
+
+async def buried(node: Node, ref: Ref[Any]) -> set[object]:
+    """Why a message and a cast to `ref` have become dead letters here."""
+    async with node.mailbox() as me:
+        node.dead_letters.subscribe(me.ref)
+        ref.send("text")
+        ref.cast(Account.add, 1)
+        letters = [await me.receive(DeadLetter, timeout=60) for _ in range(2)]
+    assert "text" in [letter.message for letter in letters]
+    return {letter.reason for letter in letters}
 
 
 async def ends(node: Node, ref: Ref[Any]) -> tuple[type[CallError], object]:
@@ -134,6 +146,7 @@ async def test_a_node_that_was_lost(town: Town, autojump_clock: object) -> None:
     await settle()
     for target in (ref, by_name):
         assert await ends(town.a, target) == (NotConnected, NO_CONNECTION)
+        assert await buried(town.a, target) == {NO_CONNECTION}
     town.network.join("a", "b")
     assert await ref.call(Account.add, 1) == 1, "it was called because there was something to deliver"
     assert await by_name.call(Account.add, 1) == 2
@@ -156,6 +169,7 @@ async def test_an_earlier_life(autojump_clock: object) -> None:
             assert await ends(a, old_name) == (NoProcess, NO_PROCESS)
         for dead in (old, old_name):
             assert await ends(a, dead) == (NoProcess, NO_PROCESS)
+            assert await buried(a, dead) == {NO_PROCESS}
 
 
 async def test_a_later_life_that_only_others_have_met(autojump_clock: object) -> None:
