@@ -265,9 +265,9 @@ class ObserveApp(App[None]):
         if len(self.sights) > 1:
             line.append(f" [{self._at + 1}/{len(self.sights)}]", style="dim")
         if not observed.is_up:
+            if sight.heard_at is not None:  # first, because the trouble may be longer than the line
+                line.append(f"  last seen {words.age(int(observed.now() - sight.heard_at))} ago", style="dim")
             line.append(f"  {observed.trouble or 'connecting'}", style="red")
-            if sight.heard_at is not None:
-                line.append(f"  last seen {words.age(observed.now() - sight.heard_at)} ago", style="dim")
             return line
         silence = observed.silence
         if silence is not None:

@@ -80,6 +80,23 @@ def test_a_very_small_terminal_names_the_page(key: str) -> None:
     assert max(map(len, lines)) <= 20
 
 
+def test_of_a_lost_node_the_age_of_what_is_shown_comes_first() -> None:
+    """The reason may be longer than the line."""
+
+    async def lost() -> str:
+        node = recorded.observed()
+        app = ObserveApp([node])
+        async with app.run_test(size=(80, 24)) as pilot:
+            app.sight.heard_at = recorded.NOW - 75
+            node.is_up, node.trouble = False, "the door cannot be called " * 9
+            app.redraw()
+            await pilot.pause()
+            return lines_of(app.export_screenshot())[0]
+
+    line = asyncio.run(lost())
+    assert "bank@east  last seen 1m15s ago  the door cannot be called" in line
+
+
 def test_ascii_pictures() -> None:
     for key in PAGES:
         app = asyncio.run(shown(key, SIZES["80x24"], "t" * (key == "3"), is_ascii=True))
