@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -34,22 +34,25 @@ class Machines:
     network: Network
     now: Callable[[], float]
     host: Callable[[Host | str], Host]
-    call_at: Callable[[float, Callable[[], Any]], None]
+    last: Callable[[Hashable, float, Callable[[], Any]], None]
+    forget: Callable[[Hashable], None]
     _note: Callable[..., None]
 
     # What happens to them.
 
     def freeze(self, host: Host | str, seconds: float = math.inf) -> None:
-        """Let a host stand still, as SIGSTOP does; for so many seconds, or until `thaw`."""
+        """Let a host stand still, as SIGSTOP does; for so many seconds, or until `thaw`. Of several times the
+        longest counts.
+        """
         host, _ = self.host(host), _at_least_0(seconds)
         life = host.life
-        if life is None or not host.is_alive or life.is_frozen:
+        if life is None or not host.is_alive:
             return
-        self._note("freeze", host.name)
-        life.freeze()
-        self.network.freeze(host.port)
-        if seconds < math.inf:
-            self.call_at(self.now() + seconds, lambda: self._thaw(host, life))
+        if not life.is_frozen:
+            self._note("freeze", host.name)
+            life.freeze()
+            self.network.freeze(host.port)
+        self.last(("frozen", life), seconds, lambda: self._thaw(host, life))
 
     def thaw(self, host: Host | str) -> None:
         """Let a frozen host go on, as SIGCONT does."""
@@ -58,6 +61,7 @@ class Machines:
             self._thaw(host, host.life)
 
     def _thaw(self, host: Host, life: Life) -> None:
+        self.forget(("frozen", life))
         if life is host.life and life.is_frozen and not life.is_over:
             self._note("thaw", host.name)
             life.thaw()

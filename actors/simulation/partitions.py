@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from enfilade.actors.simulation.host import Host
@@ -21,6 +23,8 @@ class Partitions:
 
     network: Network
     entropy: Entropy
+    last: Callable[[Hashable, float, Callable[[], Any]], None]
+    forget: Callable[[Hashable], None]
     _note: Callable[..., None]
 
     def way(self, origin: Host | str, destination: Host | str) -> Way:
@@ -44,16 +48,33 @@ class Partitions:
         """
         if how not in ("silence", "reset"):
             raise ValueError(f"expected 'silence' or 'reset', got {how!r}")
+        self.keep_apart(one, other, math.inf, how=how, one_way=one_way)
+
+    def keep_apart(
+        self,
+        one: Some,
+        other: Some,
+        seconds: float,
+        *,
+        how: Literal["silence", "reset"] = "silence",
+        one_way: bool = False,
+    ) -> None:
+        """Keep hosts apart as `partition` does, for so many seconds; of several times the longest counts."""
         self._note("partition", *_names(one), "|", *_names(other), how, one_way)
         for way in self._ways(one, other, one_way=one_way):
             (self.network.silence if how == "silence" else self.network.cut)(way)
+            self.last(way, seconds, partial(self._heal, way))
 
     def heal(self, one: Any = None, other: Any = None) -> None:
         """Undo partitions: those between two sets of hosts, or all of them."""
         everyone = self.network.names()  # of servers of a mesh, too
         self._note("heal", *_names(one or "all"), "|", *_names(other or "all"))
         for way in self._ways(one or everyone, other or everyone, one_way=False):
-            self.network.heal(way)
+            self._heal(way)
+
+    def _heal(self, way: Way) -> None:
+        self.forget(way)
+        self.network.heal(way)
 
     def reset(self, one: Host | str, other: Host | str) -> None:
         """Break every connection between two hosts, now; they can be made again at once."""
@@ -76,7 +97,7 @@ class Partitions:
             self.entropy.stream("release").shuffle(ways)
         self._note("release", order)
         for way in ways:
-            self.network.heal(way)
+            self._heal(way)
 
     def _ways(self, one: Any, other: Any, *, one_way: bool) -> list[Way]:
         ways = dict.fromkeys(self.network.ways(_names(one), _names(other)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 
 import trio
@@ -24,6 +25,35 @@ class Passage:
     network: Network
     now: Callable[[], float]
     examine: Callable[[], None]
+    call_at: Callable[[float, Callable[[], Any]], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ends: dict[Hashable, float] = {}
+
+    def last(self, what: Hashable, seconds: float, end: Callable[[], Any]) -> None:
+        """Let something that has begun last for so many seconds; of several times for the same the longest
+        counts.
+
+        Args:
+            what: names it.
+            seconds: how long from now on; infinite until `forget` is called.
+            end: ends it.
+        """
+        until = self.now() + seconds
+        self._ends[what] = max(until, self._ends.get(what, until))
+
+        def over() -> None:
+            if self._ends.get(what, math.inf) <= self.now():
+                del self._ends[what]
+                end()
+
+        if until < math.inf:
+            self.call_at(until, over)
+
+    def forget(self, what: Hashable) -> None:
+        """Let no span end something any more: it has ended."""
+        self._ends.pop(what, None)
 
     async def run(self, seconds: float) -> None:
         """Let so many virtual seconds pass."""
@@ -43,7 +73,10 @@ class Passage:
 
         Raises:
             AssertionError: it does not hold in time.
+            ValueError: the time is less than 0, or NaN.
         """
+        if not within >= 0:
+            raise ValueError(f"expected at least 0 seconds, got {within!r}")
         end = self.now() + within
         while not predicate():
             if self.now() >= end:

@@ -12,7 +12,7 @@ from enfilade.actors.simulation.checkers.following import calls_followed
 from enfilade.actors.simulation.fault_schedule import Schedule
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.custody import Warden
-from enfilade.actors.simulation.machine.substitutes import put_back, replaced
+from enfilade.actors.simulation.machine.substitutes import check_alone, put_back, replaced
 from enfilade.actors.simulation.world import World
 
 __all__ = ["run_simulation", "simulate"]
@@ -85,7 +85,11 @@ def run_simulation(
 
     Returns:
         What `main` returns; it raises what `main` raises, and what fails the world (see `simulate`).
+
+    Raises:
+        RuntimeError: another world runs in this process, or trio runs in this thread.
     """
+    check_alone()
 
     async def run() -> T:
         async with simulate(seed=seed, schedule=schedule) as world:

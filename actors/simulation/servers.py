@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +31,8 @@ class Servers:
     hosts: dict[str, Host]
     now: Callable[[], float]
     call_at: Callable[[float, Callable[[], Any]], None]
+    last: Callable[[Hashable, float, Callable[[], Any]], None]
+    forget: Callable[[Hashable], None]
     _note: Callable[..., None]
 
     def __init__(self) -> None:
@@ -105,11 +107,11 @@ class Servers:
             self.cluster.start(name)
 
     def freeze_server(self, name: str, seconds: float) -> None:
-        """Let a server stand still for so many seconds."""
+        """Let a server stand still for so many seconds; of several times the longest counts."""
         self._note("freeze server", name)
         port = self.servers[name].port
         self.network.freeze(port)
-        self.call_at(self.now() + seconds, lambda: self.network.thaw(port))
+        self.last(port, seconds, lambda: self.network.thaw(port))
 
     def retire_server(self, name: str, seconds: float) -> None:
         """Let a server send its clients to others within so many seconds, and end, as a lame duck does."""
@@ -129,7 +131,7 @@ class Servers:
         self._note("fill registry")
         for server in self.servers.values():
             server.registry.is_full = True
-        self.call_at(self.now() + seconds, self._drain_registry)
+        self.last("full registry", seconds, self._drain_registry)
 
     def lose_registry(self, seconds: float) -> None:
         """End all servers, and start them again after so many seconds, with nothing on their disks."""
@@ -142,6 +144,7 @@ class Servers:
     def recover_servers(self) -> list[str]:
         """Let all servers be well, and return their names."""
         for name, server in self.servers.items():
+            self.forget(server.port)
             self.network.thaw(server.port)
             self.start_server(name)
         self._drain_registry()

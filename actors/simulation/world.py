@@ -438,8 +438,9 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
         Raises:
             TypeError: it is no fault.
+            ValueError: the time is NaN.
         """
-        _check_fault(fault)
+        _check_fault(fault, seconds)
         self.call_at(seconds, lambda: self._strike(fault))
 
     def faults(self, faults: Schedule | Release) -> None:
@@ -452,8 +453,8 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             TypeError: it is neither a list of times with faults, nor what `swarm()` returns.
         """
         if isinstance(faults, list):
-            for _, fault in faults:
-                _check_fault(fault)
+            for seconds, fault in faults:
+                _check_fault(fault, seconds)
         elif not hasattr(faults, "release"):
             raise TypeError(f"expected a list of (seconds, fault), or swarm(), got {faults!r}")
         if self.prescribed is not None:
@@ -498,7 +499,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         names = [*(host.name for host in healthy), *self.recover_servers()]
         self._note("calm", *names)
         for way in self.network.ways(names, names):
-            self.network.heal(way)
+            self._heal(way)
             way.calm()
         self.network.strikes.clear()
         for host in healthy:
@@ -588,7 +589,9 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             raise self._trouble
 
 
-def _check_fault(fault: object) -> None:
+def _check_fault(fault: object, seconds: float) -> None:
+    if seconds != seconds:
+        raise ValueError(f"expected the time of {fault}, got NaN")
     if not hasattr(fault, "strike"):
         raise TypeError(f"expected a fault such as Crash('bank'), got {fault!r}")
 

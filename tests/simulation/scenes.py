@@ -36,6 +36,7 @@ from tests.hostcalls.guests import ACTOR, CAPABILITIES
 from tests.simulation.mesh_scenes import activations, contested, global_names, keyed_actors, rolling
 from tests.simulation.name_scenes import draining, names
 from tests.simulation.service_scenes import gates, news
+from tests.simulation.storm_scenes import drifting, families, hand_overs, pipes, storms
 
 Scene = Callable[[World], Awaitable[None]]
 
@@ -461,5 +462,10 @@ SCENES: dict[str, Scene] = {
     "contested keys": functools.partial(keyed_actors, weather=contested),
     "activations": activations,
     "rolling": rolling,
+    "storms": storms,
+    "drifting": drifting,
+    "pipes": pipes,
+    "families": families,
+    "hand-overs": hand_overs,
     "quiet": quiet,
 }

@@ -39,6 +39,11 @@ PLANNED = {
     "contested keys": 4,
     "activations": 3,
     "rolling": 2,
+    "families": 3,
+    "pipes": 2,
+    "drifting": 1,
+    "storms": 1,
+    "hand-overs": 1,
 }
 """How many seeds of each scene are played always; in the soak three times as many follow."""
 

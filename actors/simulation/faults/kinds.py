@@ -115,8 +115,8 @@ class Slow:
         host = world.host(self.host)
         life = host.life
         world.slow(host, step=self.step)
-        world.call_at(
-            world.now() + self.seconds, lambda: world.slow(host, step=0.0) if host.life is life else None
+        world.last(
+            ("slow", life), self.seconds, lambda: world.slow(host, step=0.0) if host.life is life else None
         )
 
 
@@ -163,8 +163,7 @@ class Partition:
 
     def strike(self, world: World) -> None:
         """See `Fault`."""
-        world.partition(self.one, self.other, how=self.how, one_way=self.one_way)
-        world.call_at(world.now() + self.seconds, lambda: world.heal(self.one, self.other))
+        world.keep_apart(self.one, self.other, self.seconds, how=self.how, one_way=self.one_way)
 
 
 @attrs.frozen(field_transformer=by_annotation)

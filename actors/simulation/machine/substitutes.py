@@ -30,7 +30,7 @@ from enfilade.transport import closing
 from enfilade.transport.mesh import witness
 from enfilade.transport.mesh.lease import Place
 
-__all__ = ["Nondeterministic", "Source", "put_back", "replaced"]
+__all__ = ["Nondeterministic", "Source", "check_alone", "put_back", "replaced"]
 
 
 class Nondeterministic(RuntimeError):
@@ -103,6 +103,16 @@ def _refuse(what: str) -> None:
         raise error
 
 
+def check_alone() -> None:
+    """Check that a world can begin.
+
+    Raises:
+        RuntimeError: another world runs in this process.
+    """
+    if _source is not None:
+        raise RuntimeError("another world runs in this process: end it first")
+
+
 @contextmanager
 def replaced(source: Source) -> Iterator[None]:
     """Replace what has to be for the length of a block, for the lives of one world.
@@ -111,8 +121,7 @@ def replaced(source: Source) -> Iterator[None]:
         RuntimeError: another world runs in this process.
     """
     global _source, _is_audited
-    if _source is not None:
-        raise RuntimeError("another world runs in this process: end it first")
+    check_alone()
     if not _is_audited:
         sys.addaudithook(_audit)  # which cannot be taken out again
         _is_audited = True
