@@ -101,7 +101,7 @@ def keeper(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 MOST_DESCRIPTORS = 550
-"""64 that wait at the door, 128 callers of a user, eight for each of 24 handshakes, and some of the 256 of a
+"""64 that wait at the door, 128 callers of a user, nine for each of 24 handshakes, and some of the 256 of a
 process that are being closed; how many of them there are at a time depends on who has a processor.
 """
 

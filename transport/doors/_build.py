@@ -296,6 +296,7 @@ def describe(
             f"{here}/look.c",
             f"{here}/dispatch.c",
             f"{here}/interrupt.c",
+            f"{here}/thread.c",
             *(base + path for path in sources),
         ],
         include_dirs=[

@@ -284,7 +284,7 @@ def has_hung_up(end: socket.socket) -> bool:
 
 def test_datagrams_from_python_with_foreign_control_messages(tmp_path: Path) -> None:
     """Whoever may open a door can speak the protocol by hand, and set options that add descriptors."""
-    magic, abi, attach, sequence = 0x524F4F44, 2, 2, 1
+    magic, abi, attach, sequence = 0x524F4F44, 3, 2, 1
     pass_pidfd, shrink_seal = 76, 2
     path = tmp_path / "victim.door"
     with Door(lambda request: b"served") as door:
@@ -302,12 +302,15 @@ def test_datagrams_from_python_with_foreign_control_messages(tmp_path: Path) -> 
                     header = struct.pack("<IHHQQIi32x", magic, abi, attach, 0, 0, 0, 0)
                     with socket.socket(fileno=os.dup(trunk.fileno())) as raw:
                         socket.send_fds(raw, [header], [theirs.fileno(), memory])
-                    for kind in (5, 6, 9, 11, 200):
-                        for _ in range(20):
-                            try:
-                                ours.send(struct.pack("<IHHQQIi32x", magic, abi, kind, sequence, 0, 0, 0))
-                            except OSError:
-                                break
+                    _, (way,), _, _ = socket.recv_fds(ours, 64, 1)  # of a server that has heard
+                    with socket.socket(fileno=way) as out:
+                        out.setsockopt(socket.SOL_SOCKET, pass_pidfd, 1)
+                        for kind in (5, 6, 9, 11, 200):
+                            for _ in range(20):
+                                try:
+                                    out.send(struct.pack("<IHHQQIi32x", magic, abi, kind, sequence, 0, 0, 0))
+                                except OSError:
+                                    break
                     assert within(10, lambda ours=ours: has_hung_up(ours))  # it was heard, and refused
                     for one in (ours, theirs):
                         one.close()

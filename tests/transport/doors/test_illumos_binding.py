@@ -26,6 +26,7 @@ SOURCES = [
         C / "dispatch.c",
         C / "interrupt.c",
         C / "look.c",
+        C / "thread.c",
         *sorted(C.glob("illumos/*.c")),
         *sorted(C.glob("illumos/mock/*.c")),
     )

@@ -5,11 +5,12 @@
 
 #include "closing.h"
 
+#include "thread.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -23,13 +24,13 @@
 #include <sys/syscall.h>
 #endif
 
-enum { STACK = 256 << 10 };
-
 struct item {
     struct item *next;
     int fd;
+    struct errand *errand; /* what there is to do, if it is something else */
+    bool dropped, over;    /* nobody waits for it; nobody does it any more */
     struct closing_payer payer;
-    /* Of one that is being closed: since when, whether that is over, and by which thread. */
+    /* Since when it is being done, or waits for that if it is an errand; whether that is over; and by which thread. */
     struct timespec begun;
     atomic_bool done;
     pid_t thread;
@@ -44,7 +45,7 @@ static unsigned resting;       /* threads that wait for something to close */
 static unsigned summoned;      /* of those, how many have been woken */
 static pthread_cond_t summons = PTHREAD_COND_INITIALIZER;
 
-static unsigned awaited; /* calls of closing_settle() */
+static unsigned awaited; /* calls of closing_settle() and closing_errand() */
 static pthread_cond_t settled = PTHREAD_COND_INITIALIZER;
 
 static atomic_uint unclosed;
@@ -103,19 +104,24 @@ static bool wants_processor(pid_t thread) {
     return wants;
 }
 
+static struct timespec from_now(unsigned microseconds) {
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_nsec += (long)(microseconds % 1000000) * 1000;
+    end.tv_sec += microseconds / 1000000 + end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    return end;
+}
+
 /*
  * Waits a moment for something more to close: descriptors come in bursts, and waking a thread costs less than making one. False
  * when nothing has come, or others rest already.
  */
 static bool rest(void) {
-    struct timespec end;
     if (resting >= CLOSING_RESTING) {
         return false;
     }
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_nsec += CLOSING_REST_MILLISECONDS * 1000000L;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
+    struct timespec end = from_now(CLOSING_REST_MILLISECONDS * 1000);
     resting++;
     int error = 0;
     while (summoned == 0 && error == 0) {
@@ -129,7 +135,14 @@ static bool rest(void) {
 
 static void start_thread(void);
 
-/* Closes what waits, until there is nothing that this thread may close. */
+static struct item *take_out(struct item **place) {
+    struct item *item = *place;
+    *place = item->next;
+    last = last == &item->next ? place : last;
+    return item;
+}
+
+/* Closes what waits, and does errands, until there is nothing that this thread may close. */
 static void *work(void *unused) {
     struct item **place;
     (void)unused;
@@ -138,9 +151,7 @@ static void *work(void *unused) {
         if (place == NULL) {
             continue;
         }
-        struct item *item = *place;
-        *place = item->next;
-        last = last == &item->next ? place : last;
+        struct item *item = take_out(place);
         clock_gettime(CLOCK_MONOTONIC, &item->begun);
         item->thread = thread_number();
         item->next = under_way;
@@ -148,7 +159,11 @@ static void *work(void *unused) {
         busy++;
         start_thread(); /* before this one gets stuck */
         pthread_mutex_unlock(&lock);
-        close(item->fd);
+        if (item->errand != NULL) {
+            item->errand->run(item->errand);
+        } else {
+            close(item->fd);
+        }
         atomic_store(&item->done, true);
         pthread_mutex_lock(&lock);
         struct item **link = &under_way;
@@ -157,8 +172,15 @@ static void *work(void *unused) {
         }
         *link = item->next;
         busy--;
-        free(item);
-        atomic_fetch_sub(&unclosed, 1);
+        if (item->errand == NULL) {
+            free(item);
+            atomic_fetch_sub(&unclosed, 1);
+        } else if (item->dropped) {
+            item->errand->drop(item->errand);
+            free(item);
+        } else {
+            item->over = true;
+        }
         if (awaited > 0) {
             pthread_cond_broadcast(&settled);
         }
@@ -170,9 +192,6 @@ static void *work(void *unused) {
 
 /* Wakes or starts a thread if there is something for it. If there is no room for one, the next descriptor tries again. */
 static void start_thread(void) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all, before;
     if (threads + summoned > busy + resting || find_next() == NULL) {
         return;
     }
@@ -181,16 +200,9 @@ static void start_thread(void) {
         pthread_cond_signal(&summons);
         return;
     }
-    if (threads >= CLOSING_THREADS || pthread_attr_init(&attributes) != 0) {
-        return;
+    if (threads < CLOSING_THREADS) {
+        threads += thread_start(work, NULL, THREAD_STACK) == 0;
     }
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, STACK);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    threads += pthread_create(&thread, &attributes, work, NULL) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
 }
 
 static void take_lock(void) {
@@ -208,8 +220,15 @@ static void start_afresh(void) {
     while (under_way != NULL) {
         struct item *item = under_way;
         under_way = item->next;
+        atomic_fetch_sub(&unclosed, item->errand == NULL);
         free(item);
-        atomic_fetch_sub(&unclosed, 1);
+    }
+    for (struct item **place = &waiting; *place != NULL;) {
+        if ((*place)->errand != NULL) { /* of a thread of the parent's */
+            free(take_out(place));
+        } else {
+            place = &(*place)->next;
+        }
     }
     pthread_mutex_unlock(&lock);
 }
@@ -264,6 +283,78 @@ static bool is_stuck(const struct item *item) {
            !wants_processor(item->thread);
 }
 
+/* Whether what a payer wants done now would only wait for something else of the same payer's. */
+static bool is_held_up(const struct closing_payer *payer) {
+    unsigned stuck_user = 0;
+    for (const struct item *item = under_way; item != NULL; item = item->next) {
+        if (is_of_user(&item->payer, payer) && is_stuck(item)) {
+            if (is_of_process(&item->payer, payer) || ++stuck_user == CLOSING_THREADS_OF_USER) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Without a thread for it, it is given up as well. */
+enum { ERRAND_MILLISECONDS = 10000, ERRAND_SLICE = 20 };
+
+static bool is_hopeless(const struct item *item) {
+    return item->thread != 0 ? is_stuck(item)
+                             : is_held_up(&item->payer) || milliseconds_since(&item->begun) >= ERRAND_MILLISECONDS;
+}
+
+/* Takes an item that nobody has begun out of the queue. */
+static void withdraw(struct item *item) {
+    struct item **place = &waiting;
+    while (*place != item) {
+        place = &(*place)->next;
+    }
+    take_out(place);
+}
+
+int closing_errand(struct errand *errand, const struct closing_payer *payer) {
+    int cancellation;
+    struct item *item = malloc(sizeof *item);
+    if (item == NULL) {
+        errand->drop(errand);
+        return 0;
+    }
+    closing_expect_forks();
+    *item = (struct item){.errand = errand, .payer = *payer};
+    clock_gettime(CLOCK_MONOTONIC, &item->begun);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation);
+    pthread_mutex_lock(&lock);
+    bool given_up = is_held_up(payer);
+    if (!given_up) {
+        *last = item;
+        last = &item->next;
+        start_thread();
+    }
+    awaited++;
+    while (!given_up && !item->over) {
+        struct timespec end = from_now(ERRAND_SLICE * 1000);
+        pthread_cond_timedwait(&settled, &lock, &end);
+        if (!item->over && is_hopeless(item)) {
+            given_up = true;
+            if (item->thread == 0) {
+                withdraw(item);
+            } else {
+                item->dropped = true; /* its thread sees to the rest */
+                item = NULL;
+            }
+        }
+    }
+    awaited--;
+    pthread_mutex_unlock(&lock);
+    if (given_up && item != NULL) {
+        errand->drop(errand);
+    }
+    free(item);
+    pthread_setcancelstate(cancellation, NULL);
+    return !given_up;
+}
+
 int closing_is_behind(const struct closing_payer *payer) {
     if (atomic_load(&unclosed) < CLOSING_SHARE_OF_PROCESS) {
         return 0;
@@ -286,14 +377,10 @@ int closing_is_behind(const struct closing_payer *payer) {
 }
 
 void closing_settle(const struct closing_payer *payer, unsigned microseconds) {
-    struct timespec end;
     if (atomic_load(&unclosed) == 0 || payer->process < 0) {
         return;
     }
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_nsec += (long)(microseconds % 1000000) * 1000;
-    end.tv_sec += microseconds / 1000000 + end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
+    struct timespec end = from_now(microseconds);
     pthread_mutex_lock(&lock);
     awaited++;
     for (int error = 0; error == 0;) {

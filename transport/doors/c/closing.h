@@ -39,6 +39,16 @@ struct closing_payer {
 /* Bytes from which on a file in memory is closed by a thread, too. */
 #define CLOSING_VERY_LONG (24 << 20)
 
+/*
+ * Something else that may take as long as a peer pleases. A thread of the payer's does `run`; who asked waits, unless the thread is
+ * stuck, or another one is that does the same payer's errands. Then `drop` gets rid of the errand when it is over.
+ */
+struct errand {
+    void (*run)(struct errand *errand);
+    void (*drop)(struct errand *errand);
+};
+int closing_errand(struct errand *errand, const struct closing_payer *payer); /* whether it was run: it is the caller's again */
+
 /* Close a descriptor, now or soon. Never waits; keeps errno. */
 void closing_close(int fd, const struct closing_payer *payer);
 

@@ -1,6 +1,8 @@
 /* See dispatch.h for the purpose of this file and the reason that it is in C. */
 #include "dispatch.h"
 
+#include "thread.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -266,26 +268,7 @@ static int start_thread(void *(*function)(void *), void *argument, size_t stack_
     stack_size = stack_size != 0 ? stack_size : DISPATCH_STACK_SIZE;
     *start = (struct start){
         .function = function, .argument = argument, .stack_size = stack_size, .idle_milliseconds = idle_milliseconds};
-
-    pthread_attr_t attributes;
-    int error = pthread_attr_init(&attributes);
-    if (error != 0) {
-        free(start);
-        return error;
-    }
-    error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    if (error == 0) {
-        error = pthread_attr_setstacksize(&attributes, stack_size + STACK_MARGIN);
-    }
-    if (error == 0) {
-        sigset_t all, before;
-        pthread_t thread;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before); /* the new thread inherits the mask */
-        error = pthread_create(&thread, &attributes, run_start, start);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-    }
-    pthread_attr_destroy(&attributes);
+    int error = thread_start(run_start, start, stack_size + STACK_MARGIN);
     if (error != 0) {
         free(start);
     }

@@ -190,19 +190,28 @@ static void misuse_channel(int trunk) {
     }
     struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
     struct message attach = {.type = MESSAGE_ATTACH};
-    int fds[2] = {pair[1], memory};
-    message_send(trunk, &attach, fds, 2);
+    int fds[3] = {pair[1], memory, below(2) ? memory : 0};
+    struct receipt receipt = {.count = 0, .pidfd = -1};
+    attach.size = below(2) ? any() : SESSION_SIZE;
+    message_send(trunk, &attach, fds, 2 + below(2));
     close(memory);
+    if (below(16)) { /* where to send */
+        poll(&(struct pollfd){.fd = pair[0], .events = POLLIN}, 1, 1000);
+        if (message_receive(pair[0], &(struct closing_payer){-1, 0, -1}, &attach, &receipt, 0) != 0) {
+            receipt.count = 0;
+        }
+    }
+    int out = receipt.count == 1 ? receipt.fds[0] : pair[0];
     unsigned steps = below(30);
     set_options(pair[1]);
     for (unsigned i = 0; i < steps; i++) {
         uint64_t sequence = atomic_load(&session->sequence);
         switch (below(7)) {
         case 0:
-            send_anything(pair[0], sequence);
+            send_anything(out, sequence);
             break;
         case 6:
-            set_options(pair[1]);
+            set_options(below(2) ? pair[1] : out);
             break;
         case 1: /* anything at all in the page */
             ((volatile uint32_t *)session)[below(80)] = any();
@@ -218,7 +227,7 @@ static void misuse_channel(int trunk) {
             if (below(2)) {
                 atomic_exchange(&session->attending, below(4));
             }
-            message_send(pair[0], &call, NULL, 0);
+            message_send(out, &call, NULL, 0);
             for (int j = 0; j < 20; j++) {
                 session->request.size = any();
                 session->request.flags = any();
@@ -236,6 +245,7 @@ static void misuse_channel(int trunk) {
         }
     }
     munmap(session, SESSION_SIZE);
+    receipt_close(&receipt);
     close(pair[0]);
     close(pair[1]);
 }

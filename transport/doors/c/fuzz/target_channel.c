@@ -113,11 +113,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct message attach = {.type = MESSAGE_ATTACH};
     int fds[2] = {pair[1], memory};
     message_send(trunk, &attach, fds, 2);
+    struct receipt receipt = {.count = 0, .pidfd = -1};
+    poll(&(struct pollfd){.fd = pair[0], .events = POLLIN}, 1, PATIENCE);
+    if (message_receive(pair[0], &(struct closing_payer){-1, 0, -1}, &attach, &receipt, 0) != 0 || receipt.count != 1) {
+        failed("the server does not answer");
+    }
     for (size_t at = 0; at + 8 <= size && at < 8 * 32; at += 8) {
-        step(data + at, pair[0], pair[1], session);
+        step(data + at, receipt.fds[0], pair[1], session);
     }
     ask();
     munmap(session, SESSION_SIZE);
+    close(receipt.fds[0]);
     close(pair[0]);
     close(pair[1]);
     close(memory);

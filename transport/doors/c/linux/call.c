@@ -31,39 +31,51 @@ static void send_rest(struct call *call, uint64_t sequence) {
               &session->state);
     if (atomic_exchange(&session->postponed, 0) != 0) {
         struct message message = {.type = MESSAGE_CALL, .sequence = sequence};
-        message_send(line->fd, &message, NULL, 0); /* if there is no room for it, a tick says it again */
+        line_send(line, &message, NULL, 0); /* if there is no room for it, a tick says it again */
     }
 }
 
 static int send_request(struct call *call, uint64_t *sequence) {
     struct line *line = call->line;
+    int error = line_connect(line);
+    if (error != 0) {
+        return error;
+    }
     struct session *session = line->session;
     size_t size = call->arguments.data_size;
     char *target = (char *)session + SESSION_REQUEST;
     uint32_t idle = CALL_IDLE;
     unsigned flags = (call->no_results ? REQUEST_NO_RESULTS : 0) | (call->outgoing.releases ? REQUEST_RELEASES : 0);
-    int error = 0;
     if (call->outgoing.count > 0) {
         flags |= ON_SOCKET;
     }
     *sequence = ++line->sequence;
+    bool grows = call->fault == 0 && size > SESSION_CAPACITY && line->request.size < size;
+    if ((call->outgoing.count > 0 || (grows && line->offer < 0)) && (error = line_await_out(line, &call->patience)) != 0) {
+        return error == EPIPE ? AGAIN_ON_NEW_LINE : error == EAGAIN ? NOT_YET : error;
+    }
     if (call->fault != 0) {
         flags = REQUEST_FAULTY;
     } else if (size > SESSION_CAPACITY) {
         flags |= IN_REGION;
-        if (line->request.size < size) {
+        if (grows) {
             int fd;
             if ((error = region_grow(&line->request, size, &fd)) != 0) {
                 return error == ENOMEM ? EAGAIN : error;
             }
             struct message grow = {.type = MESSAGE_GROW, .sequence = *sequence, .size = line->request.size};
-            error = message_send(line->fd, &grow, &fd, 1);
             flags |= ON_SOCKET;
-            close(fd);
+            if (line->offer >= 0) {
+                line->first = fd;
+            } else {
+                error = line_send(line, &grow, &fd, 1);
+                close(fd);
+            }
         }
         target = line->request.base;
         line->small_requests = 0;
-        if (call->outgoing.count == 0 && flow_pays(atomic_load_explicit(&session->server_processor, memory_order_relaxed))) {
+        if (call->outgoing.count == 0 && line->offer < 0 &&
+            flow_pays(atomic_load_explicit(&session->server_processor, memory_order_relaxed))) {
             flags |= REQUEST_FOLLOWS;
             flow_start(&session->request_flow);
             atomic_store(&session->postponed, 0);
@@ -76,7 +88,7 @@ static int send_request(struct call *call, uint64_t *sequence) {
         memcpy(target, call->arguments.data_ptr, size);
     }
     if (error == 0) {
-        error = descriptors_send(line->fd, *sequence, &call->outgoing);
+        error = call->outgoing.count > 0 ? descriptors_send(line->out, *sequence, &call->outgoing) : 0;
     }
     if (error == 0) {
         session->request.size = size;
@@ -93,9 +105,12 @@ static int send_request(struct call *call, uint64_t *sequence) {
         if (attending == ATTENDING_ASLEEP) {
             word_wake(&session->attending);
         }
+        if (line->offer >= 0) {
+            return line_offer(line, &call->patience);
+        }
         if (attending == ATTENDING_NOT || (flags & ON_SOCKET)) {
             struct message message = {.type = MESSAGE_CALL, .sequence = *sequence};
-            error = message_send(line->fd, &message, NULL, 0);
+            error = line_send(line, &message, NULL, 0);
         }
         if (error == 0 && (flags & REQUEST_FOLLOWS)) {
             send_rest(call, *sequence);
@@ -228,7 +243,7 @@ static int await_reply(struct call *call) {
                 call_unreserve(call); /* right before they are needed */
             }
         }
-        int result = message_receive(line->fd, &line->payer, &message, &receipt, 0);
+        int result = line_receive(line, &message, &receipt);
         if (result == 0) {
             bool outcome = call_hear(call, &message, &receipt, &error);
             receipt_close(&receipt);
@@ -260,7 +275,7 @@ static int await_reply(struct call *call) {
             atomic_load(&line->session->state) == CALL_QUEUED) {
             /* The thread that was told may have been cancelled before it could take the call. */
             struct message message = {.type = MESSAGE_CALL, .sequence = line->sequence};
-            message_send(line->fd, &message, NULL, 0);
+            line_send(line, &message, NULL, 0);
         }
     }
 }
@@ -300,7 +315,7 @@ static int check(struct call *call, int d) {
 /* Hands the request over on a line. On error the line is the call's no longer. */
 int call_begin(struct call *call, int d) {
     uint64_t sequence;
-    int error = line_for(d, &call->patience, &call->line);
+    int error = line_for(d, &call->line);
     if (error != 0) {
         return error;
     }
@@ -318,6 +333,9 @@ int call_begin(struct call *call, int d) {
             atomic_compare_exchange_strong(&line->session->state, &queued, CALL_RETRACTED)) {
             error = EBADF; /* the sweep of a revocation may have missed it */
         }
+    } else if (error == NOT_YET) {
+        line_release(line); /* the server will have answered when it is used next */
+        return EAGAIN;
     } else if (error == AGAIN_ON_NEW_LINE && socket_hung_up(d)) {
         error = EBADF;
     }

@@ -9,8 +9,8 @@
 /* More datagrams than these, one upon the other, are a flood: it would keep us from signals and from the clock. */
 enum { DATAGRAMS_A_REPLY = 128 };
 
-/* In the place of an errno: nothing has happened, and another line may do. */
-enum { AGAIN_ON_NEW_LINE = -1 };
+/* In the place of an errno, when nothing has happened: another line may do; the same one will, when the server has answered. */
+enum { AGAIN_ON_NEW_LINE = -1, NOT_YET = -2 };
 
 struct call {
     door_arg_t arguments;

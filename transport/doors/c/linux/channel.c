@@ -70,8 +70,8 @@ void channel_release_locked(struct channel *channel) {
     region_drop(&channel->request);
     region_drop(&channel->reply);
     munmap(channel->session, SESSION_SIZE);
-    shutdown(channel->fd, SHUT_RDWR); /* the client has made it, and may hold whoever reads from it, or closes it */
-    closing_close(channel->fd, &channel->payer);
+    socket_drop(channel->out, &channel->payer);
+    socket_let_go(channel->fd, &channel->payer);
     struct door *door = channel->door;
     free(channel);
     door_release_locked(door);
@@ -159,10 +159,10 @@ bool channel_evict_locked(void) {
 }
 
 /*
- * Four descriptors kept in reserve, so that a client can still attach, and be told EMFILE where it matters, when
+ * Five descriptors kept in reserve, so that a client can still attach, and be told EMFILE where it matters, when
  * the program has used up its table.
  */
-static int reserve[4] = {-1, -1, -1, -1};
+static int reserve[5] = {-1, -1, -1, -1, -1};
 
 void channel_reserve_locked(bool keep) {
     for (unsigned i = 0; i < sizeof reserve / sizeof *reserve; i++) {
@@ -196,10 +196,10 @@ static bool admit_locked(struct door *door, const struct ucred *peer) {
     if (count_locked(&process) >= CHANNELS_A_PROCESS && !evict_one_locked(&process)) {
         return false;
     }
-    if (share < UINT_MAX && count_locked(&user) >= share && !evict_one_locked(&user)) {
+    if (share < UINT_MAX && 2 * count_locked(&user) >= share && !evict_one_locked(&user)) {
         return false;
     }
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && server.channels >= limit.rlim_cur - limit.rlim_cur / 4) {
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && 2 * (rlim_t)server.channels >= limit.rlim_cur - limit.rlim_cur / 4) {
         channel_evict_locked();
     }
     return true;
@@ -238,11 +238,34 @@ static bool is_private_socket(int fd, const struct receipt *receipt, struct ucre
 }
 
 /*
+ * The other half of a channel: a socket that is ours alone to receive from, whose other end the client gets to send on. A call
+ * that waits in the memory already, and a region for it, are told of there, too, as the client would if it had that end.
+ */
+static int answer_attach(const struct session *session, int out, int region, uint64_t size) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        return -1;
+    }
+    struct message attached = {.type = MESSAGE_ATTACHED};
+    struct message call = {.type = MESSAGE_CALL, .sequence = atomic_load(&session->sequence)};
+    struct message grow = {.type = MESSAGE_GROW, .sequence = call.sequence, .size = size};
+    bool calls = atomic_load(&session->state) == CALL_QUEUED;
+    if (message_send(out, &attached, &pair[1], 1) != 0 ||
+        (region >= 0 && message_send(pair[1], &grow, &region, 1) != 0) ||
+        (calls && message_send(pair[1], &call, NULL, 0) != 0)) {
+        close(pair[0]);
+        pair[0] = -1;
+    }
+    close(pair[1]);
+    return pair[0];
+}
+
+/*
  * A client thread brings its channel. The kernel's word on who sent the message must agree with its word on who
  * made the socket: nobody can present somebody else's socket as their own identity. On success the receipt's
  * descriptors are ours; otherwise the caller closes them and the client sees the channel hang up.
  */
-void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
+void channel_attach_locked(struct trunk *trunk, struct receipt *receipt, uint64_t size) {
     struct ucred peer;
     struct door *door = trunk->door;
     void *session = NULL;
@@ -252,18 +275,26 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
         channel_evict_locked();
         return;
     }
-    if (receipt->count != 2 || !receipt->credentialed || door->revoked ||
+    if (receipt->count < 2 || receipt->count > 3 || !receipt->credentialed || door->revoked ||
         !is_private_socket(receipt->fds[0], receipt, &peer, &number) || !admit_locked(door, &peer) ||
         memory_adopt(receipt->fds[1], SESSION_SIZE, PROT_READ | PROT_WRITE, &session) != 0) {
         return;
     }
+    close(receipt->fds[1]); /* memory, as memory_adopt() has found */
+    int region = --receipt->count == 2 ? receipt->fds[2] : -1;
+    receipt->fds[1] = region; /* anybody's file: it is closed with the receipt, after the socket that it is put into */
     struct channel *channel = calloc(1, sizeof *channel);
-    if (channel == NULL || (channel->handle = handle_new(KIND_CHANNEL, channel)) == 0) {
+    int fd = channel == NULL ? -1 : answer_attach(session, receipt->fds[0], region, size);
+    if (fd < 0 || (channel->handle = handle_new(KIND_CHANNEL, channel)) == 0) {
         free(channel);
         munmap(session, SESSION_SIZE);
+        if (fd >= 0) {
+            close(fd);
+        }
         return;
     }
-    channel->fd = receipt->fds[0];
+    channel->fd = fd;
+    channel->out = receipt->fds[0];
     channel->session = session;
     channel->door = door;
     channel->trunk = trunk->handle;
@@ -284,10 +315,11 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt) {
         handle_free(channel->handle);
         free(channel);
         munmap(session, SESSION_SIZE);
+        close(fd);
         return;
     }
-    close(receipt->fds[1]); /* memory, as memory_adopt() has found */
-    receipt->count = 0;
+    receipt->fds[0] = region;
+    receipt->count--;
     receipt_close(receipt); /* before the reserve is filled up: the pidfd takes a descriptor, too */
     channel->next = door->channels;
     door->channels = channel;
@@ -312,7 +344,7 @@ void channel_answer(struct channel *channel, uint64_t sequence) {
         word_wake(&channel->session->bell);
     } else if (listening != LISTENING_NOWHERE) {
         struct message message = {.type = MESSAGE_REPLY, .sequence = sequence};
-        message_send(channel->fd, &message, NULL, 0);
+        message_send(channel->out, &message, NULL, 0);
     }
 }
 

@@ -5,10 +5,11 @@
  */
 #include "internal.h"
 
+#include "../thread.h"
+
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/timerfd.h>
-#include <signal.h>
 #include <unistd.h>
 
 static void inotify_event(void) {
@@ -108,6 +109,7 @@ static void dispatch(const struct epoll_event *event) {
 static void *control(void *unused) {
     struct epoll_event events[64];
     (void)unused;
+    pthread_setname_np(pthread_self(), "door-control");
     for (;;) {
         int count = epoll_wait(server.epoll, events, 64, -1);
         server_lock();
@@ -153,22 +155,8 @@ int control_start_locked(void) {
     if (server.epoll < 0 && (error = open_locked()) != 0) {
         return error;
     }
-    if (!server.control_running) {
-        pthread_t thread;
-        pthread_attr_t attributes;
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        pthread_attr_init(&attributes);
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        pthread_attr_setstacksize(&attributes, 256 << 10);
-        error = pthread_create(&thread, &attributes, control, NULL);
-        pthread_attr_destroy(&attributes);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (error == 0) {
-            pthread_setname_np(thread, "door-control");
-            server.control_running = true;
-        }
+    if (!server.control_running && (error = thread_start(control, NULL, THREAD_STACK)) == 0) {
+        server.control_running = true;
     }
     return error;
 }

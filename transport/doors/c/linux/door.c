@@ -40,6 +40,17 @@ struct door *door_by_id_locked(uint64_t id) {
     return door;
 }
 
+struct door *door_by_socket_locked(uint64_t cookie) {
+    for (struct door *door = server.doors; door != NULL; door = door->next) {
+        for (const struct trunk *trunk = door->trunks; trunk != NULL; trunk = trunk->next) {
+            if (trunk->client_cookie == cookie) {
+                return door;
+            }
+        }
+    }
+    return NULL;
+}
+
 /* The local door behind a descriptor, with server.lock held; or NULL with EBADF, EPERM or EMFILE, unlocked. */
 struct door *door_of(int fd, int *error) {
     struct identity identity;
@@ -254,7 +265,7 @@ int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attribute
             door->home = true;
             publish_locked(door);
             trunk->home = pair[0];
-            trunk->home_cookie = socket_cookie(pair[0]);
+            trunk->client_cookie = socket_cookie(pair[0]);
             door->next = server.doors;
             server.doors = door;
             door_describe(door, info);

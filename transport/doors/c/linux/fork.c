@@ -21,7 +21,7 @@ static void prepare(void) {
     for (struct door *door = server.doors; door != NULL; door = door->next) {
         for (struct trunk *trunk = door->trunks; trunk != NULL; trunk = trunk->next) {
             trunk->inherited = -1;
-            if (trunk->kind == TRUNK_HOME && socket_cookie(trunk->home) == trunk->home_cookie) {
+            if (trunk->kind == TRUNK_HOME && socket_cookie(trunk->home) == trunk->client_cookie) {
                 int error;
                 trunk_create_locked(door, TRUNK_EXPORT, &trunk->inherited, &error);
             }
@@ -70,6 +70,7 @@ static void forget_door(struct door *door) {
         region_drop(&channel->reply);
         munmap(channel->session, SESSION_SIZE);
         close(channel->fd);
+        close(channel->out);
         free(channel);
     }
     if (door->pool != &server.public_pool) {

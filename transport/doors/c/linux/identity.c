@@ -9,6 +9,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -85,13 +88,38 @@ bool socket_peer_exited(int fd, pid_t pid) {
     return exited;
 }
 
+/* Whether somebody's files are in a socket that has been shut down, as far as the kernel tells. */
+static bool may_carry_files(int fd) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+    int info = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = info < 0 ? -1 : read(info, text, sizeof text - 1);
+    if (info >= 0) {
+        close(info);
+    }
+    text[length > 0 ? length : 0] = 0;
+    const char *found = strstr(text, "scm_fds:");
+    return found == NULL || strtoul(found + sizeof "scm_fds:" - 1, NULL, 10) != 0;
+}
+
+/* Closes a socket that a peer has made: one from which nothing is received, not even then. Waits for nobody. */
+void socket_drop(int fd, const struct closing_payer *payer) {
+    shutdown(fd, SHUT_RDWR); /* nothing more comes, and the peer sees the end at once */
+    if (may_carry_files(fd)) {
+        closing_close(fd, payer);
+    } else {
+        close(fd);
+    }
+}
+
 /* Datagrams that are taken out of a socket before it is closed; a thread closes one with more. */
 enum { LEFT_DATAGRAMS = 64 };
 
 /*
- * Closing a socket closes what is still in it, and that may be anybody's files. So it goes to a thread if there are any; what has no
- * files is taken out first. With SO_PASSCRED each datagram, an empty one too, brings credentials, for which alone there is room
- * here; the end brings none. Nothing more comes once the socket is shut down, and the peer sees its end at once.
+ * The same for a socket of our own making. Closing it closes what is still in it, and that may be anybody's files. So it goes to a
+ * thread if there are any; what has no files is taken out first. With SO_PASSCRED each datagram, an empty one too, brings
+ * credentials, for which alone there is room here; the end brings none. Nothing more comes once the socket is shut down, and the peer
+ * sees its end at once.
  */
 void socket_let_go(int fd, const struct closing_payer *payer) {
     union {
@@ -131,6 +159,69 @@ static struct status *local_status(uint64_t id) {
     return status;
 }
 
+/*
+ * A look at the first message of a socket that may be anybody's. While somebody else reads from it, into memory that never comes,
+ * the kernel lets us wait, deaf to signals and to any time limit. So a thread looks, and is not waited for when it is stuck.
+ */
+struct look_inside {
+    struct errand errand;
+    int fd;
+    struct closing_payer payer;
+    int error;
+    struct message message;
+    struct receipt receipt;
+};
+
+static void look_inside(struct errand *errand) {
+    struct look_inside *look = (struct look_inside *)errand;
+    look->error = message_receive(look->fd, &look->payer, &look->message, &look->receipt, MSG_PEEK);
+}
+
+static void drop_look(struct errand *errand) {
+    struct look_inside *look = (struct look_inside *)errand;
+    if (look->error == 0) {
+        receipt_close(&look->receipt);
+    }
+    free(look);
+}
+
+/* 0, or EBADF when there is nothing to be seen. */
+static int peek(int fd, const struct closing_payer *payer, struct message *message, struct receipt *receipt) {
+    struct look_inside *look = calloc(1, sizeof *look);
+    if (look == NULL) {
+        return ENOMEM;
+    }
+    look->errand = (struct errand){look_inside, drop_look};
+    look->fd = fd;
+    look->payer = *payer;
+    look->error = EAGAIN; /* it has not been done */
+    if (!closing_errand(&look->errand, payer)) {
+        return EBADF;
+    }
+    int error = look->error == 0 ? 0 : EBADF;
+    *message = look->message;
+    *receipt = look->receipt;
+    free(look);
+    return error;
+}
+
+/* A door of this process that it has handed out itself: nothing needs to be received from the socket, and no descriptor is. */
+static bool identify_own(uint64_t socket, struct identity *identity) {
+    server_lock();
+    struct door *door = door_by_socket_locked(socket);
+    if (door != NULL) {
+        identity->local = true;
+        identity->status = memory_map(door->status_fd, STATUS_SIZE, PROT_READ);
+        identity->mapped = identity->status != NULL;
+        if (!identity->mapped) { /* there is no room for the page, nor need of it */
+            identity->status = door->status;
+            identity->lack = ENOMEM;
+        }
+    }
+    server_unlock();
+    return door != NULL;
+}
+
 static int map_status(struct receipt *receipt, struct identity *identity) {
     void *base = NULL;
     int error = receipt->count == 1 ? memory_adopt(receipt->fds[0], STATUS_SIZE, PROT_READ, &base) : EBADF;
@@ -155,8 +246,14 @@ int identify(int fd, struct identity *identity) {
         return EBADF;
     }
     identity->payer = (struct closing_payer){peer.uid, 0, peer.pid};
-    if (message_receive(fd, &identity->payer, &hello, &receipt, MSG_PEEK) != 0) {
-        return EBADF;
+    if (peer.pid == getpid() && identify_own(identity->socket, identity)) {
+        identity->pid = peer.pid;
+        identity->dead = atomic_load(&identity->status->dead);
+        return 0;
+    }
+    int error = peek(fd, &identity->payer, &hello, &receipt);
+    if (error != 0) {
+        return error;
     }
     if (hello.type != MESSAGE_HELLO) {
         receipt_close(&receipt);
@@ -164,7 +261,6 @@ int identify(int fd, struct identity *identity) {
     }
     identity->pid = peer.pid;
     identity->dead = socket_hung_up(fd);
-    int error;
     struct status *own = peer.pid == getpid() && !identity->dead ? local_status(hello.sequence) : NULL;
     identity->local = own != NULL;
     error = receipt.truncated ? EMFILE : map_status(&receipt, identity);

@@ -44,7 +44,7 @@ struct trunk {
     struct closing_payer payer; /* that one, or else the last who has sent something */
     int fd;
     int home;             /* TRUNK_HOME: the descriptor that door_create returned */
-    uint64_t home_cookie; /* ... and the socket it referred to */
+    uint64_t client_cookie; /* the socket at the other end, if we have made it */
     int inherited;        /* while the process forks: the client end that the child will own */
 };
 
@@ -86,7 +86,8 @@ struct channel {
     struct channel *next;
     struct door *door;
     handle handle;
-    int fd;
+    int fd;  /* we have made it, and receive from it */
+    int out; /* the client has made it: its identity, and where we send */
     unsigned holds;
     struct session *session;
     pid_t pid;
@@ -270,7 +271,7 @@ int limits_check(const struct limits *limits, door_attr_t attributes, uint64_t s
 struct identity {
     struct status *status; /* read-only mapping, or the door's own page if local */
     bool mapped;
-    int lack; /* of a local door that is not mapped: EMFILE or ENOMEM */
+    int lack; /* of a local door that is not mapped: EMFILE (only of an opened name) or ENOMEM */
     bool local;
     bool dead;
     pid_t pid;
@@ -285,7 +286,8 @@ bool socket_is_ours(int fd); /* AF_UNIX, SOCK_SEQPACKET */
 bool socket_peer(int fd, struct ucred *peer);
 int socket_peer_pidfd(int fd, pid_t pid); /* a pidfd of who made it, or -1 with ESRCH when that process is no more */
 bool socket_peer_exited(int fd, pid_t pid);
-void socket_let_go(int fd, const struct closing_payer *payer); /* closes what a peer may have filled; waits for nobody */
+void socket_drop(int fd, const struct closing_payer *payer);   /* closes what a peer has made; waits for nobody */
+void socket_let_go(int fd, const struct closing_payer *payer); /* closes what we have made and a peer may have filled; likewise */
 door_attr_t identity_attributes(const struct identity *identity);
 
 /* users.c: the number, or -1 if it names nobody in our user namespace. */
@@ -295,6 +297,7 @@ gid_t group_known(gid_t group);
 /* door.c: the server's doors. Functions named ..._locked want server.lock. */
 struct door *door_of(int fd, int *error); /* locks: on success server.lock is HELD */
 struct door *door_by_id_locked(uint64_t id);
+struct door *door_by_socket_locked(uint64_t cookie); /* that we have handed out with this socket */
 int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attributes, const struct creation *creation,
               door_info_t *info);
 void server_lock(void);
@@ -316,7 +319,7 @@ void trunk_close_locked(struct trunk *trunk);
 int hello_send(int fd, const struct door *door);
 
 /* channel.c: the server's end. */
-void channel_attach_locked(struct trunk *trunk, struct receipt *receipt);
+void channel_attach_locked(struct trunk *trunk, struct receipt *receipt, uint64_t size);
 void channel_hold_locked(struct channel *channel);
 void channel_release_locked(struct channel *channel);
 void channel_close_locked(struct channel *channel);
@@ -444,7 +447,11 @@ int patience_wait(const struct patience *patience, struct pollfd *entries, unsig
 struct line {
     struct line *next;            /* of the thread */
     struct line *all, **all_link; /* of the process */
-    int fd;
+    int fd;      /* we have made it, and receive from it; -1: it is not made yet */
+    int out;     /* the server has made it, and we send on it; -1: not known yet */
+    int offer;   /* the end of our socket that the server is to be sent first; -1: it has been */
+    int first;   /* the region of the first request, which goes with that; -1 */
+    int place;   /* the session's memory, which goes with that, and keeps a descriptor for `out` until the server answers; -1 */
     int trunk;       /* descriptor it was attached through */
     uint64_t socket; /* the trunk's socket */
     struct status *status;
@@ -461,7 +468,14 @@ struct line {
     unsigned impatient; /* calls to come that do not wait for the bell, because others waited in vain */
     struct region request, reply;
 };
-int line_for(int fd, const struct patience *patience, struct line **line); /* marks it in use */
+int line_for(int fd, struct line **line); /* marks it in use */
+int line_offer(struct line *line, const struct patience *patience); /* has the server know of it, and of the call in it */
+int line_connect(struct line *line);
+int line_find_out(struct line *line);
+int line_receive(struct line *line, struct message *message, struct receipt *receipt); /* 0 or an errno: EAGAIN */
+int line_await_out(struct line *line, const struct patience *patience);
+int line_send(struct line *line, const struct message *message, const int *fds, unsigned count);
+void line_take_out(struct line *line, struct receipt *receipt); /* what a MESSAGE_ATTACHED has brought */
 void line_release(struct line *line);
 void lines_end(int fd);
 void line_abandon(struct line *line);

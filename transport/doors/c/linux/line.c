@@ -33,9 +33,68 @@ void lines_unlock(void) {
 static void free_line(struct line *line) {
     region_drop(&line->request);
     region_drop(&line->reply);
-    munmap(line->session, SESSION_SIZE);
+    if (line->session != NULL) {
+        munmap(line->session, SESSION_SIZE);
+    }
     munmap(line->status, STATUS_SIZE);
     free(line);
+}
+
+static void drop(int *fd) {
+    if (*fd >= 0) {
+        close(*fd);
+    }
+    *fd = -1;
+}
+
+/*
+ * What the server has sent. Its first message brings a descriptor, for which a place has been kept since the line was made: the
+ * program may have used up its table since.
+ */
+int line_receive(struct line *line, struct message *message, struct receipt *receipt) {
+    if (line->place >= 0) {
+        struct pollfd entry = {.fd = line->fd, .events = POLLIN};
+        if (poll(&entry, 1, 0) == 0) {
+            return EAGAIN;
+        }
+        drop(&line->place);
+    }
+    return message_receive(line->fd, &line->payer, message, receipt, 0);
+}
+
+void line_take_out(struct line *line, struct receipt *receipt) {
+    if (line->out < 0 && receipt->count == 1 && socket_is_ours(receipt->fds[0])) {
+        line->out = receipt->fds[0];
+        receipt->count = 0;
+    }
+}
+
+/*
+ * Where to send: 0, EAGAIN when the server has not said so yet, or EPIPE when it has said something else first. It says so before
+ * it takes a call, so after a reply the message is there.
+ */
+int line_find_out(struct line *line) {
+    struct message message;
+    struct receipt receipt;
+    if (line->out >= 0) {
+        return 0;
+    }
+    if (line->fd < 0) {
+        return EAGAIN;
+    }
+    int error = line_receive(line, &message, &receipt);
+    if (error != 0) {
+        return error == EAGAIN ? EAGAIN : EPIPE;
+    }
+    if (message.type == MESSAGE_ATTACHED) {
+        line_take_out(line, &receipt);
+    }
+    receipt_close(&receipt);
+    return line->out >= 0 ? 0 : EPIPE;
+}
+
+int line_send(struct line *line, const struct message *message, const int *fds, unsigned count) {
+    return line_find_out(line) == 0 ? message_send(line->out, message, fds, count) : EPIPE;
 }
 
 void line_abandon(struct line *line) {
@@ -52,7 +111,15 @@ void line_abandon(struct line *line) {
         line->all->all_link = line->all_link;
     }
     lines_unlock();
-    socket_let_go(line->fd, &line->payer);
+    if (line_find_out(line) == 0) {
+        socket_drop(line->out, &line->payer);
+    }
+    drop(&line->offer);
+    drop(&line->first);
+    drop(&line->place);
+    if (line->fd >= 0) {
+        socket_let_go(line->fd, &line->payer);
+    }
     free_line(line);
 }
 
@@ -72,7 +139,15 @@ void lines_forget_all(void) {
     while (all_lines != NULL) {
         struct line *line = all_lines;
         all_lines = line->all;
-        close(line->fd); /* and nothing more: the socket is the parent's, too */
+        if (line->fd >= 0) {
+            close(line->fd); /* and nothing more: the socket is the parent's, too */
+        }
+        if (line->out >= 0) {
+            close(line->out);
+        }
+        drop(&line->offer);
+        drop(&line->first);
+        drop(&line->place);
         free_line(line);
     }
     lines = NULL;
@@ -103,10 +178,10 @@ static void tidy(int fd, uint64_t socket) {
  * A server that is slow to hear has a full socket, and one that never hears has it for ever. A call with a time limit is
  * made by somebody who must not stand still: it does not wait at all.
  */
-static int send_attach(int trunk, const int fds[2], const struct patience *patience) {
-    struct message message = {.type = MESSAGE_ATTACH};
+static int send_attach(int trunk, const int fds[3], uint64_t size, const struct patience *patience) {
+    struct message message = {.type = MESSAGE_ATTACH, .size = size};
     for (;;) {
-        int error = message_send(trunk, &message, fds, 2);
+        int error = message_send(trunk, &message, fds, fds[2] < 0 ? 2 : 3);
         if (error != EAGAIN) {
             return error == 0 || error == EMFILE ? error : EBADF;
         }
@@ -120,8 +195,50 @@ static int send_attach(int trunk, const int fds[2], const struct patience *patie
     }
 }
 
-static int connect_line(int trunk, struct line *line, const struct patience *patience) {
+/* The server hears of the line together with its first call: that costs no message more, and nobody waits. */
+int line_offer(struct line *line, const struct patience *patience) {
+    int fds[3] = {line->offer, line->place, line->first};
+    int error = send_attach(line->trunk, fds, line->request.size, patience);
+    drop(&line->offer);
+    drop(&line->first);
+    return error;
+}
+
+/* What a server may take to answer, and how long we wait at a time. */
+enum { OUT_PATIENCE = 1000 };
+
+/*
+ * A first call with descriptors can only be sent when the server has answered. EAGAIN when the call cannot
+ * wait so long: the next one need not.
+ */
+int line_await_out(struct line *line, const struct patience *patience) {
+    if (line->offer >= 0) {
+        int error = line_offer(line, patience);
+        if (error != 0) {
+            return error;
+        }
+    }
+    int error;
+    while ((error = line_find_out(line)) == EAGAIN) {
+        struct pollfd entry = {.fd = line->fd, .events = POLLIN};
+        int count = patience_wait(patience, &entry, 1, OUT_PATIENCE);
+        if (count < 0) {
+            return EAGAIN;
+        }
+        if (count == 0 && (socket_hung_up(line->trunk) || socket_peer_exited(line->trunk, line->server))) {
+            return EBADF;
+        }
+    }
+    return error;
+}
+
+/* Makes the client's half, unless it is there: not before the descriptors of the call have been looked at, whose numbers must not be
+ * ours by then. */
+int line_connect(struct line *line) {
     int pair[2];
+    if (line->fd >= 0) {
+        return 0;
+    }
     int memory = memory_create("door-session", SESSION_SIZE);
     if (memory < 0) {
         return errno;
@@ -134,23 +251,17 @@ static int connect_line(int trunk, struct line *line, const struct patience *pat
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
         int error = errno;
         munmap(line->session, SESSION_SIZE);
+        line->session = NULL;
         close(memory);
         return error;
     }
-    int fds[2] = {pair[1], memory};
-    int error = send_attach(trunk, fds, patience);
-    close(pair[1]);
-    close(memory);
-    if (error != 0) {
-        close(pair[0]);
-        munmap(line->session, SESSION_SIZE);
-        return error;
-    }
     line->fd = pair[0];
+    line->offer = pair[1];
+    line->place = memory;
     return 0;
 }
 
-static int attach(int fd, const struct patience *patience, struct line **result) {
+static int attach(int fd, struct line **result) {
     struct identity identity;
     int error = identify(fd, &identity);
     if (error != 0) {
@@ -170,7 +281,7 @@ static int attach(int fd, const struct patience *patience, struct line **result)
         line->payer = identity.payer;
         line->euid = geteuid();
         line->egid = getegid();
-        error = connect_line(fd, line, patience);
+        line->fd = line->out = line->offer = line->first = line->place = -1;
     }
     if (error != 0) {
         free(line);
@@ -195,8 +306,8 @@ static int attach(int fd, const struct patience *patience, struct line **result)
     return 0;
 }
 
-/* The calling thread's line to the door behind `fd`: EAGAIN, EBADF, EMFILE, ENOMEM or 0. */
-int line_for(int fd, const struct patience *patience, struct line **result) {
+/* The calling thread's line to the door behind `fd`: EBADF, EMFILE, ENOMEM or 0. The server may not know of it yet. */
+int line_for(int fd, struct line **result) {
     uint64_t socket = socket_cookie(fd);
     if (socket == 0) {
         return EBADF;
@@ -213,7 +324,7 @@ int line_for(int fd, const struct patience *patience, struct line **result) {
         line_abandon(line);
     }
     if (line == NULL) {
-        int error = attach(fd, patience, &line);
+        int error = attach(fd, &line);
         if (error != 0) {
             return error;
         }

@@ -8,11 +8,11 @@
 #include "internal.h"
 
 #include "../look.h"
+#include "../thread.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,24 +25,7 @@
 /* Names of one door, of all doors, and of a user who is neither root nor our own, that other processes have attached. */
 enum { BACKLOG = 512, NAMES_BY_OTHERS = 64, NAMES_BY_OTHERS_IN_ALL = 256, NAMES_OF_A_STRANGER = 16 };
 
-enum { STACK = 256 << 10, ROOM_MILLISECONDS = 10 };
-
-static bool start_thread(void *(*function)(void *), void *argument) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t all, before;
-    if (pthread_attr_init(&attributes) != 0) {
-        return false;
-    }
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, STACK);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&thread, &attributes, function, argument) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return started;
-}
+enum { ROOM_MILLISECONDS = 10 };
 
 /* A name of our own is known by where it lies; only who attached another one knows that. */
 static bool is_of_another(const struct name *name) {
@@ -91,8 +74,8 @@ int name_listen_locked(struct door *door, int listener, int inode, const struct 
         name->unowned = place == NULL && user != 0 && look.user != user;
         name->user = user;
         name->door = door;
-        if (place == NULL && !start_thread(attend, name)) { /* it waits for the lock, which is ours */
-            error = EAGAIN;
+        if (place == NULL) {
+            error = thread_start(attend, name, THREAD_STACK); /* it waits for the lock, which is ours */
         }
     }
     if (error != 0) {
@@ -203,7 +186,7 @@ void name_accept(struct name *name) {
 }
 
 /* What has to be done to an inode, which may lie in a file system that does not answer. */
-struct errand {
+struct mode_change {
     handle name;
     int inode;
     mode_t mode;
@@ -211,34 +194,34 @@ struct errand {
 
 static bool examine(struct name *name);
 
-static void *run_errand(void *argument) {
-    struct errand *errand = argument;
+static void *run_change(void *argument) {
+    struct mode_change *change = argument;
     char link[64];
     enum kind kind;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", errand->inode);
-    chmod(link, errand->mode);
-    close(errand->inode);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", change->inode);
+    chmod(link, change->mode);
+    close(change->inode);
     server_lock();
-    struct name *name = handle_lookup(errand->name, &kind);
+    struct name *name = handle_lookup(change->name, &kind);
     if (kind == KIND_NAME) {
         name->changing = false;
         examine(name); /* it may have been changed meanwhile */
     }
     server_unlock();
-    free(errand);
+    free(change);
     return NULL;
 }
 
 /* Has a thread change the mode. If there is no room for it, the next change of the inode tries again. */
 static void change_mode_locked(struct name *name, mode_t mode) {
-    struct errand *errand = malloc(sizeof *errand);
+    struct mode_change *change = malloc(sizeof *change);
     int inode = fcntl(name->inode, F_DUPFD_CLOEXEC, 0);
-    if (errand != NULL && inode >= 0) {
-        *errand = (struct errand){name->handle, inode, mode};
-        name->changing = start_thread(run_errand, errand);
+    if (change != NULL && inode >= 0) {
+        *change = (struct mode_change){name->handle, inode, mode};
+        name->changing = thread_start(run_change, change, THREAD_STACK) == 0;
     }
     if (!name->changing) {
-        free(errand);
+        free(change);
         if (inode >= 0) {
             close(inode);
         }

@@ -1,7 +1,8 @@
 /* Pools of server threads: parking, and the creation of more threads. */
 #include "internal.h"
 
-#include <signal.h>
+#include "../thread.h"
+
 #include <stdlib.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -80,20 +81,10 @@ static void *default_thread(void *unused) {
  * wherever it may. That it may fail silently is the contract.
  */
 static void default_function(door_info_t *info) {
-    pthread_t thread;
-    pthread_attr_t attributes;
-    sigset_t all, before;
     (void)info;
-    sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, STACK_DEFAULT + STACK_MARGIN);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&thread, &attributes, default_thread, NULL) == 0) {
+    if (thread_start(default_thread, NULL, STACK_DEFAULT + STACK_MARGIN) == 0) {
         sched_yield();
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
 }
 
 door_server_func_t *door_server_create(door_server_func_t *create_func) {

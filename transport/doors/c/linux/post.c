@@ -56,7 +56,7 @@ static int hear(struct call *call) {
     struct receipt receipt;
     int error = 0;
     for (int i = 0; i < DATAGRAMS_A_REPLY; i++) {
-        int result = message_receive(line->fd, &line->payer, &message, &receipt, 0);
+        int result = line_receive(line, &message, &receipt);
         if (result == EAGAIN) {
             return call_has_outcome(line) ? 0 : EAGAIN;
         }

@@ -47,6 +47,10 @@ bool call_hear(struct call *call, const struct message *message, struct receipt 
     struct line *line = call->line;
     struct message answer = {.sequence = message->sequence};
     void *base;
+    if (message->type == MESSAGE_ATTACHED) {
+        line_take_out(line, receipt);
+        return false;
+    }
     if (message->sequence != line->sequence) {
         return false;
     }
@@ -54,7 +58,7 @@ bool call_hear(struct call *call, const struct message *message, struct receipt 
     case MESSAGE_ACCEPTED:
         call_release(call);
         answer.type = MESSAGE_GO;
-        message_send(line->fd, &answer, NULL, 0);
+        line_send(line, &answer, NULL, 0);
         return false;
     case MESSAGE_FDQUERY:
         call_unreserve(call);
@@ -63,7 +67,7 @@ bool call_hear(struct call *call, const struct message *message, struct receipt 
                            ? EMFILE
                            : descriptors_reserve(line->fd, message->count, call->reserved);
         call->reserved_count = answer.error == 0 ? message->count : 0;
-        message_send(line->fd, &answer, NULL, 0);
+        line_send(line, &answer, NULL, 0);
         return false;
     case MESSAGE_GROW:
         if (receipt->count != 1 || message->size == 0 || is_too_large(call, message->size) ||
@@ -110,7 +114,7 @@ int call_collect(struct call *call) {
     struct receipt receipt;
     int error = 0;
     call_unreserve(call);
-    for (int i = 0; error == 0 && message_receive(line->fd, &line->payer, &message, &receipt, 0) == 0; i++) {
+    for (int i = 0; error == 0 && line_receive(line, &message, &receipt) == 0; i++) {
         call_hear(call, &message, &receipt, &error);
         receipt_close(&receipt);
         error = error == 0 && i == DATAGRAMS_A_REPLY ? EINTR : error;
@@ -177,6 +181,7 @@ int call_take_reply(struct call *call) {
     if (state != CALL_DONE) {
         return EINTR; /* a server that does not keep to the protocol */
     }
+    line_find_out(line); /* before any number is free that the caller has given away */
     uint64_t size = *(volatile uint64_t *)&session->reply.size;
     uint32_t count = *(volatile uint32_t *)&session->reply.count;
     uint32_t flags = *(volatile uint32_t *)&session->reply.flags;

@@ -17,7 +17,7 @@ static int send_alone(struct channel *channel, uint64_t sequence, const char *da
         return errno;
     }
     struct message results = {.type = MESSAGE_RESULTS, .sequence = sequence, .size = total};
-    int error = message_send(channel->fd, &results, &fd, 1);
+    int error = message_send(channel->out, &results, &fd, 1);
     close(fd);
     return error;
 }
@@ -45,7 +45,7 @@ static int fill_region(struct channel *channel, uint64_t sequence, const char *d
             return error;
         }
         struct message grow = {.type = MESSAGE_GROW, .sequence = sequence, .size = channel->reply.size};
-        error = message_send(channel->fd, &grow, &fd, 1);
+        error = message_send(channel->out, &grow, &fd, 1);
         *flags |= ON_SOCKET;
         close(fd);
         if (error != 0) {
@@ -82,7 +82,7 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
     }
     if (count > 0) {
         struct message query = {.type = MESSAGE_FDQUERY, .sequence = sequence, .count = count};
-        int sent = message_send(channel->fd, &query, NULL, 0);
+        int sent = message_send(channel->out, &query, NULL, 0);
         channel_ring(channel);
         if (sent != 0 ||
             channel_await(channel, sequence, MESSAGE_FDOK, FDOK_PATIENCE, &answer) != 0) {
@@ -118,7 +118,7 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
     }
     if (error == 0 && count > 0) {
         flags |= ON_SOCKET;
-        error = descriptors_send(channel->fd, sequence, &outgoing);
+        error = descriptors_send(channel->out, sequence, &outgoing);
     }
     descriptors_discard(&outgoing);
     descriptors_release(descriptors, count);

@@ -249,7 +249,7 @@ static bool begin(struct server_thread *thread) {
         struct message message = {.type = MESSAGE_ACCEPTED, .sequence = thread->invocation.sequence};
         int ignored;
         replace(thread);
-        message_send(channel->fd, &message, NULL, 0);
+        message_send(channel->out, &message, NULL, 0);
         channel_ring(channel);
         channel_await(channel, message.sequence, MESSAGE_GO, GO_PATIENCE, &ignored);
     }

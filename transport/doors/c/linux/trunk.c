@@ -67,6 +67,7 @@ struct trunk *trunk_create_locked(struct door *door, enum trunk_kind kind, int *
         close(pair[1]);
         return NULL;
     }
+    trunk->client_cookie = socket_cookie(pair[0]);
     *client = pair[0];
     return trunk;
 }
@@ -126,7 +127,7 @@ void trunk_event(struct trunk *trunk) {
             return;
         }
         if (message.type == MESSAGE_ATTACH) {
-            channel_attach_locked(trunk, &receipt);
+            channel_attach_locked(trunk, &receipt, message.size);
         } else if (message.type == MESSAGE_NAME) {
             name_take_over(trunk->door, &receipt, &message);
         }

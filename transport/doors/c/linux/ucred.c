@@ -95,7 +95,7 @@ static void describe_peer(struct channel *channel) {
         return;
     }
     channel->zone = -1;
-    if (getsockopt(channel->fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) < 0) {
+    if (getsockopt(channel->out, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) < 0) {
         pidfd = channel->pid > 0 ? (int)syscall(SYS_pidfd_open, channel->pid, 0) : -1;
     }
     if (pidfd < 0 || channel->pid <= 0) {
@@ -165,7 +165,7 @@ static ucred_t *peer_credentials(struct channel *channel) {
     socklen_t length = 0;
     int count = -1;
     gid_t none;
-    if (getsockopt(channel->fd, SOL_SOCKET, SO_PEERGROUPS, &none, &length) == 0) {
+    if (getsockopt(channel->out, SOL_SOCKET, SO_PEERGROUPS, &none, &length) == 0) {
         count = 0;
     } else if (errno == ERANGE) {
         count = (int)(length / sizeof(gid_t));
@@ -175,7 +175,7 @@ static ucred_t *peer_credentials(struct channel *channel) {
         return NULL;
     }
     if (credentials->group_count > 0 &&
-        getsockopt(channel->fd, SOL_SOCKET, SO_PEERGROUPS, credentials->groups, &length) < 0) {
+        getsockopt(channel->out, SOL_SOCKET, SO_PEERGROUPS, credentials->groups, &length) < 0) {
         credentials->group_count = -1;
     }
     for (int i = 0; i < credentials->group_count; i++) {

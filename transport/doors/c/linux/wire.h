@@ -4,6 +4,11 @@
  * Payload never travels in datagrams. A call's request and reply lie in memory that the two sides share,
  * which costs one copy in and one copy out, and the datagram is a doorbell that can carry descriptors.
  * Both sides treat everything here as written by an enemy: they copy what they need once, then check it.
+ *
+ * Each side receives only from sockets that it has made itself and given to nobody. Of a socket that the peer has made, the peer
+ * may keep a copy, and read from it into memory that never comes: the kernel lets all other readers wait for that one, where no
+ * signal reaches them. So a channel is two pairs: the client makes the one that it reads from, the server the other one. Only
+ * a HELLO lies in a socket that may be anybody's: see identity.c.
  */
 #ifndef DOORS_WIRE_H
 #define DOORS_WIRE_H
@@ -23,11 +28,11 @@
 
 #pragma GCC visibility push(hidden)
 
-enum { WIRE_ABI = 2, WIRE_MAGIC = 0x524f4f44, DESCRIPTORS_A_DATAGRAM = 253, DESCRIPTORS_MAX = 1024 };
+enum { WIRE_ABI = 3, WIRE_MAGIC = 0x524f4f44, DESCRIPTORS_A_DATAGRAM = 253, DESCRIPTORS_MAX = 1024 };
 
 enum message_type {
     MESSAGE_HELLO = 1, /* server to trunk, never consumed: carries the status page */
-    MESSAGE_ATTACH,    /* client to trunk: carries a channel and its session memory */
+    MESSAGE_ATTACH,    /* client to trunk: carries a channel, its session memory, and perhaps what a MESSAGE_GROW would */
     MESSAGE_NAME,      /* client to trunk: carries a bound socket to listen on, and a socket to answer on */
     MESSAGE_NAMED,     /* the answer to NAME */
     MESSAGE_CALL,      /* client to channel: a request is in the session memory */
@@ -39,6 +44,7 @@ enum message_type {
     MESSAGE_FDOK,      /* client to channel: `error` is 0 or EMFILE */
     MESSAGE_REPLY,     /* server to channel: the reply is in the session memory */
     MESSAGE_RESULTS,   /* server to channel: write-sealed memory that becomes the client's results as it is */
+    MESSAGE_ATTACHED,  /* server to channel, first: the socket on which the client sends from now on */
 };
 
 struct message {

@@ -32,12 +32,18 @@ struct attached attach(int trunk) {
     }
     CHECK_EQUAL(error, 0);
     close(memory);
-    return (struct attached){pair[0], pair[1], session};
+    struct receipt receipt;
+    struct pollfd entry = {.fd = pair[0], .events = POLLIN};
+    CHECK_EQUAL(poll(&entry, 1, 20000), 1);
+    CHECK_EQUAL(message_receive(pair[0], &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0), 0);
+    CHECK(message.type == MESSAGE_ATTACHED && receipt.count == 1);
+    return (struct attached){receipt.fds[0], pair[0], pair[1], session};
 }
 
 void detach(struct attached *attached) {
     munmap(attached->session, SESSION_SIZE);
     close(attached->fd);
+    close(attached->near);
     close(attached->other);
 }
 

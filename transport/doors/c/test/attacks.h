@@ -19,8 +19,9 @@ int sealed(size_t size, int seals);
 
 /* A channel of our own making to the door behind a trunk. */
 struct attached {
-    int fd;    /* the attacker's end */
-    int other; /* the end that the server gets, kept open: its options can be set at any time */
+    int fd;    /* where the attacker sends: made by the server */
+    int near;  /* where it hears, and */
+    int other; /* the end of that which the server gets, kept open: its options can be set at any time */
     struct session *session;
 };
 struct attached attach(int trunk);
