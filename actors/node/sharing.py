@@ -297,8 +297,10 @@ _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _SEQUENCES = (list, tuple, deque)
 _OWN_FIELDS = frozenset({"__dataclass_fields__", "__attrs_attrs__"})
 
-_FIXED_MODULES = frozenset({"datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid", "zoneinfo"})
-"""Modules whose values cannot change."""
+_FIXED_MODULES = frozenset(
+    {"datetime", "decimal", "fractions", "ipaddress", "pathlib", "pathlib._local", "uuid", "zoneinfo"}
+)
+"""Modules whose values cannot change; paths are of the private one on Python 3.13."""
 
 _FIXED = (
     *(type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, functools.partial, property),
