@@ -319,7 +319,8 @@ class Distribution:
         if remote is None:
             connected = ", ".join(self.peers) or "none"
             if name == self.node.full_name:
-                raise NotConnected(name, f"{name} is this node itself: use `whereis`, `named` and `spawn`")
+                itself = "it is this node itself: use `whereis`, `named` and `spawn`"
+                raise NotConnected(name, f"node {safe_repr(name)} is not connected: {itself}")
             raise NotConnected(name, f"node {safe_repr(name)} is not connected; connected nodes: {connected}")
         return remote
 

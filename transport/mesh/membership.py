@@ -47,9 +47,10 @@ class Membership:
     async def run(self, task: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run a task until the node leaves, and wait until it has started.
 
-        It goes on when what is around the node is cancelled: the node says goodbye over the mesh.
+        It goes on when what is around the node is cancelled: the node says goodbye over the mesh. Until it
+        has started, whoever opens the node waits for it, and can be cancelled.
         """
-        scope, over = trio.CancelScope(shield=True), trio.Event()
+        scope, over = trio.CancelScope(), trio.Event()
 
         async def run(*, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
             try:
@@ -60,6 +61,7 @@ class Membership:
 
         self._tasks.append((scope, over))
         await self._nursery.start(run)
+        scope.shield = True
 
     async def announce(self) -> None:
         """Tell the mesh of the node, which can be reached from now on."""

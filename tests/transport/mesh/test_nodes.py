@@ -181,11 +181,29 @@ async def test_what_is_no_name_is_refused_where_it_is_given(server: NatsServer) 
                 await a.connect(address)
         with pytest.raises(NotConnected, match="a@east is this node itself"):
             await a.whereis_on("a@east", "account")
-        with pytest.raises(NotConnected, match="a@east is this node itself: use `whereis`"):
+        with pytest.raises(NotConnected, match="is not connected: it is this node itself: use `whereis`"):
             a.remote("account", "a@east")
     async with open_node("plain") as plain:
         with pytest.raises(NotConnected, match="node plain@local is in no mesh: open it with `mesh=`"):
             plain.mesh.nodes()
+
+
+async def test_who_opens_a_node_can_give_up() -> None:
+    """A server that takes the connection and says nothing holds nobody."""
+
+    async def say_nothing(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, say_nothing, [listener])
+        port = listener.socket.getsockname()[1]
+        with trio.fail_after(PATIENCE), trio.move_on_after(0.05) as given_up:
+            async with open_node("a", mesh=f"nats://127.0.0.1:{port}"):
+                pytest.fail("it was opened")
+        assert given_up.cancelled_caught
+        assert trio.current_time() - given_up.deadline < 1.5, "a server has 2 s to say something"
+        nursery.cancel_scope.cancel()
 
 
 async def test_mesh_28_errors_are_those_of_doors(server: NatsServer) -> None:
