@@ -89,8 +89,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self.entropy = Entropy(seed)
         self.log = Log()
         self.hosts: dict[str, Host] = {}
-        self.steps = 0
-        self.crashes = 0
+        self.steps = self.crashes = 0
         self.network = Network(Departures(clock), self.entropy.stream("network"), self._note)
         self._holder: trio.Nursery
         self.scope = trio.CancelScope()
@@ -305,8 +304,9 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self._spawn(None, start)
 
     def start(self, run: Callable[[], Awaitable[Any]]) -> None:
-        """Run a task that belongs to no host, until its end or the world's."""
-        self._spawn(None, run)
+        """Run a task that belongs to no host, unless the world is over. It must end by itself."""
+        if not self._ended.is_set():
+            self._spawn(None, run)
 
     def connect(self, *hosts: Host | str, both: bool = False) -> None:
         """Keep hosts connected, each with each, now and in later lives.
