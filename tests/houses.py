@@ -157,7 +157,7 @@ SIMULATION = House(
         "run": ("checkers", "machine", "fault_schedule", "world"),
         "story": ("checkers", "mishaps", "world"),
         "trial": ("faults", "mishaps", "fault_schedule", "run", "story", "world"),
-        "seeded_tests": ("fault_schedule", "trial"),
+        "seeds": ("fault_schedule", "trial"),
         "pytest_plugin": ("machine",),
     },
     outside=PACKAGES,

@@ -540,10 +540,8 @@ class Pool(Actor):
         self._pool_replaced += 1
         window = self._pool_window
         if not window.admit(trio.current_time()):
-            process, text = (
-                self.process,
-                "%s gave up: more than %d workers ended within %g s; the last one: %s",
-            )
+            process = self.process
+            text = "%s gave up: more than %d workers ended within %g s; the last one: %s"
             values = (window.intensity, window.period, reason)
             process.node.reports.note("pools that gave up", logging.ERROR, text, *values, about=process.ref)
             process.stop(SHUTDOWN)

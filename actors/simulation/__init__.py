@@ -38,7 +38,7 @@ from enfilade.actors.simulation.machine.standstill import Stuck
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.mishaps import Mishap, NoChance, Rarity
 from enfilade.actors.simulation.run import run_simulation, simulate
-from enfilade.actors.simulation.seeded_tests import simulated
+from enfilade.actors.simulation.seeds import simulated
 from enfilade.actors.simulation.world import World
 from enfilade.transport.simulated.disk import SimulatedDisk, SimulatedFile
 
