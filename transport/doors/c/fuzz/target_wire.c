@@ -73,8 +73,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
     }
     for (size_t at = 4; at <= size; at += sizeof message) {
-        size_t left = size - at;
-        send_datagram(pair[1], data + at, left < sizeof message ? left : sizeof message + (data[3] == 1), data[1] % 40, data[2]);
+        uint8_t datagram[sizeof message + 1] = {0}; /* a message, and a byte too many */
+        size_t left = size - at < sizeof message ? size - at : sizeof message;
+        memcpy(datagram, data + at, left);
+        send_datagram(pair[1], datagram, left + (left == sizeof message && data[3] == 1), data[1] % 40, data[2]);
         while ((data[0] & 0x80 ? message_receive_identified(pair[0], &message, &receipt)
                                : message_receive(pair[0], &(struct closing_payer){-1, 0, -1}, &message, &receipt, data[0] & 0x40 ? MSG_PEEK : 0)) == 0) {
             if (receipt.count > DESCRIPTORS_A_DATAGRAM || (receipt.truncated && receipt.count > 0)) {
