@@ -20,6 +20,8 @@ from enfilade.fields import (
     as_texts,
     by_annotation,
     instance_of,
+    is_int,
+    is_number,
     tuple_of,
 )
 from enfilade.hostcalls import Limits, Network, NetworkSettings, Policy
@@ -198,3 +200,12 @@ def test_the_name_that_is_told_is_that_of_the_argument(check: Any) -> None:
     kind = attrs.make_class("Private", {"_inner": attrs.field(validator=check)})
     with pytest.raises(TypeError, match=r"^inner must be"):
         kind(inner="wrong")
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "number"),
+    [(3, True, True), (-0.5, False, True), (True, False, False), ("3", False, False), (None, False, False)],
+)
+def test_a_bool_is_no_number(value: object, whole: bool, number: bool) -> None:
+    """Python counts True as 1; where a number is asked for, it is a mistake."""
+    assert (is_int(value), is_number(value)) == (whole, number)

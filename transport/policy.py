@@ -229,6 +229,7 @@ class Rule:
         )
 
 
+# A converter has a type of its own: for a type variable, type checkers would ask for `Iterable[T]`.
 def _rules(value: Iterable[Rule]) -> tuple[Rule, ...]:
     return as_tuple(value)
 

@@ -16,6 +16,8 @@ from typing import Any, Final, TypeVar
 import attrs
 import msgspec
 
+from enfilade.fields import is_int
+
 __all__ = [
     "FieldMismatch",
     "PayloadError",
@@ -131,7 +133,7 @@ def _checker(annotation: Any) -> _Check | None:
     if annotation is float:
         return lambda value: type(value) in (float, int)
     if annotation is int:
-        return lambda value: isinstance(value, int) and not isinstance(value, bool)
+        return is_int
     if isinstance(annotation, type) and not getattr(annotation, "_is_protocol", False):
         return lambda value: isinstance(value, annotation)
     if origin is typing.Literal:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numbers
 import reprlib
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeGuard, TypeVar
 
 import attrs
 
@@ -25,6 +25,8 @@ __all__ = [
     "by_annotation",
     "check",
     "instance_of",
+    "is_int",
+    "is_number",
     "shown",
     "tuple_of",
 ]
@@ -111,6 +113,16 @@ def as_texts(value: Iterable[str] | str) -> tuple[str, ...]:
 def shown(value: object) -> str:
     """Return the beginning of a value's `repr`, for a message that refuses it. Never raises."""
     return _SHOWN.repr(value)
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Return true for an int, and false for a bool, which Python counts as one."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return true for an int or a float, and false for a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def by_annotation(_class: type, found: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:

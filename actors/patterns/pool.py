@@ -44,6 +44,7 @@ from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.targets import check_target
 from enfilade.actors.processes.timers import Timer
 from enfilade.actors.supervision.restart_window import RestartWindow
+from enfilade.fields import is_int, is_number
 
 __all__ = [
     "Discard",
@@ -109,11 +110,11 @@ class _Stuck:
 
 
 def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return is_int(value) and value >= least
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return is_number(value) and value > 0
 
 
 def _check(name: str, value: Any, is_valid: bool, expected: str) -> None:

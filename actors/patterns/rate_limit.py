@@ -12,6 +12,7 @@ import math
 import attrs
 
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.fields import is_int, is_number
 
 __all__ = ["LeakyBucket", "RateLimit"]
 
@@ -19,13 +20,12 @@ TOLERANCE = 1e-9  # seconds: a timer may fire that much early, because the time 
 
 
 def _check_rate(_instance: object, _attribute: object, rate: float) -> None:
-    is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
-    if not is_number or not 0 < rate < math.inf:
+    if not is_number(rate) or not 0 < rate < math.inf:
         raise ValueError(f"rate must be a finite number above 0, got {safe_repr(rate)}")
 
 
 def _check_burst(_instance: object, _attribute: object, burst: int) -> None:
-    if not isinstance(burst, int) or isinstance(burst, bool) or burst < 1:
+    if not is_int(burst) or burst < 1:
         raise ValueError(f"burst must be a positive int, got {safe_repr(burst)}")
 
 

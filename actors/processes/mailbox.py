@@ -25,6 +25,7 @@ from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.signals import may_be_dropped
 from enfilade.actors.processes.keyed_timers import Tick
+from enfilade.fields import is_int
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.record import Record
@@ -61,7 +62,7 @@ NOTHING: Final = object()
 
 
 def _check_capacity(_instance: object, _attribute: object, value: int | None) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+    if value is not None and not (is_int(value) and value >= 1):
         raise ValueError(
             f"the capacity of a mailbox must be None or an int of at least 1, got {safe_repr(value)}"
         )

@@ -25,6 +25,7 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Crashed, Exit
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.tracebacks import outline
+from enfilade.fields import is_int, is_number
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -46,13 +47,12 @@ def _check_errors(_instance: object, _attribute: object, errors: Any) -> None:
 
 
 def _check_limit(_instance: object, _attribute: object, limit: Any) -> None:
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+    if not is_int(limit) or limit < 1:
         raise ValueError(f"limit must be a positive int, got {safe_repr(limit)}")
 
 
 def _check_period(_instance: object, _attribute: object, period: Any) -> None:
-    is_number = isinstance(period, int | float) and not isinstance(period, bool)
-    if not is_number or not 0 < period < math.inf:
+    if not is_number(period) or not 0 < period < math.inf:
         raise ValueError(f"period must be a finite number of seconds above 0, got {safe_repr(period)}")
 
 

@@ -42,6 +42,7 @@ from enfilade.actors.processes.start import is_resumable, joined
 from enfilade.actors.processes.targets import check_arguments
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.remote_entry import RemoteEntry
+from enfilade.fields import is_int, is_number
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.process import Process
@@ -125,16 +126,12 @@ def _holds(valid: Callable[[Any], bool], value: Any) -> bool:
     return bool(valid(value))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+def _is_seconds(value: object) -> bool:
+    return is_number(value) and value >= 0
 
 
-def _is_seconds(value: Any) -> bool:
-    return _is_number(value) and value >= 0
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _is_count(value: object) -> bool:
+    return is_int(value) and value >= 0
 
 
 def _attribute(target: object, name: str, default: Any) -> Any:
@@ -196,7 +193,7 @@ FLAG_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("intensity", _is_count, "an integer, 0 or more"),
     (
         "period",
-        lambda value: _is_number(value) and 0 < value < math.inf,
+        lambda value: is_number(value) and 0 < value < math.inf,
         "a finite number of seconds above 0",
     ),
     ("auto_shutdown", *_one_of(AUTO_SHUTDOWNS)),

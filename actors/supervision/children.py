@@ -38,6 +38,7 @@ from enfilade.actors.supervision.refusals import (
     NoChildIds,
     NoTemplate,
 )
+from enfilade.fields import is_int
 
 __all__ = [
     "RESTARTING",
@@ -402,9 +403,7 @@ class DynamicChildren(Children[R]):
         extra_arguments: Iterable[Any] = (),
     ) -> None:
         super().__init__(flags)
-        if isinstance(max_children, bool) or not (
-            max_children == math.inf or (isinstance(max_children, int) and max_children >= 0)
-        ):
+        if max_children != math.inf and not (is_int(max_children) and max_children >= 0):
             raise InvalidFlag("max_children", max_children, "an integer, 0 or more, or math.inf")
         if isinstance(extra_arguments, str) or not isinstance(extra_arguments, Iterable):
             raise InvalidFlag("extra_arguments", extra_arguments, "a series of arguments")

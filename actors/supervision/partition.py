@@ -20,6 +20,7 @@ from enfilade.actors.supervision.actions import Answer, Refuse
 from enfilade.actors.supervision.administration import body_of, look_up, reply_to_caller, strategy_of
 from enfilade.actors.supervision.child_spec import InvalidFlag, child_spec
 from enfilade.actors.supervision.supervisor import Supervisor
+from enfilade.fields import is_int
 
 __all__ = ["InvalidKey", "PartitionStopped", "PartitionSupervisor"]
 
@@ -103,7 +104,7 @@ class PartitionSupervisor(Supervisor):
 
     @staticmethod
     def _supervisor_check(partitions: Any, most: int | None) -> int:
-        if not isinstance(partitions, int) or isinstance(partitions, bool) or partitions < 1:
+        if not is_int(partitions) or partitions < 1:
             raise InvalidFlag("partitions", partitions, "an integer, at least 1")
         if most is not None and partitions > most:
             raise InvalidFlag("partitions", partitions, f"at most the {most} that it was started with")

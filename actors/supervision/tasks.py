@@ -30,6 +30,7 @@ from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
 from enfilade.actors.supervision.child_spec import Child, ShutdownLimit
 from enfilade.actors.supervision.dynamic import DynamicSupervisor
+from enfilade.fields import is_int
 
 __all__ = ["Outcome", "Task", "TaskStream", "TaskSupervisor", "async_nolink", "async_stream"]
 
@@ -224,7 +225,7 @@ def async_stream(
             the two.
     """
     concurrency = (os.cpu_count() or 1) if max_concurrency is None else max_concurrency
-    if not isinstance(concurrency, int) or isinstance(concurrency, bool):
+    if not is_int(concurrency):
         raise TypeError(f"max_concurrency must be an int, got {safe_repr(concurrency)}")
     if concurrency < 1:
         raise ValueError(f"max_concurrency must be at least 1, got {safe_repr(concurrency)}")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from enfilade.fields import is_number
 from enfilade.hostcalls.abi.nearest import hint
 
 _UNITS = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -50,7 +51,7 @@ def _number(what: str, value: Any, *, whole: bool) -> int | float:
             number = float(match[1]) * _UNITS[match[2] or ""]
         elif value == "none" and not whole:
             number = math.inf
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif is_number(value):
         number = value
     if number is None or number != number or (whole and number != int(number)):
         kind = "a whole number, also with KiB, MiB or GiB" if whole else "a number, or none"

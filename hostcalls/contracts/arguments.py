@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from enfilade.fields import shown
+from enfilade.fields import is_int, shown
 from enfilade.hostcalls.abi import ScalarType, ScalarValue
 from enfilade.hostcalls.abi.errors import StartError
 from enfilade.hostcalls.contracts.entrypoint import Argument
@@ -30,7 +30,7 @@ def argument(registry: Registry, value: Any) -> Argument:
         return bytes(value)
     if isinstance(value, ScalarValue):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
+    if is_int(value):
         if not -(1 << 31) <= value < 1 << 32:
             raise StartError(f"expected at most 32 bits, got {value}; pass ScalarValue(ScalarType.I64, ...)")
         return ScalarValue(ScalarType.I32 if value < 1 << 31 else ScalarType.U32, value)

@@ -133,6 +133,7 @@ class Reach:
         return _has(self.ports, port) and any(address in network for network in networks)
 
 
+# A converter has a type of its own: for a type variable, type checkers would ask for `Iterable[T]`.
 def _bind_rules(given: Iterable[Bind]) -> tuple[Bind, ...]:
     return as_tuple(given)
 

@@ -188,8 +188,15 @@ def survivors(tree: Tree, mutants: Iterable[Mutant]) -> Iterator[tuple[Mutant, b
 def main(
     names: Sequence[str] = (), *, tables: Path = HERE, root: Path = ROOT, command: Sequence[str] = PYTEST
 ) -> int:
-    """Run these tables, or all; the number of mutants that survive, or are found, unexpectedly."""
-    paths = [tables / f"{name}.toml" for name in names] or sorted(tables.glob("*.toml"))
+    """Run these tables, or all; the number of mutants that survive, or are found, unexpectedly.
+
+    Raises:
+        BadMutant: there is no table of a name; or as `Tree.check`.
+    """
+    known = {path.stem: path for path in sorted(tables.glob("*.toml"))}
+    if unknown := [name for name in names if name not in known]:
+        raise BadMutant(f"expected names of tables, got {', '.join(unknown)}; there are: {', '.join(known)}")
+    paths = [known[name] for name in names or known]
     mutants = [mutant for path in paths for mutant in read_table(path)]
     for mutant in mutants:  # before the first slow step
         mutant.applied_to((root / mutant.file).read_text())

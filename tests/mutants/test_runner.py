@@ -116,3 +116,9 @@ def test_tables_fit(table: Path) -> None:
         mutant.applied_to((ROOT / mutant.file).read_text())
         for test in mutant.tests:
             assert (ROOT / test).exists()
+
+
+def test_an_unknown_table_is_named_with_those_there_are() -> None:
+    """Before the first test runs: a mistyped name must not cost an hour."""
+    with pytest.raises(BadMutant, match=r"got mailbocks; there are: .*\bmailbox\b"):
+        main(["mailbocks"])
