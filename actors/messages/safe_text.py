@@ -81,7 +81,7 @@ import msgspec
 
 from enfilade.actors.messages.attempt import attempt, is_interrupt
 
-__all__ = ["add_note", "safe_arguments", "safe_record", "safe_repr", "safe_str", "shown_name"]
+__all__ = ["add_note", "safe_arguments", "safe_record", "safe_repr", "safe_str", "shown_name", "told"]
 
 UNPRINTABLE: Final = "<unprintable object>"
 
@@ -137,6 +137,26 @@ def safe_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: in
     ]
     left_out = len(args) + len(kwargs) - len(given)
     return ", ".join(given if left_out == 0 else [*given, f"and {left_out} more"])
+
+
+def told(text: str | None, largest: int = 1_000) -> str | None:
+    """Return a name or label of the program as others are told it: as it is, so that they can use it.
+
+    One that is longer than `largest`, or that no bytes can carry, is told as `safe_str` shows it. Never
+    raises.
+    """
+    if text is None or (type(text) is str and len(text) <= largest and (text.isascii() or _is_utf8(text))):
+        return text
+    return safe_str(text, largest)
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether a text can be encoded: one with half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown_name(value: object) -> str:

@@ -22,7 +22,7 @@ from enfilade.actors.messages.errors import WrongThread
 from enfilade.actors.messages.guarded import NO_FIELDS, is_logged, log
 from enfilade.actors.messages.hooks import Hooks, call
 from enfilade.actors.messages.reasons import Killed, Reason
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_str, told
 from enfilade.actors.messages.signals import described
 from enfilade.actors.messages.trace_context import TRACE
 from enfilade.actors.messages.traced import context_of_error
@@ -287,8 +287,8 @@ def fields_of(identity: Identity) -> dict[str, object]:
     """
     return {
         "serial": identity.ref.serial,
-        "process_name": identity.name,
-        "label": identity.label,
+        "process_name": told(identity.name),
+        "label": told(identity.label),
         "actor": identity.actor,
         "supervisor": None if identity.supervisor is None else safe_str(identity.supervisor),
         "child": _shown_id(identity.child_id),

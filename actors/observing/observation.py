@@ -18,7 +18,7 @@ from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr, safe_str
+from enfilade.actors.messages.safe_text import safe_repr, safe_str, told
 from enfilade.actors.messages.trace_context import TRACE
 from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.observing.events import records as events
@@ -309,8 +309,8 @@ class Observation:
             ProcessCrashed,
             ref=identity.ref,
             actor=identity.actor,
-            name=identity.name,
-            label=identity.label,
+            name=told(identity.name),
+            label=told(identity.label),
             supervisor=identity.supervisor,
             child_id=identity.child_id,
             reason=why(reason),

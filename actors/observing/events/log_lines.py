@@ -23,7 +23,9 @@ WAITING: Final = 5_000
 
 LARGEST_LINE: Final = 2_000
 LARGEST_NAME: Final = 200
-"""Characters of a line, and of the name of a logger."""
+"""Characters of a line, and of the names of a logger and a level."""
+
+LARGEST_SERIAL: Final = 2**63
 
 
 class LogLines(logging.Handler):
@@ -64,15 +66,16 @@ class LogLines(logging.Handler):
         if fields.get("node", self._node_name) != self._node_name:
             return
         self.number += 1
+        serial, event = fields.get("serial"), fields.get("event")  # the program's own records have any
         self.lines.append(
             {
                 "number": self.number,
                 "at": record.created,
-                "level": record.levelname,
+                "level": safe_str(record.levelname, LARGEST_NAME),
                 "levelno": record.levelno,
-                "logger": record.name[:LARGEST_NAME],
+                "logger": safe_str(record.name, LARGEST_NAME),
                 "message": safe_str(record.getMessage(), LARGEST_LINE),
-                "process": fields.get("serial") if type(fields.get("serial")) is int else None,
-                "event": fields.get("event"),
+                "process": serial if type(serial) is int and 0 <= serial < LARGEST_SERIAL else None,
+                "event": safe_str(event) if type(event) is str else None,
             }
         )

@@ -9,7 +9,7 @@ from typing import Any, Final
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import NameRef, Ref
-from enfilade.actors.messages.safe_text import safe_str, shown_name
+from enfilade.actors.messages.safe_text import safe_str, shown_name, told
 from enfilade.actors.observing.tables.in_words import message_in_words
 from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.local_ref import process_of
@@ -64,4 +64,4 @@ def _addressee(ref: Ref[Any]) -> str:
     process = process_of(ref)
     if process is None:
         return f"a process of {safe_str(ref.node_name)}"
-    return process.name or actor_name(process) or "a mailbox"
+    return told(process.name) or actor_name(process) or "a mailbox"

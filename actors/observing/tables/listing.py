@@ -7,7 +7,7 @@ import attrs
 from enfilade.actors.messages.errors import CallError
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_str, told
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.identity import identity_of
 from enfilade.actors.processes.process import Process
@@ -125,8 +125,8 @@ def _entry(process: Process) -> ProcessEntry:
         parent = f"{identity.parent.serial}" if is_here else safe_str(identity.parent)
     return ProcessEntry(
         serial=process.serial,
-        name=process.name,
-        label=process.label,
+        name=told(process.name),
+        label=told(process.label),
         kind=process.body.kind,
         queued=len(process.queue),
         actor=identity.actor,

@@ -14,7 +14,7 @@ import attrs
 from enfilade.actors.messages.errors import NotConnected
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_str, told
 from enfilade.actors.observing.tables.in_words import timer_in_words
 from enfilade.actors.observing.tables.rows import shown_ref, state_of
 from enfilade.actors.observing.tables.trees import children_of
@@ -115,7 +115,7 @@ class _Pools(_Table):
         found = Pool.statistics(pool)
         return {
             "serial": process.serial,
-            "name": process.name,
+            "name": told(process.name),
             "size": found.size,
             "busy": found.busy,
             "waiting": found.queued,
@@ -142,7 +142,7 @@ class _Guests(_Table):
         by_name = signs.pop("hostcalls_by_name") if self._is_counted else None
         return {
             "serial": process.serial,
-            "name": process.name,
+            "name": told(process.name),
             "label": None if process.label is None else safe_str(process.label),
             **signs,
             "hostcalls": None if by_name is None else sum(by_name.values()),
@@ -180,7 +180,7 @@ class _Children(_Table):
             "state": shown["state"],
             "restarts": shown["restarts"],
             "serial": None if child is None else child.serial,
-            "name": None if child is None else child.name,
+            "name": None if child is None else told(child.name),
             "actor": None if child is None else actor_name(child),
             "process_state": None if child is None else state_of(child),
             "queued": None if child is None else len(child.queue),

@@ -15,7 +15,7 @@ import attrs
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_str, told
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.observing.events.reasons import why
 from enfilade.actors.observing.protocol.columns import PROCESS_COLUMNS
@@ -116,7 +116,7 @@ def row_of_ended(process: Process, reason: Reason, *, inspects: bool = False) ->
     row: dict[str, Any] = dict.fromkeys(PROCESS_COLUMNS)
     row.update(
         serial=process.serial,
-        name=who.name,
+        name=told(who.name),
         label=None if who.label is None else safe_str(who.label),
         kind="ended",
         actor=who.actor,
@@ -159,7 +159,7 @@ def memory_of(process: Process) -> int:
 
 VALUES: Final[dict[str, Callable[[Process], Any]]] = {
     "serial": _serial,
-    "name": lambda process: process.name,
+    "name": lambda process: told(process.name),
     "label": lambda process: None if process.label is None else safe_str(process.label),
     "kind": lambda process: process.body.kind,
     "actor": actor_name,

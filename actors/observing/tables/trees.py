@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import attrs
 
 from enfilade.actors.messages.safe_id import safe_id
+from enfilade.actors.messages.safe_text import told
 from enfilade.actors.observing.tables.rows import shown_ref, state_of, supervision_of
 from enfilade.actors.processes.identity import actor_name
 from enfilade.actors.processes.local_ref import process_of
@@ -66,7 +67,7 @@ class LivingForest:
         return {
             "process": process.serial,
             "actor": actor_name(process),
-            "name": process.name,
+            "name": told(process.name),
             "queued": len(process.queue),
             "process_state": state_of(process),
             **(supervision_of(process) or {}),

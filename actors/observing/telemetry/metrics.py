@@ -22,7 +22,7 @@ from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason, Trapped
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import shown_name
+from enfilade.actors.messages.safe_text import shown_name, told
 from enfilade.actors.observing.measurements.vitals import Look, Vitals, descriptors, resident
 from enfilade.actors.observing.tables.node_tables import peer_rows
 from enfilade.actors.patterns.pool import Pool
@@ -394,4 +394,4 @@ def _class_of(process: Process) -> tuple[str, str]:
 
 def _title_of(process: Process) -> str:
     """The name of a process; the name of its class if it has none."""
-    return process.name or actor_name(process) or ""
+    return told(process.name) or actor_name(process) or ""

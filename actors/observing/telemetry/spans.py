@@ -30,7 +30,7 @@ from enfilade.actors.messages.reasons import Exit, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import safe_repr, told
 from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
 from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.observing.telemetry.call_names import begin_naming, call_name, end_naming, short_name
@@ -224,13 +224,14 @@ class Spans(Listener):
             return Passing(_passed_on(trace))
         title = short_name(actor_name(process) or "mailbox")
         attributes: dict[str, Any] = {"enfilade.process": process.serial}
-        if process.name is not None:
-            attributes["enfilade.process.name"] = process.name
+        own = told(process.name)
+        if own is not None:
+            attributes["enfilade.process.name"] = own
         if is_call:
             name, kind = f"{title}/{method}", self.api.SpanKind.SERVER
             attributes |= {"rpc.system.name": SYSTEM, "rpc.method": name}
         else:
-            destination = process.name or title
+            destination = own or title
             name, kind = f"process {destination}", self.api.SpanKind.CONSUMER
             attributes |= {
                 "messaging.system": SYSTEM,
@@ -318,7 +319,8 @@ class Spans(Listener):
             trace = trace.as_link()
             if not self._wants(trace):
                 return
-        title = safe_id(child_id) if child_id is not None else f"child of {supervisor.name or supervisor.ref}"
+        above = told(supervisor.name) or supervisor.ref
+        title = safe_id(child_id) if child_id is not None else f"child of {above}"
         attributes = {"enfilade.process": ref.serial}
         span, _ = self._start(f"restart {title}", self.api.SpanKind.INTERNAL, attributes, trace, at=at)
         if span is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_str
+from enfilade.actors.messages.safe_text import safe_str, told
 from enfilade.actors.observing.watches.shots import Scene, Shot
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.identity import actor_name, supervisor_of
@@ -98,7 +98,7 @@ class ReplicaPicture(Listener):
         child_id, restarts = (None, 0) if supervisor is None else supervisor.body.place_of(process.ref)
         return {
             "serial": process.serial,
-            "name": process.name,
+            "name": told(process.name),
             "label": None if label is None else safe_str(label),
             "actor": title,
             "parent": process.parent.serial,

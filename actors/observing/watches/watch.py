@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import trio
 
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.observing.events.plain import plain
 from enfilade.actors.observing.protocol.views import LIMITS, Update, View, check_view
 from enfilade.actors.observing.watches.shots import Picture, Pictures, Scene, Shot
 from enfilade.actors.processes.actor import Actor
@@ -158,6 +160,13 @@ class Watch(Actor):
             await trio.sleep(PATIENCE)
         scope.cancel()
 
+    def _tell(self, update: Update) -> None:
+        """Send an update; one that no frame can carry, because of a text of the program's, without that."""
+        try:
+            self._observer.send(update)
+        except Exception:
+            self._observer.send(attrs.evolve(update, data=plain(update.data)))
+
     def _send(self, shot: Shot, *, took: float, began: float) -> None:
         is_full, self._is_full = self._is_full or shot.is_new, False
         every = 0.0 if self._number == 0 else began - self._sent_at
@@ -166,7 +175,7 @@ class Watch(Actor):
         self._has_more = shot.has_more
         try:
             update = Update(self._number, self._sent_at, took, every, is_full, shot.data, shot.missed)
-            self._observer.send(update)
+            self._tell(update)
         except Exception as error:
             log(
                 logging.WARNING, "%s ends: its observer cannot be sent an update: %s", self.process.ref, error

@@ -30,6 +30,7 @@ SAFE = {
     "safe_repr",
     "safe_str",
     "shown_name",
+    "told",
 }
 
 # Names of variables and fields that hold objects of the program, and may stand in no text as they are.
@@ -68,7 +69,7 @@ NOTING_AND_FORMATTING = (".add_note", ".__repr__", ".__str__", ".__format__")
 # What a file may use without a place in the list: for the error that refuses an argument, for example.
 UNLISTED = {
     *("formatted", "guarded", "is_a", "is_interrupt", "log"),
-    *("safe_record", "safe_repr", "safe_str", "shown_name"),
+    *("safe_record", "safe_repr", "safe_str", "shown_name", "told"),
 }
 
 BARE_CALLS = {
