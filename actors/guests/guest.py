@@ -7,14 +7,15 @@ The engine is not even imported before a guest is described, because most nodes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
 
-from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.reasons import Exit, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.node.node import Node
 from enfilade.actors.processes.body import Spawnable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from enfilade.actors.guests.guest_body import GuestBody, LoadingBody
     from enfilade.hostcalls.abi import AbiParam
     from enfilade.hostcalls.abi.capability import Capability
+    from enfilade.hostcalls.abi.errors import StartError
     from enfilade.hostcalls.contracts.limits import Limits
     from enfilade.hostcalls.kernel.modulespec import ModuleSpec
     from enfilade.hostcalls.kernel.prepared import Prepared
@@ -181,6 +183,14 @@ _IS_LABEL: Final = instance_of((str, type(None)), "a text")
 _ARE_RESULTS: Final = tuple_of(_result_classes, "ScalarParam or BufferParam objects")
 
 
+@functools.cache  # an import statement takes as long as thirty calls, and every spawn would pass it
+def _bodies() -> tuple[type[GuestBody], type[LoadingBody], type[StartError], Callable[[StartError], Exit]]:
+    from enfilade.actors.guests.guest_body import GuestBody, LoadingBody, refusal
+    from enfilade.hostcalls.abi.errors import StartError
+
+    return GuestBody, LoadingBody, StartError, refusal
+
+
 @attrs.frozen(eq=False)
 class Guest(Spawnable["Guest"]):
     """A WebAssembly process, to be spawned.
@@ -231,20 +241,18 @@ class Guest(Spawnable["Guest"]):
         self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> GuestBody | LoadingBody:
         """Make the guest, or have its module compiled first. `node.spawn` calls this."""
-        from enfilade.actors.guests.guest_body import GuestBody, LoadingBody, refusal
-        from enfilade.hostcalls.abi.errors import StartError
-
         if kwargs:
             raise TypeError(f"expected no keyword arguments for a guest, got {', '.join(kwargs)}")
+        guest_body, loading_body, start_error, refusal = _bodies()
         runtime = guests_of(process.node)
         prepared = None if args else runtime.prepared(self)
         if prepared is None and not runtime.is_ready(self.module, self.capabilities):
-            return LoadingBody(runtime, process, self.module, self.capabilities, self, args)
+            return loading_body(runtime, process, self.module, self.capabilities, self, args)
         try:
             given = self.inputs(process.node, args)  # held until they are the guest's
             prepared = prepared or self.prepare(runtime, given, keep=not args)
-            body = GuestBody(runtime, process, prepared)
-        except StartError as error:
+            body = guest_body(runtime, process, prepared)
+        except start_error as error:
             raise refusal(error) from error
         body.description = self
         body.args = args
@@ -258,12 +266,12 @@ class Guest(Spawnable["Guest"]):
 
     def inputs(self, node: Node, args: tuple[Any, ...]) -> list[Any]:
         """The arguments of the entrypoint; refs and channels are resources, which the list holds."""
+        values = (*self.arguments, *args)
+        if not values:
+            return []
         from enfilade.hostcalls.resources.channel import Channel
 
-        return [
-            hold(node, value) if isinstance(value, Ref | Channel) else value
-            for value in (*self.arguments, *args)
-        ]
+        return [hold(node, value) if isinstance(value, Ref | Channel) else value for value in values]
 
     def prepare(self, runtime: Runtime, values: Sequence[Any], *, keep: bool) -> Prepared:
         """Check the description against its module, which is compiled, and do what comes before a start.

@@ -95,7 +95,7 @@ class GuestBody(DispatchedBody):
     def __init__(
         self, runtime: Runtime, process: Process, prepared: Prepared, parent: GuestBody | None = None
     ) -> None:
-        super().__init__(process)
+        self.process = process  # without super(), which opens a queue that has no bound
         launch = prepared.launch
         self.module = f"{launch.entrypoint} {launch.module.digest[:8]}"  # by which observers name it
         self.runtime = runtime
@@ -240,7 +240,7 @@ class GuestBody(DispatchedBody):
         """Stop the guest where it is, release its resources, and end its children."""
         if self.actors.upgrade is not None:
             self.actors.upgrade.roll_back("the process has ended")
-        self.actors.trace.end(None if reason.is_normal else Exit(reason))
+        self.actors.end_trace(reason)
         self.execution.stop()
         if self.parent is not None:
             self.parent.children.pop(self.process, None)

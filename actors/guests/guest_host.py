@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar, cast
 from enfilade.actors.guests.guest_calls import METHODS, CallOfGuest, CallToGuest, check_place, content_of
 from enfilade.actors.guests.guest_reasons import abi_reason, reason_of_guest
 from enfilade.actors.guests.guest_service import Service
-from enfilade.actors.guests.guest_trace import GuestTrace
+from enfilade.actors.guests.guest_trace import UNTRACED, GuestTrace, trace_at_hand
 from enfilade.actors.guests.handover import Handover
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
@@ -31,6 +31,7 @@ from enfilade.actors.messages.reasons import (
     NO_PROCESS,
     SHUTDOWN,
     Custom,
+    Exit,
     Reason,
 )
 from enfilade.actors.messages.ref import NameRef, Ref
@@ -140,7 +141,7 @@ class NodeHost:
         self.undo: dict[Hashable, Callable[[], object]] | None = None
         self._monitors: dict[int, Monitor] = {}
         self._later_links: dict[Ref[Any], None] = {}  # of a module on trial
-        self.trace = GuestTrace()
+        self.trace: GuestTrace = UNTRACED
 
     @property
     def actors(self) -> ActorHost:
@@ -165,6 +166,12 @@ class NodeHost:
     @property
     def traceparent(self) -> str:
         return self.trace.traceparent
+
+    def end_trace(self, reason: Reason | None = None) -> None:
+        """The guest is done with the message at hand, or has ended with `reason`."""
+        if self.trace is not UNTRACED:
+            trace, self.trace = self.trace, UNTRACED
+            trace.end(None if reason is None or reason.is_normal else Exit(reason))
 
     # Processes.
 
@@ -196,7 +203,7 @@ class NodeHost:
         timeout: float | None,
         convert: Callable[[Incoming | None], T],
     ) -> T | Future[T]:
-        self.trace.end()
+        self.end_trace()
         if self.upgrade is not None:
             answer = self.upgrade.receive(select, convert)
             if answer is not None:
@@ -286,7 +293,9 @@ class NodeHost:
 
     def taken(self, message: Any, incoming: Incoming) -> None:
         process = self._process
-        self.trace.taken(process, message)
+        trace = trace_at_hand(process, message)
+        if trace is not UNTRACED:
+            self.trace = trace
         message = bare(message)
         if type(incoming) is CallToGuest:
             process.extras().deferred[message] = False

@@ -75,7 +75,7 @@ import functools
 import itertools
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -159,10 +159,14 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
+_PROTOCOL: Final = type(Protocol)  # of which the classes of descriptions are, such as `Guest`
+
+
 def shown_name(value: object) -> str:
     """Return the name of a class or function, or the safe `repr` of anything else. Never raises."""
-    if type(value) is types.FunctionType or type(value) is type:  # every process that ends asks for one
-        name = value.__qualname__
+    kind = type(value)
+    if kind is types.FunctionType or kind is type or kind is _PROTOCOL:  # every process that ends asks
+        name = value.__qualname__  # type: ignore[attr-defined]
         if type(name) is str and len(name) <= LARGEST_NAME and name.isprintable():
             return name
     return _own_name(value) or safe_repr(value)

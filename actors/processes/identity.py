@@ -99,10 +99,10 @@ def target_name(target: Any) -> str:
     while type(target) is functools.partial:
         target = target.func
     kind = type(target)
-    is_named = kind is FunctionType or kind is type or _is_named(target)
+    is_named = kind is FunctionType or kind is type or (callable(target) and _is_named(target))
     return shown_name(target if is_named else type(target))
 
 
 @attempt(False)
 def _is_named(target: Any) -> bool:
-    return is_a(target, type) or (callable(target) and hasattr(target, "__qualname__"))
+    return is_a(target, type) or hasattr(target, "__qualname__")

@@ -140,8 +140,7 @@ class BoundedQueue(deque[Any]):
     __slots__ = ("_process",)
 
     def __init__(self, process: Record) -> None:
-        super().__init__()
-        self._process = process
+        self._process = process  # without super(), which has nothing to do for an empty deque
 
     def append(self, message: Any) -> None:
         process = self._process

@@ -91,13 +91,14 @@ class Reader(TaskTurn):
         """The oldest matching message, if there is one. Not a checkpoint."""
         if match is None:
             return self._take_first()
+        queue = self._process.queue
+        if type(match) is type and queue and not self.skipped and type(queue[0]) is match:
+            return True, self._taken(queue.popleft())  # as nearly always: there is nothing to search
         if self._wanted is None or match is not self._wanted.match:
             self._wanted = MailboxSearch(match)
             if self.skipped:
                 self.restore()
-        process = self._process
-        queue = process.queue
-        find = self._find_in_wraps if _may_have_wraps(process) else self._find
+        find = self._find_in_wraps if _may_have_wraps(self._process) else self._find
         while (position := find(queue)) >= 0:
             if min(position, len(queue) - position) > DEEP:
                 self._put_aside(queue, position)

@@ -236,7 +236,8 @@ class Record(Handle):
         """Give the mailbox its bound: `mailbox` has a capacity."""
         assert mailbox.capacity is not None
         waiting, self.queue = self.queue, BoundedQueue(self)
-        self.queue.extend(waiting)
+        if waiting:
+            self.queue.extend(waiting)
         self.mailbox = mailbox
         self.limit = mailbox.capacity
 

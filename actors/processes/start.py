@@ -149,7 +149,8 @@ def create(
     link, monitor = bool(link), bool(monitor)
     if spawner is None and (link or monitor):
         raise TypeError("only a process can link to or monitor a child; in plain code, use node.mailbox()")
-    checked_mailbox(mailbox)
+    if mailbox is not UNBOUNDED:
+        checked_mailbox(mailbox)
     if arena not in ("supervisor", "node"):
         raise ValueError(f'arena must be "supervisor" or "node", got {safe_repr(arena)}')
     if on_failure is not None and not issubclass(type(on_failure), Resume):

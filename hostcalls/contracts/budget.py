@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-import attrs
-
 from enfilade.hostcalls.abi.errors import LimitReached, SubsystemError
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.engine import Purse
@@ -35,16 +33,16 @@ class Budget:
         channel_bytes: capacity of the channels that they have created and that live.
         hostcalls: the rate of their hostcalls.
         messages: the rate of the messages that they send.
-        log_records: the rate of the log records that are emitted for them.
     """
 
     __slots__ = (
         "_account",
+        "_clock",
+        "_log_records",
         "_purse",
         "channel_bytes",
         "hostcalls",
         "limits",
-        "log_records",
         "messages",
         "processes",
     )
@@ -56,9 +54,17 @@ class Budget:
         now = clock.monotonic()
         self.hostcalls = Rate(limits.hostcalls, clock, now)
         self.messages = Rate(limits.messages, clock, now)
-        self.log_records = Rate(limits.log_records, clock, now)
+        self._clock = clock
+        self._log_records: Rate | None = None
         self._purse: Purse | None = None
         self._account: Account | None = None
+
+    @property
+    def log_records(self) -> Rate:
+        """The rate of the log records that are emitted for the tree; few guests write any."""
+        if self._log_records is None:
+            self._log_records = Rate(self.limits.log_records, self._clock, self._clock.monotonic())
+        return self._log_records
 
     @property
     def account(self) -> Account:
@@ -104,23 +110,24 @@ class Parent(Protocol):
     children: int
 
 
-@attrs.define(eq=False)
 class Place:
     """The place of one guest in its tree, from before it is made until it has ended.
 
     Attributes:
         budget: the tree's.
         parent: the guest that starts it, whose children it counts among; None at the root.
+        taken: whether it has not been given up.
     """
 
-    budget: Budget
-    parent: Parent | None = None
-    taken: bool = attrs.field(default=True, init=False)
+    __slots__ = ("budget", "parent", "taken")
 
-    def __attrs_post_init__(self) -> None:
-        self.budget.processes += 1
-        if self.parent is not None:
-            self.parent.children += 1
+    def __init__(self, budget: Budget, parent: Parent | None = None) -> None:
+        self.budget = budget
+        self.parent = parent
+        self.taken = True
+        budget.processes += 1
+        if parent is not None:
+            parent.children += 1
 
     def leave(self) -> None:
         """Give the place up; once is enough."""

@@ -162,4 +162,4 @@ class Caller:
             self.ended = True
             self.host = NOBODY  # the entry is kept for a while, and shall not keep the process
             self.slots.clear()
-            self.registry.owner_ended(self.id)
+            self.registry.owner_ended(self.process.id)

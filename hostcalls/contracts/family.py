@@ -43,9 +43,10 @@ class Family:
         caller.end()
         process = caller.process
         if process.alive:
-            self._tombstones[process.id] = process
-            while len(self._tombstones) > self.policy.tombstones:
-                _, oldest = self._tombstones.popitem(last=False)
+            tombstones = self._tombstones
+            tombstones[process.id] = process
+            while len(tombstones) > self.policy.tombstones:
+                _, oldest = tombstones.popitem(last=False)
                 self._registry.remove(oldest)
 
     def forward_log(self, caller: Caller, channel: Channel, before: int | None) -> None:

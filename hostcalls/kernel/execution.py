@@ -100,7 +100,6 @@ class Execution:
         instance: the engine's side of it, while it lives.
         outcome: how it ended, None while it lives.
         is_on_trial: whether the process goes on when it ends, with the module that was there before.
-        refusals: what it was not allowed.
         slices: how often it was given a turn.
         preemptions: turns that ended with the guest computing.
     """
@@ -115,6 +114,7 @@ class Execution:
         "_offers",
         "_pending",
         "_pending_bytes",
+        "_refusals",
         "_rest",
         "caller",
         "exchange",
@@ -123,7 +123,6 @@ class Execution:
         "launch",
         "outcome",
         "preemptions",
-        "refusals",
         "slices",
     )
 
@@ -146,17 +145,24 @@ class Execution:
         self.is_on_trial = False
         self._at_end = at_end
         self._clock = clock
-        self._calls = caller.budget.hostcalls
+        self._calls = caller.place.budget.hostcalls
         self._rest: Timer | None = None
         self._entries = prepared.entries
         self._may_offload = may_offload
-        self.refusals = Refusals(caller.label)
+        self._refusals: Refusals | None = None
         # Each with the size of its arguments.
         self._pending: dict[int, tuple[Future[Any] | trio.CancelScope, int, Operation[Any, Any]]] = {}
         self._pending_bytes = 0
         self._offers: dict[int, Offer[Any]] = {}  # that the guest has not taken yet
         self._computing = 0  # turns in a row that ended with the time slice
         self.slices = self.preemptions = 0
+
+    @property
+    def refusals(self) -> Refusals:
+        """The refusals that the guest was told of; few guests are told of any."""
+        if self._refusals is None:
+            self._refusals = Refusals(self.caller.label)
+        return self._refusals
 
     @property
     def ended(self) -> bool:
@@ -220,7 +226,7 @@ class Execution:
 
     def _must_rest(self) -> bool:
         """Tell whether the guest's tree was faster than it may be, and have the guest woken later."""
-        pause = self.caller.budget.pause()
+        pause = self.caller.place.budget.pause()
         if pause <= 0:
             return False
         self._rest = self._clock.call_later(pause, self._rested)
@@ -233,7 +239,7 @@ class Execution:
 
     def stop(self) -> None:
         """End the guest at once, wherever it is, and release all it holds. Stopping twice is the same."""
-        if not self.ended:
+        if self.outcome is None:
             self._finish(_STOPPED)
 
     def retire(self) -> None:

@@ -93,9 +93,6 @@ class Resource:
     spent: Callable[[], bool] | None = None
 
 
-_NOTHING: dict[int, Resource] = {}
-
-
 class HandleTable(Generic[T]):
     """Numbers from 0 for objects; a freed number is the next one given out."""
 
@@ -273,7 +270,8 @@ class Registry:
         if resource.release is not None:
             resource.release()
         if resource.kind is Kind.PROCESS:
-            self._forget_log_channel(resource.id)
+            if resource.id in self._log_channels:
+                self._forget_log_channel(resource.id)
             resource.payload = None  # which leads back here
 
     # Holding.
@@ -291,8 +289,10 @@ class Registry:
 
     def owner_ended(self, process: int) -> None:
         """Release what an ended process created, unless another process holds it."""
-        owned = tuple(self._owned.pop(process, _NOTHING).values())
         self.departures += 1
+        if process not in self._owned:
+            return
+        owned = tuple(self._owned.pop(process).values())
         for resource in owned:
             resource.owner = None
             resource.orphaned = True

@@ -179,6 +179,8 @@ class Slots:
 
     def clear(self) -> None:
         """Free every slot: the guest has ended."""
+        if not self._table and not self._uses and not self._free:
+            return
         table, self._table = self._table, {}
         self._actors.clear()
         self._uses.clear()
