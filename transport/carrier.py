@@ -7,9 +7,10 @@ with a yes or no, and tells when the other end is gone, can carry a node link.
 
 import enum
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
+import msgspec
 import trio
 
 __all__ = [
@@ -132,7 +133,7 @@ class Credentials:
         return f"process {self.pid} of uid {self.uid}{where}"
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """One entry of an inlet's queue.
 
     Attributes:

@@ -12,11 +12,10 @@ inlet any more, doors say so, and that is how the death of a peer is noticed.
 
 import contextlib
 import errno
-import math
 import os
 import stat
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -61,6 +60,8 @@ STATUSES = tuple(Status)
 
 ANSWER_SECONDS = 5.0
 """How long an old name, which may be anybody's, is asked whether the door behind it lives."""
+
+UNDER_WAY: Final[int] = lib.SENDER_UNDER_WAY
 
 LOOK_SECONDS = 0.05
 """Seconds after which the answer to a batch is looked at that nobody has wanted to see."""
@@ -172,16 +173,18 @@ class _DoorInlet(Inlet):
     def take(self) -> Sequence[Arrival]:
         if self._queue is None:
             raise CarrierError(errno.EBADF, "the inlet is closed")
-        return self._arrivals(lib.queue_take(self._queue))
+        item = lib.queue_take(self._queue)
+        return self._arrivals(item) if item else ()
 
     def linger(self, seconds: float) -> Sequence[Arrival]:
         if self._queue is None:
             raise CarrierError(errno.EBADF, "the inlet is closed")
-        return self._arrivals(lib.queue_linger(self._queue, int(seconds * 1e6)))
+        item = lib.queue_linger(self._queue, int(seconds * 1e6))
+        return self._arrivals(item) if item else ()
 
     def _arrivals(self, item: CData) -> Sequence[Arrival]:
         arrivals: list[Arrival] = []
-        while item != ffi.NULL:
+        while item:
             if item.is_unreferenced:
                 arrivals.append(Arrival(None, (), NOBODY))
             else:
@@ -356,6 +359,7 @@ class _DoorOutlet(Outlet):
         self._what = what
         self._event: int = lib.sender_event(sender)
         self._look = trio.CancelScope()
+        self._is_looked_for = False  # its deadline is set: to ask it for that takes longer
 
     def start(
         self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
@@ -363,23 +367,24 @@ class _DoorOutlet(Outlet):
         if self._sender is None:
             raise CarrierError(errno.EBADF, "the outlet is closed")
         descriptors = list(handles) if handles else ffi.NULL
-        status = self._answer(
-            lib.sender_call(self._sender, data, len(data), descriptors, len(handles), repeatable)
-        )
-        if status is None and self._look.deadline == math.inf:
+        result: int = lib.sender_call(self._sender, data, len(data), descriptors, len(handles), repeatable)
+        if result != UNDER_WAY:
+            return STATUSES[result] if result >= 0 else self._failed()
+        if not self._is_looked_for:
+            self._is_looked_for = True
             self._look.deadline = trio.current_time() + LOOK_SECONDS
-        return status
+        return None
 
     def answer(self) -> Status | None:
         if self._sender is None:
             raise CarrierError(errno.EBADF, "the outlet is closed")
-        return self._answer(lib.sender_finish(self._sender))
-
-    def _answer(self, result: int) -> Status | None:
+        result: int = lib.sender_finish(self._sender)
         if result >= 0:
             return STATUSES[result]
-        if result == lib.SENDER_UNDER_WAY:
-            return None
+        return None if result == UNDER_WAY else self._failed()
+
+    def _failed(self) -> Status:
+        """Tell why a call has failed: the peer had no room, in effect, or is gone."""
         if ffi.errno in SCARCE:
             return Status.FULL
         if ffi.errno == errno.EBADF:
@@ -389,6 +394,7 @@ class _DoorOutlet(Outlet):
     async def wait(self) -> None:
         while self._sender is not None:
             with trio.CancelScope() as self._look:
+                self._is_looked_for = False
                 try:
                     await trio.lowlevel.wait_readable(self._event)
                 except trio.ClosedResourceError:

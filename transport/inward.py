@@ -63,6 +63,7 @@ class Inward:
         outward: sends the answers.
         peer: the process that may use the inlet, as the carrier knows it.
         clock: by which its turns are measured.
+        tasks_runnable: tells how many tasks wait for their turn.
         is_limited: whether the peer has a rate to keep to; then nobody polls.
         moment: seconds worth holding the loop for the peer; 0 for never.
         assembly: puts long payloads together; None where descriptors travel.
@@ -82,6 +83,7 @@ class Inward:
         *,
         peer: Credentials,
         clock: Callable[[], float],
+        tasks_runnable: Callable[[], int],
         is_limited: bool,
         moment: float,
         assembly: Assembly | None,
@@ -94,6 +96,7 @@ class Inward:
         self._arrived = deque(early)
         self._heard = heard
         self._parts: deque[Part] = deque()  # of a batch that is being taken in
+        self._clock = clock
         self._turn = Turn(clock)
         self._tasks: trio.Nursery | None = None
         self._link = node_link
@@ -108,7 +111,7 @@ class Inward:
         self._end = end
         self._reading = BUSY
         self._is_handing_on = False
-        self._patience = Patience(clock)
+        self._patience = Patience(clock, tasks_runnable)
 
     def start(self, nursery: trio.Nursery) -> None:
         """Start the reader."""
@@ -135,21 +138,20 @@ class Inward:
 
     async def _take_in_all(self) -> None:
         """Take in what has arrived, and let others have a turn after each part."""
+        is_free = self._assembly is None and not self._is_limited
         while self._parts or self._arrived:
             self._take_in()
+            if is_free:
+                if self._parts or self._arrived:
+                    await trio.lowlevel.checkpoint()
+                continue
             pause = 0.0 if self._parts else self._link.pause()
             if pause > 0:
                 await self._pause(trio.sleep, pause)
-            elif self._must_wait and not self._parts:
-                assert self._assembly is not None, "there is something to wait for"
+            elif self._assembly is not None and self._assembly.must_wait and not self._parts:
                 await self._pause(self._assembly.wait)
             elif self._parts or self._arrived:
                 await trio.lowlevel.checkpoint()
-
-    @property
-    def _must_wait(self) -> bool:
-        """True while the long payloads of other peers have all the room that there is."""
-        return self._assembly is not None and self._assembly.must_wait
 
     async def _pause(self, wait: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Wait, and let the peer know that this node lives but takes nothing in."""
@@ -183,14 +185,17 @@ class Inward:
         if self._reading is not WAITING or self._is_limited:
             return
         if alone:
-            self._arrived.extend(self._linger())
+            arrivals = self._linger()
         else:
             self._patience.have_company()
-            self._arrived.extend(self._inlet.take())
+            arrivals = self._inlet.take()
+        if not arrivals:
+            return
+        self._arrived.extend(arrivals)
         self._reading = BUSY
         self._take_in_turn()
         if self._reading is BUSY:
-            if self._parts or self._arrived or self._must_wait:
+            if self._parts or self._arrived or (self._assembly is not None and self._assembly.must_wait):
                 assert self._tasks is not None, "the reader waits"
                 self._tasks.start_soon(self._take_in_rest)
             else:
@@ -207,7 +212,10 @@ class Inward:
     def _take_in_turn(self) -> None:
         """Take in as much as a turn has, unless there is no room for it."""
         room = self._turn.frames
-        while (self._parts or self._arrived) and room > 0 and not self._must_wait:
+        assembly = self._assembly
+        while (self._parts or self._arrived) and room > 0:
+            if assembly is not None and assembly.must_wait:
+                return
             room -= self._take_in()
 
     def _take_in(self) -> int:
@@ -221,18 +229,18 @@ class Inward:
         pace = outward.pace
         outward.pace = GATHERING
         if frames:
-            self._turn.begin()
+            began = self._clock()
             self._is_handing_on = True
             try:
                 self._hand_on(frames, handles)
             finally:
                 self._is_handing_on = False
-            self._turn.end(len(frames))
+            self._turn.end(len(frames), began)
         elif handles:
             self._discard(handles)
         if pace is not GATHERING:
             outward.pace = PROMPT
-        if self._link.queued or self._link.is_grant_due():
+        if self._link.has_to_speak():
             outward.flush()
         return len(frames) or 1
 
@@ -241,17 +249,18 @@ class Inward:
         if arrival.data is None:
             self._end("the peer is gone")
             return
-        known, caller = self._peer, arrival.credentials
-        if known is not caller and known.principal != caller.principal:
-            # The caller is not the peer that this inlet was given to.
-            self._discard(arrival.handles)
-            self._refuse(caller)
-            return
-        if arrival.handles and closing.refuses(arrival.handles, caller):
-            self._discard(arrival.handles)
+        caller, handles = arrival.credentials, arrival.handles
+        if caller is not self._peer:
+            if caller.principal != self._peer.principal:
+                # The caller is not the peer that this inlet was given to.
+                self._discard(handles)
+                self._refuse(caller)
+                return
+            self._peer = caller  # which is quicker to know again
+        if handles and closing.refuses(handles, caller):
+            self._discard(handles)
             self._end("the peer sends descriptors while too many of its own wait to be closed")
             return
-        handles = arrival.handles
         if arrival.data in self._heard:
             self._discard(handles)
             return

@@ -22,9 +22,9 @@ time. What comes in is checked and handed on. The rules:
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-import attrs
+import msgspec
 
 from enfilade.transport.carrier import Handle
 from enfilade.transport.chunks import Pieces
@@ -53,15 +53,14 @@ class Backlogged(Exception):
     """Too much waits for a peer that takes nothing in, so the node link must end."""
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A batch to hand over. The handles are the node link's own, to be closed when it has been accepted."""
 
     data: bytes
     handles: Sequence[Handle]
 
 
-@attrs.define(eq=False)
-class _Gathered:
+class _Gathered(msgspec.Struct, eq=False, gc=False):
     """Frames that leave together."""
 
     frames: list[bytes]
@@ -234,9 +233,10 @@ class NodeLink:
         """
         if self._under_way is not None:
             return self._under_way
-        gathered = self._next_gathered(last=last)
-        if gathered is not None:
-            return self._give_out(self._sequence, gathered.frames, gathered.handles)
+        if self._gathered:
+            gathered = self._next_gathered(last=last)
+            if gathered is not None:
+                return self._give_out(self._sequence, gathered.frames, gathered.handles)
         if self._is_sign_due or self.is_grant_due():
             return self._give_out(self._sequence, [])
         return None
@@ -244,12 +244,14 @@ class NodeLink:
     def _next_gathered(self, *, last: bool) -> _Gathered | None:
         """Take the frames that leave next, if there is credit for them."""
         waiting = self._gathered
-        pieces = waiting[0].pieces if waiting else None
-        if pieces:
-            return self._cut(pieces)
-        if len(waiting) > (not last) and self._may_leave(waiting[0].size + waiting[0].memory):
-            gathered = waiting.popleft()
-            cost = gathered.size + gathered.memory
+        if not waiting:
+            return None
+        gathered = waiting[0]
+        if gathered.pieces:
+            return self._cut(gathered.pieces)
+        cost = gathered.size + gathered.memory
+        if len(waiting) > (not last) and self._may_leave(cost):
+            waiting.popleft()
             self._queued -= cost
             self._sent += cost
             return gathered
@@ -306,7 +308,8 @@ class NodeLink:
             if batch.sequence < self._expected:
                 return ()  # handed over again, because its sender could not know whether it had arrived
             raise MalformedBatch(f"batch {batch.sequence} came where {self._expected} was due")
-        self._check(batch, data, handles)
+        if handles or len(data) > BATCH_LIMIT:
+            self._check(batch, data, handles)
         if not self._taken_in <= batch.consumed <= self._sent:
             raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
         self._taken_in = batch.consumed
@@ -350,6 +353,10 @@ class NodeLink:
     def acknowledge(self) -> None:
         """Have the next batch tell what has been taken in, also if there is nothing else to tell."""
         self._is_sign_due = True
+
+    def has_to_speak(self) -> bool:
+        """Tell whether frames wait to leave, or the peer should learn that it may send more."""
+        return self._queued > 0 or self._bulk > 0 or self.is_grant_due()
 
     def is_grant_due(self) -> bool:
         """Tell whether the peer should learn that it may send more."""

@@ -196,14 +196,15 @@ class Outward:
                     if self.pace is PROMPT:
                         self.pace = SPOKEN
                     status = self._outlet.start(batch.data, batch.handles, repeatable=True)
-                    if status is None and batch.handles:
-                        self._await_answer()  # what they stand for may be large: close them soon
-                        return
-                    if status is None and last and self._link.queued:
-                        status = self._outlet.answer()  # which may come within a moment
-                    elif status is None and not self._link.is_grant_due():
-                        self.handover = CALLING
-                        return
+                    if status is None:
+                        if batch.handles:
+                            self._await_answer()  # what they stand for may be large: close them soon
+                            return
+                        if last and self._link.queued:
+                            status = self._outlet.answer()  # which may come within a moment
+                        elif not self._link.is_grant_due():
+                            self.handover = CALLING
+                            return
                 elif handover is FULL or handover is OVER:
                     return
                 else:

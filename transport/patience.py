@@ -10,8 +10,6 @@ while nothing comes of it.
 from collections.abc import Callable
 from typing import Final
 
-import trio
-
 __all__ = ["Patience"]
 
 SLICE: Final = 0.002
@@ -29,10 +27,12 @@ class Patience:
 
     Args:
         clock: seconds that never go back.
+        tasks_runnable: tells how many tasks wait for their turn.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], tasks_runnable: Callable[[], int]) -> None:
         self._clock = clock
+        self._tasks_runnable = tasks_runnable
         self._rest = 0
         self._penalty = 1
         self._since = self._last = 0.0
@@ -48,7 +48,7 @@ class Patience:
         self._last = now
         if now - self._since > SLICE:
             return False
-        return trio.lowlevel.current_statistics().tasks_runnable == 0
+        return self._tasks_runnable() == 0
 
     def learn(self, came: bool) -> None:
         """Learn whether the peer spoke while the loop was held."""

@@ -68,6 +68,10 @@ class Host(Protocol):
         """Take note of a caller that was turned away at our rendezvous."""
         ...
 
+    def tasks_runnable(self) -> int:
+        """Tell how many tasks of the loop wait for their turn. Each call asks, so it should be quick."""
+        ...
+
 
 @attrs.frozen(kw_only=True)
 class Traffic:
@@ -161,6 +165,7 @@ class Peer:
             self._outward,
             peer=identity.credentials,
             clock=clock,
+            tasks_runnable=host.tasks_runnable,
             is_limited=rights.limits.rate is not None,
             moment=traits.moment,
             assembly=None if traits.descriptors else Assembly(rights.limits.payload, room),

@@ -37,15 +37,10 @@ class Turn:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.frames = MOST
-        self._began = 0.0
 
-    def begin(self) -> None:
-        """Note that frames are about to be carried out."""
-        self._began = self._clock()
-
-    def end(self, count: int) -> None:
-        """Note that so many frames have been carried out, and learn from the time that it took."""
-        if self._clock() - self._began > SECONDS:
+    def end(self, count: int, began: float) -> None:
+        """Note that so many frames have been carried out since `began`, and learn from the time it took."""
+        if self._clock() - began > SECONDS:
             self.frames = max(1, min(self.frames, count) // 2)
         elif self.frames < MOST:
             self.frames = min(MOST, 2 * self.frames)

@@ -525,6 +525,7 @@ _pack_head = struct.Struct(f">{len(_HEAD)}sQcQcI").pack
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_NO_KEYWORDS: Final[dict[str, Any]] = {}
 _SEND: Final = Send.__struct_config__.tag
 _CALL: Final = Call.__struct_config__.tag
 _REPLY: Final = Reply.__struct_config__.tag
@@ -533,31 +534,36 @@ encode_frame: Final[Callable[[Frame], bytes]] = _encode
 """Encode one frame."""
 
 
-def _encode_plain(fields: tuple[Any, ...]) -> bytes:
-    """Encode the fields of a frame whose payload MessagePack carries as it is: both in one go.
+_UNKNOWN: Final = (OverflowError, UnicodeEncodeError)
+"""What is raised for numbers and strings that MessagePack does not have."""
+
+
+def encode_send(to: Target, message: Any) -> bytes:
+    """Encode a Send of a plain message: one that MessagePack carries as it is, with the frame in one go.
 
     Returns:
         What `encode_frame` makes of the same; nothing when MessagePack has no such number or string.
     """
     try:
-        return _encode(fields)
-    except (OverflowError, UnicodeEncodeError):
+        return _encode((_SEND, to, message, 0))
+    except _UNKNOWN:
         return b""
 
 
-def encode_send(to: Target, message: Any) -> bytes:
-    """Encode a Send of a plain message; as `_encode_plain`."""
-    return _encode_plain((_SEND, to, message, 0))
-
-
 def encode_call(number: int, to: Target, method: str, args: Sequence[Any], caller: int) -> bytes:
-    """Encode a Call with plain positional arguments; as `_encode_plain`."""
-    return _encode_plain((_CALL, number, to, method, (args, {}), 0, caller))
+    """Encode a Call with plain positional arguments; as `encode_send`."""
+    try:
+        return _encode((_CALL, number, to, method, (args, _NO_KEYWORDS), 0, caller))
+    except _UNKNOWN:
+        return b""
 
 
 def encode_reply(number: int, value: Any) -> bytes:
-    """Encode a Reply with a plain value; as `_encode_plain`."""
-    return _encode_plain((_REPLY, number, True, value, 0, None))
+    """Encode a Reply with a plain value; as `encode_send`."""
+    try:
+        return _encode((_REPLY, number, True, value, 0, None))
+    except _UNKNOWN:
+        return b""
 
 
 def encode_batch(sequence: int, consumed: int, frames: Sequence[bytes]) -> bytes:

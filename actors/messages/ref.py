@@ -57,7 +57,7 @@ class Carrier(Protocol):
     def given_up(self, number: int) -> None:
         """Tell that node that nobody waits any more for the answer to the call of that number."""
 
-    async def send_wait(self, ref: RemoteRef[Any], message: Any) -> None:
+    def send_wait(self, ref: RemoteRef[Any], message: Any) -> Coroutine[Any, Any, None]:
         """Carry `message` when the way and the mailbox at its end have room for it; see `Ref.send_wait`."""
 
 
@@ -329,13 +329,15 @@ class RemoteRef(Ref[A]):
         elif not request.settled:
             # The callee may have been given this very processor, and be done: then there is no need to wait.
             self._carrier.look()
+        if request.settled and request.error is None:
+            return request.value
         return await request.receive(self.limit)
 
     def given_up(self, number: int) -> None:
         self._carrier.given_up(number)
 
-    async def send_wait(self, message: Any) -> None:
-        await self._carrier.send_wait(self, message)
+    def send_wait(self, message: Any) -> Coroutine[Any, Any, None]:
+        return self._carrier.send_wait(self, message)
 
     def _node(self) -> Node:
         return self._home

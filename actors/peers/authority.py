@@ -72,7 +72,7 @@ class Authority:
             Refused: the peer may not address it.
         """
         if isinstance(to, int):
-            granted = self._passing.granted
+            granted = self._passing.granted.refs
             if to in granted:
                 return granted[to]
         elif isinstance(to, wire.Keyed):

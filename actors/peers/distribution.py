@@ -20,6 +20,7 @@ from enfilade.actors.messages.errors import NodeStopped, NotConnected, RuntimeFa
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.loop_bypass import tasks_runnable
 from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, SHUTDOWN, Reason
 from enfilade.actors.messages.ref import Ref, RemoteRef
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
@@ -528,7 +529,8 @@ class Distribution:
 
     def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
         """See `enfilade.transport.peer.Host`."""
-        self.node.dispatcher.run_then_dispatch(self._current[peer.name].take_in, frames, handles)
+        take_in = self._current[peer.identity.name].take_in
+        self.node.dispatcher.run_then_dispatch(take_in, frames, handles)
 
     def peer_down(self, peer: Link, reason: str) -> None:
         """See `enfilade.transport.peer.Host`."""
@@ -565,6 +567,10 @@ class Distribution:
         self._notices.warn("%s" if level == logging.WARNING else "again: %s", reason, level=level)
         if self.node.hooks.node_refused:
             call(self.node.hooks.node_refused, reason)
+
+    def tasks_runnable(self) -> int:
+        """See `enfilade.transport.peer.Host`."""
+        return tasks_runnable()
 
     def _extra(self, event: str, peer: str | None = None) -> dict[str, Any]:
         """The fields of a line of the log about a node link."""

@@ -8,7 +8,7 @@ the frames behind it are carried out, unless the node link has come to its end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -46,7 +46,7 @@ from enfilade.actors.peers.trace_field import received
 from enfilade.actors.peers.way_back import Outward
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.links import canonical
-from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.local_ref import LocalRef, is_alive, process_of
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.carrier import Handle
@@ -100,6 +100,16 @@ class Inbound:
             distribution.start_soon,
         )
         self._fetched: Mapping[int, bytes] = {}
+        self._laden: dict[type, Callable[[Any, Sequence[Handle]], None]] = {
+            wire.Send: self._receive,
+            wire.Cast: self._receive_cast,
+            wire.Call: self._receive_call,
+            wire.Reply: self._receive_reply,
+            wire.Returned: self._receive_returned,
+            wire.Spawn: self._receive_spawn,
+            wire.Payload: self.arrivals.followed,
+        }
+        self._laden |= {traced: self._laden[plain] for plain, traced in wire.TRACED.items()}
 
     def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
         """Carry out what the peer sent, as long as the node link is up.
@@ -113,11 +123,10 @@ class Inbound:
             if handles:
                 check_claims(frames, len(handles))
             for frame in frames:
-                count = wire.files_of(frame)
+                count = getattr(frame, "files", 0)  # as `wire.files_of`, without a call of it
                 files: Sequence[Handle] = take(rest, count) if count else ()
-                payload = getattr(frame, "payload", b"")
                 if (
-                    (not files and len(payload) != LATE_SIZE and not arrivals.queues)
+                    (not files and len(getattr(frame, "payload", b"")) != LATE_SIZE and not arrivals.queues)
                     or type(frame) is wire.Payload
                     or not arrivals.hold(frame, files)
                 ):
@@ -125,7 +134,8 @@ class Inbound:
                 if self._outward.peer is not peer:
                     return  # what stands behind belongs to a node link that is over
         finally:
-            close_all(rest)  # those that no frame got
+            if handles:
+                close_all(rest)  # those that no frame got
 
     def _carry_out(self, frame: wire.Frame, files: Sequence[Handle]) -> None:
         """Carry out one frame; what goes wrong with it is reported.
@@ -134,25 +144,7 @@ class Inbound:
             MalformedBatch: the frame has no place here.
         """
         try:
-            if isinstance(frame, wire.Send):
-                self._receive(frame, files, None)
-            elif isinstance(frame, wire.Cast):
-                if frame.method == signals.FILL:
-                    self._receive_filling(frame, files)
-                else:
-                    self._receive(frame, files, frame.method)
-            elif isinstance(frame, wire.Call):
-                self._receive_call(frame, files)
-            elif isinstance(frame, wire.Reply):
-                self._receive_reply(frame, files)
-            elif isinstance(frame, wire.Returned):
-                self._receive_returned(frame, files)
-            elif isinstance(frame, wire.Spawn):
-                self._receive_spawn(frame, files)
-            elif isinstance(frame, wire.Payload):
-                self.arrivals.followed(frame, files)
-            else:
-                self._carry_out_other(frame)
+            self._laden.get(type(frame), self._carry_out_other)(frame, files)
         except wire.MalformedBatch:
             raise
         except BaseException as error:
@@ -202,7 +194,15 @@ class Inbound:
                 raise
             raise PayloadError(f"failed to make an object of the payload: {safe_repr(error)}") from error
 
-    def _receive(self, frame: wire.Send | wire.Cast, files: Sequence[Handle], method: str | None) -> None:
+    def _receive_cast(self, frame: wire.Cast, files: Sequence[Handle]) -> None:
+        if frame.method == signals.FILL:
+            self._receive_filling(frame, files)
+        else:
+            self._receive(frame, files, frame.method)
+
+    def _receive(
+        self, frame: wire.Send | wire.Cast, files: Sequence[Handle], method: str | None = None
+    ) -> None:
         to, payload = frame.to, frame.payload
         try:
             ref = self._authority.target(to)
@@ -216,7 +216,7 @@ class Inbound:
             assert ref is not None, "it has no such method"
             refuse(ref, signals.Cast(method or "", (), {}), error)
             return
-        if is_lost(self._node, to, ref, payload, files):
+        if not is_alive(ref) and is_lost(self._node, to, ref, payload, files):
             return
         try:
             value = self._decode(payload, files)
@@ -294,10 +294,10 @@ class Inbound:
         if number in self._ledger.answering:
             close_all(files)
             raise wire.MalformedBatch(f"call {number} is open already")
-        limit = self._authority.rights.limits.pending
+        limits = self._authority.rights.limits
         try:
-            if len(self._ledger.answering) >= limit:
-                raise self._authority.refuse_more(limit, "open calls")
+            if len(self._ledger.answering) >= limits.pending:
+                raise self._authority.refuse_more(limits.pending, "open calls")
             ref = self._authority.target(frame.to)
             if ref is not None:
                 self._check_method(ref, frame)
@@ -305,7 +305,8 @@ class Inbound:
             close_all(files)
             self._outward.answer(number, False, error)
             return
-        absent = None if ref is not None and frame.method in ENDINGS else absence(self._node, frame.to, ref)
+        is_answered = is_alive(ref) or (ref is not None and frame.method in ENDINGS)
+        absent = None if is_answered else absence(self._node, frame.to, ref)
         if ref is None or absent is not None:
             close_all(files)
             self._outward.answer(number, False, absent)
@@ -313,8 +314,8 @@ class Inbound:
         try:
             values = arguments(self._decode(frame.payload, files))
             size = len(frame.payload) + (self._codec.in_memory if files else 0)
-            if self._ledger.answering_bytes + size > self._authority.rights.limits.pending_bytes:
-                most = self._authority.rights.limits.pending_bytes
+            if self._ledger.answering_bytes + size > limits.pending_bytes:
+                most = limits.pending_bytes
                 raise self._authority.refuse_more(most, "bytes in the arguments of open calls")
             caller = self._outward.ref(frame.caller) if frame.caller else None
             call = RemoteCall(
@@ -382,7 +383,7 @@ class Inbound:
                     PayloadError(f"node {self._peer_name} failed the call with {safe_repr(value, 80)}")
                 )
 
-    def _carry_out_other(self, frame: wire.Frame) -> None:
+    def _carry_out_other(self, frame: wire.Frame, _no_files: Sequence[Handle]) -> None:
         match frame:
             case wire.Cancel(number):
                 self.rooms.withdraw(number)

@@ -48,21 +48,25 @@ MOST_NODES: Final = 1000
 
 
 class Granted:
-    """The refs of this node that one peer may address: they were sent to it, or it has a token for them."""
+    """The refs of this node that one peer may address: they were sent to it, or it has a token for them.
+
+    Attributes:
+        refs: the refs, by their serial numbers; None for one that was granted and is known to be dead.
+    """
 
     def __init__(self) -> None:
-        self._refs: dict[int, Ref[Any] | None] = {}
+        self.refs: dict[int, Ref[Any] | None] = {}
         self._whole: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._refs)
+        return len(self.refs)
 
     def __contains__(self, serial: int) -> bool:
-        return serial in self._refs
+        return serial in self.refs
 
     def __getitem__(self, serial: int) -> Ref[Any] | None:
         """Return the ref; None when it was granted and is known to be dead."""
-        return self._refs[serial]
+        return self.refs[serial]
 
     def is_whole(self, serial: int) -> bool:
         """Tell whether it was granted with the authority to end what has no name."""
@@ -70,13 +74,13 @@ class Granted:
 
     def add(self, serial: int, ref: Ref[Any] | None, limit: int, giving: Giving) -> bool:
         """Grant one more; return false when the peer holds `limit` living ones already."""
-        if serial not in self._refs:
-            if len(self._refs) >= limit:
-                self._refs = {known: held for known, held in self._refs.items() if _lives(held)}
-                self._whole &= self._refs.keys()
-                if len(self._refs) >= limit:
+        if serial not in self.refs:
+            if len(self.refs) >= limit:
+                self.refs = {known: held for known, held in self.refs.items() if _lives(held)}
+                self._whole &= self.refs.keys()
+                if len(self.refs) >= limit:
                     return False
-            self._refs[serial] = ref
+            self.refs[serial] = ref
         if giving is Giving.WHOLE:
             self._whole.add(serial)
         return True

@@ -18,6 +18,9 @@ ENDINGS: Final = frozenset({signals.STOP, signals.DRAIN})
 """The orders to stop, which are calls."""
 
 
+_STR: Final = frozenset({str})
+
+
 class RemoteCall(signals.Call):
     """A call from another node, as its callee sees it.
 
@@ -42,7 +45,12 @@ class RemoteCall(signals.Call):
         size: int = 0,
         peer: str | None = None,
     ) -> None:
-        super().__init__(method, args, kwargs, caller)
+        # As the base does, without a call of it.
+        self.method = method
+        self.args = args
+        self.kwargs = kwargs
+        self.caller = caller
+        self.settled = False
         self.given_up_by: Ref[Any] | None = None
         self._answer = answer
         self.number = number
@@ -83,7 +91,7 @@ def arguments(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """
     if type(value) is list and len(value) == 2:
         args, kwargs = value
-        if type(args) is list and type(kwargs) is dict and all(type(name) is str for name in kwargs):
+        if type(args) is list and type(kwargs) is dict and (not kwargs or _STR.issuperset(map(type, kwargs))):
             return tuple(args), kwargs
     raise ValueError(
         f"expected a list of positional and a dict of keyword arguments, got {safe_repr(value, 80)}"

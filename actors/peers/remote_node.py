@@ -163,7 +163,9 @@ class RemoteNode:
             target = ref.target
         else:
             target = ref.serial
-        if isinstance(signal, signals.Cast):
+        if type(signal) is Request:  # as most signals are
+            self._call(peer, target, signal)
+        elif isinstance(signal, signals.Cast):
             payload, files = self._encoded_soon(self._codec.encode_arguments, signal.args, signal.kwargs)
             send(wire.Cast(target, signal.method, payload, len(files)), files)
         elif isinstance(signal, signals.Send):

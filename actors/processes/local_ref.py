@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["LocalRef", "process_of", "the_process_of"]
+__all__ = ["LocalRef", "is_alive", "process_of", "the_process_of"]
 
 A = TypeVar("A", covariant=True)
 
@@ -230,6 +230,11 @@ def process_of(ref: Ref[Any] | None) -> Process | None:
     if isinstance(ref, LocalRef):
         return ref._process
     return ref.process_here() if is_a(ref, Ref) else None
+
+
+def is_alive(ref: Ref[Any] | None) -> bool:
+    """Tell at a glance that `ref` is that of a living process of this node; false tells nothing."""
+    return type(ref) is LocalRef and ref._process.ended is None
 
 
 def the_process_of(ref: Ref[Any], why: str) -> Process:

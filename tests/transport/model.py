@@ -46,6 +46,9 @@ class Recorder:
     def caller_refused(self, reason: str) -> None:
         self.refused.append(reason)
 
+    def tasks_runnable(self) -> int:
+        return tasks_runnable()
+
     def numbers(self) -> list[int]:
         """The numbers in the plain messages that came, in order."""
         return [
@@ -58,6 +61,11 @@ class Recorder:
 def message(number: int) -> Send:
     """A plain message with a number in it."""
     return Send(1, msgspec.Raw(msgspec.msgpack.encode(number)))
+
+
+def tasks_runnable() -> int:
+    """The tasks of the loop that wait for their turn."""
+    return trio.lowlevel.current_statistics().tasks_runnable
 
 
 class Loss:

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from enfilade.transport.patience import COMPANY, LONGEST_REST, SLICE, Patience
+from tests.transport.model import tasks_runnable
 
 
 class HandClock:
@@ -32,7 +33,7 @@ def opportunities_passed(held: Patience) -> int:
 
 async def test_it_rests_ever_longer_while_it_is_in_vain(clock: HandClock) -> None:
     """The first opportunity is taken; then ever fewer, down to one after each `LONGEST_REST`."""
-    held = Patience(clock)
+    held = Patience(clock, tasks_runnable)
     rests = []
     for _ in range(40):
         rests.append(opportunities_passed(held))
@@ -45,7 +46,7 @@ async def test_it_rests_ever_longer_while_it_is_in_vain(clock: HandClock) -> Non
 
 async def test_holding_in_vain_costs_little(clock: HandClock) -> None:
     """Of a hundred thousand opportunities of which none is any good, not one in five hundred is taken."""
-    held = Patience(clock)
+    held = Patience(clock, tasks_runnable)
     taken = 0
     for _ in range(100_000):
         if held.is_worth_it():
@@ -58,10 +59,10 @@ async def test_success_makes_up_for_failure(clock: HandClock) -> None:
     """While the peer speaks in time every opportunity is taken, and as many successes as failures make a
     next failure cost what the first one did.
     """
-    fresh = Patience(clock)
+    fresh = Patience(clock, tasks_runnable)
     fresh.learn(False)
     first = opportunities_passed(fresh)
-    held = Patience(clock)
+    held = Patience(clock, tasks_runnable)
     for _ in range(5):
         held.learn(False)
     worst = opportunities_passed(held)
@@ -73,7 +74,7 @@ async def test_success_makes_up_for_failure(clock: HandClock) -> None:
 
 
 async def test_nobody_is_held_up_who_could_run(clock: HandClock) -> None:
-    held = Patience(clock)
+    held = Patience(clock, tasks_runnable)
     ran = trio.Event()
 
     async def run() -> None:
@@ -88,7 +89,7 @@ async def test_nobody_is_held_up_who_could_run(clock: HandClock) -> None:
 
 
 async def test_the_loop_goes_round_after_a_slice(clock: HandClock) -> None:
-    held = Patience(clock)
+    held = Patience(clock, tasks_runnable)
     steps = 0
     while held.is_worth_it():
         steps += 1
@@ -102,13 +103,13 @@ async def test_the_loop_goes_round_after_a_slice(clock: HandClock) -> None:
 
 async def test_after_a_pause_a_slice_begins_anew(clock: HandClock) -> None:
     """Whoever calls now and then has waited outside in between."""
-    held = Patience(clock)
+    held = Patience(clock, tasks_runnable)
     for _ in range(100):
         assert held.is_worth_it()
         clock.now += 2 * SLICE
 
 
 async def test_company_is_better_served_together(clock: HandClock) -> None:
-    held = Patience(clock)
+    held = Patience(clock, tasks_runnable)
     held.have_company()
     assert opportunities_passed(held) == COMPANY
