@@ -8,6 +8,7 @@ they are met.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol, TypeVar, cast
 
@@ -265,7 +266,8 @@ class NodeHost:
         if is_request:
             refuse(process.ref, message, self._refusal(message))
         else:
-            process.node.dead_letters.publish(message, process.ref, _NOT_BYTES)
+            told = Custom(_ONLY_BYTES if self.receives else f"it is a guest {self._why_deaf}")
+            process.node.dead_letters.publish(message, process.ref, told, level=logging.WARNING)
         return None
 
     def cut_short(self, reason: Reason) -> None:
@@ -312,11 +314,15 @@ class NodeHost:
         if signature is None:
             return UnknownMethod(request.method, "Guest", METHODS)
         if not self.receives:
-            deaf = "whose module does not import `enfilade::actor::receive`"
-            if Capability.ACTOR_MESSAGE not in self.execution.caller.grants:
-                deaf = "without the capability ActorMessage (grant it: capabilities=['ActorMessage'])"
-            return UnknownMethod(request.method, f"a guest {deaf}")
+            return UnknownMethod(request.method, f"a guest {self._why_deaf}")
         return BadArguments(f"Guest.{request.method}", signature, request.args, request.kwargs, _ONLY_BYTES)
+
+    @property
+    def _why_deaf(self) -> str:
+        """The reason why the guest takes no messages."""
+        if Capability.ACTOR_MESSAGE not in self.execution.caller.grants:
+            return "without the capability ActorMessage (grant it: capabilities=['ActorMessage'])"
+        return "whose module does not import `enfilade::actor::receive`"
 
     def put_back(self, incoming: Incoming, serial: float) -> None:
         message: Any = incoming
@@ -577,4 +583,3 @@ class NodeHost:
 
 
 _ONLY_BYTES = "guests receive only bytes and enfilade.hostcalls.Message; encode text: `text.encode()`"
-_NOT_BYTES = Custom(_ONLY_BYTES)

@@ -7,10 +7,10 @@ subclasses are what a spawn can end with instead of a ref. Each carries what it 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from enfilade.actors.messages.nearest import did_you_mean
+from enfilade.actors.messages.nearest import did_you_mean, option_meant
 from enfilade.actors.messages.reasons import NO_PROCESS, TIMEOUT, Crashed, Custom, Reason
 from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str, shown_name
 from enfilade.actors.messages.tracebacks import trace_of
@@ -295,9 +295,13 @@ class UnknownMethod(UnknownName):
     `known` are the methods that it has; the text of the error suggests the nearest of them.
     """
 
-    def __init__(self, method: str, actor: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, method: str, actor: str, known: Collection[str] = ()) -> None:
         super().__init__(f"{safe_str(actor)} has no public method {safe_repr(method)}")
-        self.suggest(method.rpartition(".")[2], known)
+        owner, _, name = method.rpartition(".")
+        if owner and name in known:  # which is another class's
+            self.suggest(f"{actor}.{name}", [f"{actor}.{name}"])
+        else:
+            self.suggest(name, known)
         self.method = method
 
 
@@ -419,10 +423,17 @@ class StartError(RuntimeFault):
     """
 
     def __init__(self, reason: Reason, message: str | None = None) -> None:
-        super().__init__(message or f"the process could not be started: {reason}")
+        super().__init__(message or f"the process could not be started: {reason}{_of_option(reason)}")
         self.reason = reason
         if isinstance(reason, Crashed):
             self.__cause__ = None if raised_by_the_runtime(reason.error) else reason.error
+
+
+def _of_option(reason: Reason) -> str:
+    """Return what the start's error says of an option of `spawn` that was misspelt; "" if none was."""
+    error = reason.error if isinstance(reason, Crashed) else None
+    meant = option_meant(safe_str(error)) if type(error) is TypeError else None
+    return f"; {meant}" if meant else ""
 
 
 class StartTimeout(StartError):

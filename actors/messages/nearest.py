@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from itertools import islice
+from typing import Final
 
 from enfilade.actors.messages.safe_text import safe_repr
 
-__all__ = ["COMPARED", "did_you_mean", "slip_of"]
+__all__ = ["COMPARED", "OPTIONS", "did_you_mean", "option_meant", "slip_of"]
 
 LONGEST = 100
 """Characters of a name that are compared: a name that somebody else made up may be of any length."""
 
 COMPARED = 1_000
 """Names that are compared, at most: an error's text may take some milliseconds, and no more."""
+
+OPTIONS: Final = ("name", "link", "monitor", "mailbox", "label", "on_failure", "timeout", "kwargs")
+"""What `spawn` itself takes by name."""
+
+UNEXPECTED: Final = re.compile(r"got an unexpected keyword argument '(\w{1,100})'")
+"""What a class or function says of a misspelt option, which is taken for an argument of its own."""
+
+
+def option_meant(text: str) -> str | None:
+    """Explain the text of a `TypeError` of the start of a process, where an option of `spawn` was misspelt;
+    None if none was.
+    """
+    unexpected = UNEXPECTED.search(text)
+    near = difflib.get_close_matches(unexpected[1], OPTIONS, n=1, cutoff=0.75) if unexpected else []
+    return f"did you mean `{near[0]}=`, an option of `spawn`?" if near else None
 
 
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:

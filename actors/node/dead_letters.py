@@ -91,8 +91,10 @@ class DeadLetters:
             else:
                 log(logging.ERROR, "%s cannot be sent %s", ref, signal, error=error)
 
-    def publish(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
-        """Publish `message`, which did not reach `ref`. A call fails instead. Not a checkpoint."""
+    def publish(self, message: Any, ref: Ref[Any], reason: Reason, *, level: int = logging.INFO) -> None:
+        """Publish `message`, which did not reach `ref`, and log it at that level. A call fails instead. Not a
+        checkpoint.
+        """
         message = bare(message)
         if issubclass(type(message), Call):
             message.abandon(reason)
@@ -100,7 +102,7 @@ class DeadLetters:
         self.count += 1
         if self.muted or type(message) is DeadLetter:
             return
-        self._reports.dead_letter(message, ref, reason)
+        self._reports.dead_letter(message, ref, reason, level)
         for subscriber in list(self._subscribers):
             process = process_of(subscriber)
             if process is not None and process.ended is not None:

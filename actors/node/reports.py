@@ -116,14 +116,14 @@ class Reports:
                 "resumed failures", logging.WARNING, text, what, error, about=ref, event=event, error=error
             )
 
-    def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
-        """Report a message that reached no process."""
+    def dead_letter(self, message: Any, ref: Ref[Any], reason: Reason, level: int) -> None:
+        """Report a message that reached no process; a mistake of its sender at a higher level."""
         if self._hooks.message_dead:
             call(self._hooks.message_dead, message, ref, reason)
         text, event = "dead letter for %s (%s): %.200r", "message.dead"
         self.note(
             "dead letters",
-            logging.INFO,
+            level,
             text,
             reason,
             message,

@@ -255,7 +255,9 @@ def _tell_starter(process: Process, reason: Reason, error: BaseException | None)
         start.fail(error)
     else:
         is_normal = type(reason) is Normal
-        unsaid = "the process ended before it had acknowledged its start" if is_normal else None
+        unsaid = (
+            "the process ended before it had acknowledged its start by `me.started()`" if is_normal else None
+        )
         start.fail(StartError(reason, unsaid))
 
 

@@ -37,6 +37,7 @@ def simulated(
         TypeError: not exactly one of `seed` and `seeds` is given, or the function is not asynchronous or has
             no argument `world`.
         ValueError: there are no seeds.
+        ImportError: pytest is not installed.
     """
     if (seed is None) == (seeds is None):
         raise TypeError("simulated() must be given either seed=7 or seeds=50")
@@ -51,7 +52,10 @@ def simulated(
             raise TypeError(f"a seed is an integer, got {each!r}")
 
     def decorate(main: Main) -> Any:
-        import pytest  # which only tests have
+        try:
+            import pytest  # which only tests have
+        except ImportError:
+            raise ImportError("`simulated` makes tests for pytest: run `pip install pytest`") from None
 
         signature = inspect.signature(main)
         if not inspect.iscoroutinefunction(main):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -177,7 +178,7 @@ async def test_messages_wait_in_the_mailbox() -> None:
         assert node.dead_letters.count == 2
 
 
-async def test_what_guests_cannot_receive() -> None:
+async def test_what_guests_cannot_receive(caplog: pytest.LogCaptureFixture) -> None:
     """Objects that are not bytes are dead letters, other methods unknown, and so are all for a guest that
     is deaf.
     """
@@ -192,9 +193,17 @@ async def test_what_guests_cannot_receive() -> None:
         quiet = await node.spawn(guest("nap", capabilities=["TimeRead"]))
         with pytest.raises(UnknownMethod):
             await quiet.call(Guest.request, b"x")
+        quiet.send(b"x")
         silent = await node.spawn(Guest(deaf.binary(), capabilities=CAPABILITIES))
+        silent.send(b"x")
         with pytest.raises(UnknownMethod):
             await silent.call(Guest.request, b"x")
+        node.reports.flush()
+    told = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert any("(it is a guest without the capability ActorMessage (grant it: " in line for line in told)
+    assert any(
+        "(it is a guest whose module does not import `enfilade::actor::receive`)" in line for line in told
+    )
 
 
 async def test_unanswered_requests_fail() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import io
 import os
 import re
@@ -20,13 +21,11 @@ from wasmtime import wat2wasm
 
 from enfilade.actors import (
     Actor,
-    Down,
     Guest,
     Machine,
     Node,
     NoProcess,
     Process,
-    ProcessDied,
     RuntimeFault,
     Supervisor,
     acknowledges_start,
@@ -37,7 +36,7 @@ from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.cli.zonefile import read_zone_file
 from enfilade.actors.messages.errors import UnknownMethod
 from enfilade.actors.messages.methods import HOOKS
-from enfilade.actors.messages.nearest import did_you_mean, slip_of
+from enfilade.actors.messages.nearest import OPTIONS, did_you_mean, slip_of
 from enfilade.actors.peers.faults import error_in_words, lower_fault, revive_fault
 from enfilade.hostcalls import sdk
 from enfilade.transport import TypeRegistry, UnregisteredType
@@ -61,6 +60,11 @@ class Counter(Actor):
 class Other(Actor):
     def added(self, n: int) -> int:
         return n
+
+
+class Twin(Actor):
+    def add(self, m: int, *, other: bool) -> int:
+        return m
 
 
 class NoActor:
@@ -91,6 +95,10 @@ async def guest_gets(node: Node, guest: Guest, message: Any) -> Any:
 async def misspelt_name(node: Node) -> Any:
     await node.spawn(Counter, name="order_counter")
     return await node.named("order-countr").call(Counter.add, 1)
+
+
+async def spawn_with(node: Node, target: Any, **options: Any) -> Any:
+    return await node.spawn(target, **options)
 
 
 async def spawn_of(node: Node, target: Any, *arguments: Any) -> Any:
@@ -133,9 +141,6 @@ class Late(Actor):
     @staticmethod
     def zero() -> int:
         return 0
-
-    async def sleep(self) -> None:
-        await asyncio.sleep(1)
 
     async def gather(self) -> None:
         with contextlib.closing(asyncio.new_event_loop()) as loop:
@@ -223,6 +228,10 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         lambda node: call_of(node, Other.added, 1),
         "Counter has no public method 'Other.added'",
     ),
+    "a method of another class, of the same name": (
+        lambda node: call_of(node, Twin.add, 1),
+        "Counter has no public method 'Twin.add'; did you mean 'Counter.add'?",
+    ),
     "a method of an object": (
         lambda node: call_of(node, object.__new__(Counter).add, 1),
         "a method of an object; pass the method of its class, as in `call(Counter.add, 5)`",
@@ -259,6 +268,10 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         "pass the class Counter",
     ),
     "too many arguments": (lambda node: spawn_of(node, Counter, 1, 2), "takes from 1 to 2 positional"),
+    "a misspelt option of spawn": (
+        lambda node: spawn_with(node, Counter, nmae="till"),
+        "argument 'nmae'\"); did you mean `name=`, an option of `spawn`?",
+    ),
     "text to a guest": (
         lambda node: guest_gets(node, Guest(mill_module(), capabilities={"ActorMessage"}), "hello"),
         "encode text: `text.encode()`",
@@ -318,111 +331,14 @@ async def test_a_mistake_is_explained(node: Node, mistake: str) -> None:
     assert explanation in str(raised.value)
 
 
-MEANT = "the last was 'order-countr'; did you mean 'order_counter'?"
-INSTEAD = "write `await ref.call(Class.add, ...)`"
-
-
-async def test_a_ref_as_an_object_is_explained_where_the_process_crashes(node: Node) -> None:
-    async def misuses(me: Process) -> None:
-        counter: Any = await node.spawn(Counter)
-        counter.add(1)
-
-    async with node.mailbox() as me:
-        monitor = me.monitor(await node.spawn(misuses))
-        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
-    assert INSTEAD in down.reason.error.__notes__[0]
-
-
-async def test_an_awaited_cast_is_explained(node: Node) -> None:
-    async def misuses(me: Process) -> None:
-        counter: Any = await node.spawn(Counter)
-        await counter.cast(Counter.add, 1)
-
-    async with node.mailbox() as me:
-        monitor = me.monitor(await node.spawn(misuses))
-        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
-    assert "leave `await` out" in down.reason.error.__notes__[0]
-
-
-async def test_a_ref_as_an_object_is_explained_where_the_node_ends() -> None:
-    async def misuses(counter: Any) -> None:
-        counter.add(1)
-
-    async def directly() -> None:
-        async with open_node("n") as node:
-            await misuses(await node.spawn(Counter))
-
-    async def in_a_group() -> None:
-        async with open_node("n") as node, trio.open_nursery() as nursery:
-            nursery.start_soon(misuses, await node.spawn(Counter))
-
-    with pytest.raises(AttributeError, match="no attribute 'add'") as raised:
-        await directly()
-    assert INSTEAD in raised.value.__notes__[0]
-    with pytest.raises(ExceptionGroup) as grouped:
-        await in_a_group()
-    assert INSTEAD in grouped.value.exceptions[0].__notes__[0]
-
-
-async def test_a_forgotten_await_is_explained() -> None:
-    async def forgets() -> None:
-        async with open_node("n") as node:
-            counter: Any = node.spawn(Counter)
-            try:
-                await counter.call(Counter.add, 1)
-            finally:
-                counter.close()
-
-    with pytest.raises(AttributeError, match="no attribute 'call'") as raised:
-        await forgets()
-    assert "write `await` before the call" in raised.value.__notes__[0]
-
-
-async def test_what_needs_the_loop_of_asyncio_is_explained(node: Node) -> None:
-    late: Any = await node.spawn(Late)
-    with pytest.raises(ProcessDied) as raised:
-        await late.call(Late.sleep)
-    assert "trio.sleep" in raised.value.reason.error.__notes__[0]
-
-
-async def calls_a_misspelt_name(node: Node) -> None:
-    found: Any = node.whereis("order-countr")
-    await found.call(Counter.add, 1)
-
-
-async def test_none_in_the_place_of_a_ref_is_explained_where_the_process_crashes(node: Node) -> None:
-    """`whereis` answers None for a misspelt name: whoever calls that is told which name was meant."""
-
-    async def misuses(me: Process) -> None:
-        await calls_a_misspelt_name(me.node)
-
-    await node.spawn(Counter, name="order_counter")
-    async with node.mailbox() as me:
-        monitor = me.monitor(await node.spawn(misuses))
-        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
-    assert MEANT in down.reason.error.__notes__[0]
-
-
-async def test_none_in_the_place_of_a_ref_is_explained_where_the_node_ends() -> None:
-    async def misuses() -> None:
-        async with open_node("n") as node:
-            await node.spawn(Counter, name="order_counter")
-            await calls_a_misspelt_name(node)
-
-    with pytest.raises(AttributeError, match="no attribute 'call'") as raised:
-        await misuses()
-    assert MEANT in raised.value.__notes__[0]
-
-
-async def test_a_none_of_the_program_is_no_misuse(node: Node) -> None:
-    async def fails(me: Process) -> None:
-        nothing: Any = me.node.whereis("nobody")
-        nothing.surname()
-
-    async with node.mailbox() as me:
-        monitor = me.monitor(await node.spawn(fails))
-        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
-    assert not any("whereis" in note for note in down.reason.error.__notes__)
+def test_all_options_are_known_to_who_explains_them() -> None:
+    internal = {"arena", "heir_of", "spawner"}
+    spawn = {
+        option.name
+        for option in inspect.signature(vars(Node)["spawn"]).parameters.values()
+        if option.kind is option.KEYWORD_ONLY
+    }
+    assert spawn - internal == set(OPTIONS)
 
 
 async def test_a_refused_method_is_explained_by_its_neighbour(node: Node) -> None:

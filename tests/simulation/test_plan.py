@@ -1,6 +1,7 @@
 """The plan: every scene by fixed seeds, few here and many in the soak. And what it must be able to find."""
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -338,6 +339,14 @@ def test_what_no_seed_has_seen_fails_the_last_one() -> None:
     looks_for_nothing(simulation_seed=5)
     with pytest.raises(AssertionError, match="'never' held in none of 2 seeds"):
         looks_for_nothing(simulation_seed=4)
+
+
+def test_simulated_says_that_it_needs_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(world: World) -> None: ...
+
+    monkeypatch.setitem(sys.modules, "pytest", None)
+    with pytest.raises(ImportError, match="run `pip install pytest`"):
+        simulated(seed=1)(main)
 
 
 def test_simulated_needs_seeds_and_a_world() -> None:

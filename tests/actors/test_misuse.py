@@ -1,0 +1,181 @@
+"""A ref, a coroutine or None in the place of what was meant: the error that shows it says what to write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from enfilade.actors import Actor, Down, Node, Process, ProcessDied, open_node
+
+pytest_plugins = ["enfilade.actors.testing.plugin"]
+
+
+class Counter(Actor):
+    def __init__(self, start: int = 0) -> None:
+        self.value = start
+
+    def add(self, n: int) -> int:
+        self.value += n
+        return self.value
+
+
+class Late(Actor):
+    async def sleep(self) -> None:
+        await asyncio.sleep(1)
+
+
+MEANT = "the last was 'order-countr'; did you mean 'order_counter'?"
+INSTEAD = "write `await ref.call(Class.add, ...)`"
+
+
+async def test_a_ref_as_an_object_is_explained_where_the_process_crashes(node: Node) -> None:
+    async def misuses(me: Process) -> None:
+        counter: Any = await node.spawn(Counter)
+        counter.add(1)
+
+    async with node.mailbox() as me:
+        monitor = me.monitor(await node.spawn(misuses))
+        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
+    assert INSTEAD in down.reason.error.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [lambda ref: ref(1), lambda ref: ref["add"], list],
+    ids=["called", "indexed", "iterated"],
+)
+async def test_a_ref_as_another_kind_of_object_is_explained(misuse: Callable[[Any], Any]) -> None:
+    async def misuses() -> None:
+        async with open_node("n") as node:
+            misuse(await node.spawn(Counter))
+
+    with pytest.raises(TypeError) as raised:
+        await misuses()
+    assert "write `await ref.call(Class.method, ...)`" in raised.value.__notes__[0]
+
+
+async def test_an_awaited_ref_is_explained() -> None:
+    async def misuses() -> None:
+        async with open_node("n") as node:
+            counter: Any = await node.spawn(Counter)
+            await counter
+
+    with pytest.raises(TypeError) as raised:
+        await misuses()
+    assert "write `await ref.call(Class.method, ...)`" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [lambda made: made + 1, lambda made: made["key"], list, lambda made: made > 1],
+    ids=["added", "indexed", "iterated", "compared"],
+)
+async def test_a_coroutine_in_the_place_of_a_result_is_explained(misuse: Callable[[Any], Any]) -> None:
+    async def misuses() -> None:
+        async with open_node("n") as node:
+            counter = await node.spawn(Counter)
+            asked = counter.call(Counter.add, 1)
+            try:
+                misuse(asked)
+            finally:
+                asked.close()
+
+    with pytest.raises(TypeError) as raised:
+        await misuses()
+    assert "write `await` before the call that made it" in raised.value.__notes__[0]
+
+
+async def test_an_awaited_cast_is_explained(node: Node) -> None:
+    async def misuses(me: Process) -> None:
+        counter: Any = await node.spawn(Counter)
+        await counter.cast(Counter.add, 1)
+
+    async with node.mailbox() as me:
+        monitor = me.monitor(await node.spawn(misuses))
+        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
+    assert "leave `await` out" in down.reason.error.__notes__[0]
+
+
+async def test_a_ref_as_an_object_is_explained_where_the_node_ends() -> None:
+    async def misuses(counter: Any) -> None:
+        counter.add(1)
+
+    async def directly() -> None:
+        async with open_node("n") as node:
+            await misuses(await node.spawn(Counter))
+
+    async def in_a_group() -> None:
+        async with open_node("n") as node, trio.open_nursery() as nursery:
+            nursery.start_soon(misuses, await node.spawn(Counter))
+
+    with pytest.raises(AttributeError, match="no attribute 'add'") as raised:
+        await directly()
+    assert INSTEAD in raised.value.__notes__[0]
+    with pytest.raises(ExceptionGroup) as grouped:
+        await in_a_group()
+    assert INSTEAD in grouped.value.exceptions[0].__notes__[0]
+
+
+async def test_a_forgotten_await_is_explained() -> None:
+    async def forgets() -> None:
+        async with open_node("n") as node:
+            counter: Any = node.spawn(Counter)
+            try:
+                await counter.call(Counter.add, 1)
+            finally:
+                counter.close()
+
+    with pytest.raises(AttributeError, match="no attribute 'call'") as raised:
+        await forgets()
+    assert "write `await` before the call" in raised.value.__notes__[0]
+
+
+async def test_what_needs_the_loop_of_asyncio_is_explained(node: Node) -> None:
+    late: Any = await node.spawn(Late)
+    with pytest.raises(ProcessDied) as raised:
+        await late.call(Late.sleep)
+    assert "trio.sleep" in raised.value.reason.error.__notes__[0]
+
+
+async def calls_a_misspelt_name(node: Node) -> None:
+    found: Any = node.whereis("order-countr")
+    await found.call(Counter.add, 1)
+
+
+async def test_none_in_the_place_of_a_ref_is_explained_where_the_process_crashes(node: Node) -> None:
+    """`whereis` answers None for a misspelt name: whoever calls that is told which name was meant."""
+
+    async def misuses(me: Process) -> None:
+        await calls_a_misspelt_name(me.node)
+
+    await node.spawn(Counter, name="order_counter")
+    async with node.mailbox() as me:
+        monitor = me.monitor(await node.spawn(misuses))
+        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
+    assert MEANT in down.reason.error.__notes__[0]
+
+
+async def test_none_in_the_place_of_a_ref_is_explained_where_the_node_ends() -> None:
+    async def misuses() -> None:
+        async with open_node("n") as node:
+            await node.spawn(Counter, name="order_counter")
+            await calls_a_misspelt_name(node)
+
+    with pytest.raises(AttributeError, match="no attribute 'call'") as raised:
+        await misuses()
+    assert MEANT in raised.value.__notes__[0]
+
+
+async def test_a_none_of_the_program_is_no_misuse(node: Node) -> None:
+    async def fails(me: Process) -> None:
+        nothing: Any = me.node.whereis("nobody")
+        nothing.surname()
+
+    async with node.mailbox() as me:
+        monitor = me.monitor(await node.spawn(fails))
+        down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
+    assert not any("whereis" in note for note in down.reason.error.__notes__)
