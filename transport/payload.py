@@ -101,7 +101,9 @@ def _is_atom(value: Any) -> bool:
 def is_plain(value: Any) -> bool:
     """Tell whether a value travels as it is, and is short; some numbers and strings turn out not to."""
     kind = type(value)
-    return len(value) <= _SHORT if kind is bytes or kind is str else kind in _ATOMS
+    if kind is bytes or kind is str:
+        return len(value) <= _SHORT
+    return type(kind) is type and kind in _ATOMS  # another metaclass may have a hash of its own
 
 
 def _are_atoms(values: Collection[Any]) -> bool:

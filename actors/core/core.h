@@ -205,9 +205,19 @@ static inline PyObject *call_with_3(PyObject *fn, PyObject *one, PyObject *two, 
     return PyObject_Vectorcall(fn, args, 3, NULL);
 }
 
+/* Tell whether a class is in a table of classes. One whose metaclass has a hash of its own is in none, and its
+ * code does not run. */
+static inline int is_listed(PyObject *table, PyTypeObject *kind)
+{
+    PyTypeObject *meta = Py_TYPE(kind);
+    if (meta != &PyType_Type && PyType_GetSlot(meta, Py_tp_hash) != PyType_GetSlot(&PyType_Type, Py_tp_hash))
+        return 0;
+    return PySet_Contains(table, (PyObject *)kind);
+}
+
 static inline int is_plain(PyObject *result)
 {
-    return result == Py_None ? 1 : PySet_Contains(the_plain, (PyObject *)Py_TYPE(result));
+    return result == Py_None ? 1 : is_listed(the_plain, Py_TYPE(result));
 }
 
 /* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */

@@ -92,7 +92,7 @@ static PyObject *handle(PyObject *process, PyObject *actor, PyObject *on_message
         return call_method(process, actor, message, Cast_method, Cast_args, Cast_kwargs);
     if (kind == the_Request)
         return handle_request(process, actor, message);
-    int is_envelope = is_builtin(message) ? 0 : PySet_Contains(the_envelopes, kind);
+    int is_envelope = is_builtin(message) ? 0 : is_listed(the_envelopes, Py_TYPE(message));
     if (is_envelope < 0)
         return NULL;
     if (!is_envelope)

@@ -46,7 +46,7 @@ def as_told(error: BaseException, what: str) -> Exception:
 def without_cancelled(error: BaseException) -> BaseException:
     """Return `error` without each `trio.Cancelled` in it, or `StrayCancelled` if nothing else is in it."""
     kind = type(error)
-    if issubclass(kind, trio.Cancelled):
+    if kind is trio.Cancelled:  # which has no subclasses
         return StrayCancelled(error)
     if not issubclass(kind, BaseExceptionGroup) or not _holds_cancelled(error):
         return error
@@ -62,7 +62,7 @@ def _holds_cancelled(group: BaseException) -> bool:
     pending = [group]
     while pending:
         kind = type(error := pending.pop())
-        if issubclass(kind, trio.Cancelled):
+        if kind is trio.Cancelled:  # which has no subclasses
             return True
         if issubclass(kind, BaseExceptionGroup):
             pending.extend(members_of(error))

@@ -258,7 +258,7 @@ class Exit(Exception):
 def asked_by(reason: R, by: Ref[Any] | None) -> R:
     """Return `reason` as that of an end that `by` asked for; one of a program's own kinds stays as it is."""
     kind = type(reason)
-    if kind not in REASONS or reason.by is by:
+    if type(kind) is not type or kind not in REASONS or reason.by is by:
         return reason
     made = object.__new__(kind)
     names: tuple[str, ...] = kind.__match_args__

@@ -9,20 +9,21 @@ from __future__ import annotations
 import enum
 from typing import Any, Final
 
+from enfilade.actors.messages.kinds import is_among
 from enfilade.actors.messages.safe_text import safe_str, shown_name
 
 __all__ = ["safe_id"]
 
-PLAIN: Final = frozenset({str, int, float, bool, bytes, type(None)})
+PLAIN: Final[frozenset[type]] = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def safe_id(value: Any) -> str:
     """Return an id as text. Runs no code of the program, and never raises."""
     kind = type(value)
-    if kind in PLAIN:
+    if is_among(value, PLAIN):
         return safe_str(value)
     if kind is tuple:
-        return safe_str(tuple(each if type(each) in PLAIN else _Shown(safe_id(each)) for each in value))
+        return safe_str(tuple(each if is_among(each, PLAIN) else _Shown(safe_id(each)) for each in value))
     if issubclass(kind, enum.Enum):
         return f"{shown_name(kind)}.{safe_str(object.__getattribute__(value, '_name_'))}"
     if issubclass(kind, str):

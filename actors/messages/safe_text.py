@@ -19,6 +19,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `messages/live.py`: replies, asked whether they have yet to run
 * `messages/reasons.py`: what a reason holds, shown, compared and hashed
 * `messages/misuse.py`: errors of refs, and the members of groups
+* `messages/safe_id.py`: ids, looked up by their kinds
 * `messages/safe_text.py`: everything that is shown or noted
 * `messages/signals.py`: messages, described in a line
 * `messages/traced.py`: messages in the envelope that carries their context
@@ -46,11 +47,14 @@ The places where the runtime touches objects of the program, other than to say w
 * `peers/waiting.py`: what waits for another node, weighed
 * `processes/actor.py`: an actor's own view of its state, and unhandled messages
 * `processes/body.py`: the class that describes a spawnable object, asked for its body
-* `processes/dispatcher.py`: the traceback of what a handler raises
+* `processes/control_lane.py`: what continuations return
+* `processes/dispatcher.py`: messages, what handlers return, and the traceback of what they raise
 * `processes/end.py`: notes on the error, the traceback, deferred replies, queued messages
+* `processes/handlers.py`: what handlers return
 * `processes/identity.py`: the target of a spawn, asked for its name
 * `processes/left_generators.py`: generators that were left, asked for their nurseries
 * `processes/links.py`: links and monitors, notified of an end
+* `processes/mailbox_search.py`: messages, looked up by their kinds
 * `processes/reader.py`: messages, matched by a `receive`
 * `processes/resumption.py`: the error after which an actor goes on
 * `processes/start.py`: the target of a spawn, and what its start raises

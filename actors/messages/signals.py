@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import msgspec
 
-from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.kinds import is_among
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str
 
@@ -109,13 +109,9 @@ arrivals = Arrivals()
 envelopes: set[type] = {Cast}
 
 
-@attempt(True)
 def is_plain(message: Any) -> bool:
-    """Tell whether `message`, out of a mailbox, is a plain message. Never raises.
-
-    The class of a plain message may be one that cannot be looked up, because its metaclass cannot be hashed.
-    """
-    return type(message) not in envelopes
+    """Tell whether `message`, out of a mailbox, is a plain message. Never raises."""
+    return not is_among(message, envelopes)
 
 
 _undroppable: set[int] = set()  # by identity, because the class of a message may not be hashable

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.errors import NotConnected
+from enfilade.actors.messages.kinds import is_looked_up_by_identity
 from enfilade.actors.messages.reasons import NO_CONNECTION
 from enfilade.actors.messages.traced import bare
 from enfilade.actors.peers.ledger import undeliverable, unsendable
@@ -115,20 +116,27 @@ def _bytes_of(values: list[Any]) -> int:
     while values:
         value = values.pop()
         kind = type(value)
-        if kind in _SIZED:
+        if type(kind) is not type and not is_looked_up_by_identity(kind):
+            size += ITEM
+        elif kind in _SIZED:
             size += sys.getsizeof(value)
         elif kind in _SMALL or id(value) in seen:
             size += ITEM
         else:
             seen.add(id(value))
             size += ITEM
-            if kind in _GROUPS and _SMALL.issuperset(map(type, value)):
+            if kind in _GROUPS and _are_small(value):
                 size += ITEM * len(value)
             elif kind is memoryview:
                 size += _length(value)
             else:
                 values += _parts(value)
     return size
+
+
+@attempt(False)
+def _are_small(values: Iterable[Any]) -> bool:
+    return _SMALL.issuperset(map(type, values))
 
 
 @attempt(0)

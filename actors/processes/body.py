@@ -19,6 +19,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import LiveResult, ProcessDied
+from enfilade.actors.messages.kinds import is_among, unlisted
 from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
@@ -326,8 +327,16 @@ class DispatchedBody(Body):
                 result = context.run(handler, actor, *args, **kwargs)
             else:  # by far the cheapest kind of call there is
                 result = context.run(handler, actor, args[0])
-            is_plain = type(result) in PLAIN and process.at_hand is signals.HANDED_OFF
-            if not is_plain or process.attention or context.context:
+            try:
+                is_plain = type(result) in PLAIN
+            except BaseException as error:
+                is_plain = unlisted(error)
+            if (
+                not is_plain
+                or process.at_hand is not signals.HANDED_OFF
+                or process.attention
+                or context.context
+            ):
                 result = self.concluded(handler, result)
         except RecursionError as error:
             process.idle = True  # in case that there is no room on the stack for anything else
@@ -348,7 +357,7 @@ class DispatchedBody(Body):
         """The result of a handler, after what an unusual one, or a process that needs attention, needs."""
         process = self.process
         context = process.dispatcher.callers
-        if type(result) not in PLAIN:
+        if not is_among(result, PLAIN):
             check_result(handler, result, is_reply=True)
         if process.at_hand is not signals.HANDED_OFF:
             result = self._deferred(result)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.kinds import is_among
 from enfilade.actors.messages.reasons import Reason, asked_by
 from enfilade.actors.processes.handlers import PLAIN, run_out, run_sync
 from enfilade.actors.processes.links import Exited
@@ -45,7 +46,7 @@ class Continuation:
             run_sync(self.fn, *self.args)
             return None
         result = self.fn(*self.args)
-        return None if type(result) in PLAIN else run_out(self.fn, result)
+        return None if is_among(result, PLAIN) else run_out(self.fn, result)
 
 
 @signals.undroppable

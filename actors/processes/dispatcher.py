@@ -31,6 +31,7 @@ import trio
 from trio.lowlevel import Abort
 
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.kinds import unlisted
 from enfilade.actors.messages.loop_bypass import Runnable, has_headroom, step
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Cast, envelopes
@@ -352,7 +353,11 @@ class Dispatcher:
                         message = queue.popleft()
                         budget -= 1
                         kind = type(message)
-                        if kind not in special:
+                        try:
+                            is_special = kind in special
+                        except BaseException as error:
+                            is_special = unlisted(error)
+                        if not is_special:
                             result = on_message(actor, message)
                         elif kind is Cast:
                             handler = process.handlers[message.method]
@@ -373,8 +378,13 @@ class Dispatcher:
                             result = process.body.protocol.on_down(actor, message)
                         else:
                             result = process.body.handle(message)
-                        if result is not None and type(result) not in plain:
-                            process.body.not_used(message, result)
+                        if result is not None:
+                            try:
+                                is_plain = type(result) in plain
+                            except BaseException as error:
+                                is_plain = unlisted(error)
+                            if not is_plain:
+                                process.body.not_used(message, result)
                         if process.attention:
                             requeue(process)
                             break

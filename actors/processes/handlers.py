@@ -25,6 +25,7 @@ from enfilade.actors.messages.errors import (
     UnknownMethod,
     raised_by_the_runtime,
 )
+from enfilade.actors.messages.kinds import found_in, is_among, is_awaitable, is_looked_up_by_identity
 from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.ref import Ref
@@ -117,7 +118,7 @@ def run_sync(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         Everything that `fn` raises.
     """
     result = fn(*args, **kwargs)
-    if type(result) not in PLAIN:
+    if not is_among(result, PLAIN):
         check_result(fn, result)
     return result
 
@@ -128,9 +129,11 @@ async def run_out(fn: Callable[..., Any], result: Any) -> Any:
     Raises:
         CoroutineReturned, LiveResult: as `check_result`.
     """
-    if inspect.isawaitable(result):
+    if is_among(result, PLAIN):
+        return result
+    if is_awaitable(result):
         result = await result
-    if type(result) not in PLAIN:
+    if not is_among(result, PLAIN):
         check_result(fn, result)
     return result
 
@@ -154,7 +157,7 @@ def check_result(fn: Callable[..., Any], result: Any, *, is_reply: bool = False)
         LiveResult: a generator, which is closed, or an iterator.
     """
     kind = type(result)
-    if hasattr(kind, "__await__"):
+    if found_in(kind, "__await__") is not None:
         if kind is CoroutineType:
             result.close()
         raise CoroutineReturned(fn)
@@ -163,7 +166,7 @@ def check_result(fn: Callable[..., Any], result: Any, *, is_reply: bool = False)
         result.close()
     if live is not None and (is_reply or kind is GeneratorType or kind is AsyncGeneratorType):
         raise LiveResult(fn, live)
-    if live is None and len(PLAIN) < KNOWN_TYPES:
+    if live is None and len(PLAIN) < KNOWN_TYPES and is_looked_up_by_identity(kind):
         PLAIN.add(kind)
 
 

@@ -28,6 +28,7 @@ from typing import Any, Final, get_origin
 import msgspec
 
 from enfilade.actors.messages.attempt import is_interrupt
+from enfilade.actors.messages.kinds import found_in, is_a
 from enfilade.actors.messages.likeness import Like
 from enfilade.actors.messages.safe_text import safe_repr
 
@@ -60,7 +61,7 @@ DATA: Final = (
 USUAL_ACCESS: Final[frozenset[Any]] = frozenset(kind.__getattribute__ for kind in DATA)
 """The ways to read an attribute by which no object makes its class up."""
 
-_bases_of = vars(type)["__mro__"].__get__
+_HAS_CLASS: Final = vars(object)["__class__"]
 
 
 def _test_of(match: Any) -> Test:
@@ -69,11 +70,9 @@ def _test_of(match: Any) -> Test:
     Raises:
         TypeError: it stands for none.
     """
-    if type(match) is type or (
-        isinstance(match, type | tuple) and all(map(_has_instances, _kinds_in(match)))
-    ):
+    if type(match) is type or (is_a(match, type, tuple) and all(map(_has_instances, _kinds_in(match)))):
         return _is_instance(match)
-    if callable(match) and not isinstance(match, type) and get_origin(match) is None:
+    if callable(match) and not is_a(match, type) and get_origin(match) is None:
         return match  # type: ignore[no-any-return]
     raise TypeError(
         f"match must be a type, a tuple of types or a predicate, got {safe_repr(match)}; "
@@ -83,7 +82,7 @@ def _test_of(match: Any) -> Test:
 
 def _kinds_in(match: Any) -> Iterator[Any]:
     """What a class, or a tuple of what `isinstance` takes, consists of."""
-    if isinstance(match, tuple):
+    if is_a(match, tuple):
         for each in match:
             yield from _kinds_in(each)
     else:
@@ -185,10 +184,10 @@ class MailboxSearch:
         try:
             part = list(islice(messages, PART))
             kinds = list(map(type, part))
-            samples = dict(zip(kinds, part, strict=True))
-        except Exception:  # a class whose metaclass has its own mind; a finalizer has changed the queue
+        except RuntimeError:  # a finalizer has changed the queue
             return 0
-        fitting = [kind for kind, sample in samples.items() if self.may_fit(sample)]
+        samples = dict(zip(map(id, kinds), part, strict=True))  # a metaclass may have a hash of its own
+        fitting = [type(sample) for sample in samples.values() if self.may_fit(sample)]
         places = [next(compress(count(), map(is_, kinds, repeat(kind)))) for kind in fitting]
         return min(places, default=len(part))
 
@@ -196,7 +195,9 @@ class MailboxSearch:
         """Return false if no message of the class of `sample` fits, because of its class."""
         try:
             return not _is_told_by_its_class(type(sample)) or isinstance(sample, self.kinds or object)
-        except Exception:  # a class whose metaclass has its own mind
+        except BaseException as error:  # a class whose metaclass has its own mind
+            if is_interrupt(error):
+                raise
             return True
 
 
@@ -232,7 +233,7 @@ def _kinds_of(match: Any) -> Any:
     if type(match) is Like:
         shape = match.shape
         match = shape if isinstance(shape, type) else tuple if type(shape) is tuple else None
-    is_usual = isinstance(match, type | tuple) and all(map(_goes_by_class, _flat(match)))
+    is_usual = is_a(match, type, tuple) and all(map(_goes_by_class, _flat(match)))
     return match if is_usual else None
 
 
@@ -248,6 +249,4 @@ def _goes_by_class(kind: Any) -> bool:
 
 def _is_told_by_its_class(kind: type) -> bool:
     """Tell whether objects of `kind` say that they are of it: a mock, or a weak proxy, does not."""
-    return kind.__getattribute__ in USUAL_ACCESS and not any(
-        "__class__" in vars(base) for base in _bases_of(kind)[:-1]
-    )
+    return found_in(kind, "__getattribute__") in USUAL_ACCESS and found_in(kind, "__class__") is _HAS_CLASS

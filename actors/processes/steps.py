@@ -76,7 +76,7 @@ def step_failed(process: Record | None, step: Step, error: BaseException) -> Non
 
 def is_from_outside(error: BaseException) -> bool:
     """Return true when `error` is nothing but the `trio.Cancelled` of a scope around the present one."""
-    if is_a(error, trio.Cancelled) or is_a(without_cancelled(error), StrayCancelled):
+    if type(error) is trio.Cancelled or is_a(without_cancelled(error), StrayCancelled):
         return trio.current_effective_deadline() == -math.inf
     return False
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import StepFailed, UnknownMethod
-from enfilade.actors.messages.kinds import has_hashable_class, is_a
+from enfilade.actors.messages.kinds import is_a, unlisted
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import shown_name
@@ -124,10 +124,10 @@ class SyncBody(DispatchedBody):
             if trace is not None:
                 handler = Within(self.process, trace, handler, message.method, is_call=True)
             self.answer(message, handler(self.actor, *message.args, **message.kwargs))
-        elif kind in signals.envelopes:
-            self._other(message)
-        else:
+        elif signals.is_plain(message):
             run_sync(self.protocol.on_message, self.actor, message)
+        else:
+            self._other(message)
 
     def answer(self, request: signals.Call, result: Any) -> None:
         """Reply; when the handler decided to stop, only after `on_stop`.
@@ -137,7 +137,11 @@ class SyncBody(DispatchedBody):
         """
         if type(result) is Deferred or self.process.was_dropped(request):
             return
-        if type(result) not in PLAIN:
+        try:
+            is_plain = type(result) in PLAIN
+        except BaseException as error:
+            is_plain = unlisted(error)
+        if not is_plain:
             check_result(self.protocol.handlers[request.method], result, is_reply=True)
         process = self.process
         if process.stopping is not None and process.ended is None:
@@ -200,14 +204,6 @@ class SyncBody(DispatchedBody):
         if process.ended is not None:
             return
         message = bare(message)
-        if not has_hashable_class(message):  # looking it up has failed: the handler has yet to run
-            try:
-                run_sync(self.protocol.on_message, self.actor, message)
-            except BaseException as raised:
-                error = raised
-            else:
-                self.rest()
-                return
         if issubclass(type(message), Cast | signals.Call):
             handler = self.protocol.handlers.get(message.method)
             try:

@@ -11,7 +11,6 @@ exception is.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from types import CoroutineType
@@ -21,7 +20,7 @@ import trio
 
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import Ignore, LiveResult, NurseryLeft, StartError, StepFailed
-from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.kinds import is_a, is_awaitable, unlisted
 from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.loop_bypass import pause
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Killed, Reason
@@ -259,7 +258,7 @@ class AsyncBody(TaskBody):
         and a handler costs a call.
         """
         result = self._construct()
-        if result is not None and inspect.isawaitable(result):
+        if result is not None and is_awaitable(result):
             result = await result
         live = None if result is None else live_kind(result)
         if live is not None:
@@ -320,8 +319,12 @@ class AsyncBody(TaskBody):
                         result = handler(self.actor, *message.args, **message.kwargs)
                         if type(result) is CoroutineType:
                             result = await result
-                        if type(result) not in PLAIN:
-                            if inspect.isawaitable(result):  # what Cython makes, for example
+                        try:
+                            is_plain = type(result) in PLAIN
+                        except BaseException as error:
+                            is_plain = unlisted(error)
+                        if not is_plain:
+                            if is_awaitable(result):  # what Cython makes, for example
                                 result = await result
                             check_result(handler, result, is_reply=kind is not Cast)
                 except Exception as error:
@@ -401,7 +404,7 @@ class AsyncBody(TaskBody):
         within = Within(process, trace, handler, message.method, awaits=True)
         try:
             result = within(self.actor, *message.args, **message.kwargs)
-            if inspect.isawaitable(result):
+            if is_awaitable(result):
                 result = await result
             check_result(handler, result)
         except Exception as error:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.crash import as_told, reason_in, reason_of
 from enfilade.actors.messages.errors import Ignore, NotConnected, ProcessDied, StartError, StartTimeout
-from enfilade.actors.messages.kinds import has_hashable_class, is_a
+from enfilade.actors.messages.kinds import is_a, is_among
 from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Crashed, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
@@ -213,7 +213,7 @@ class SupervisorBody(DispatchedBody):
             self._idle()
 
     def _take(self, message: Any) -> None:
-        event = EVENTS.get(type(message)) if has_hashable_class(message) else None
+        event = EVENTS[type(message)] if is_among(message, EVENTS) else None
         if event is not None:
             event(self, message)
         elif not self.strategy.busy:

@@ -217,6 +217,30 @@ class OfHostileType(metaclass=HostileType):
     pass
 
 
+class WithoutHash(type):
+    """Its classes can be compared, and so have no hash."""
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other
+
+
+class OfWithoutHash(metaclass=WithoutHash):
+    pass
+
+
+class ErrorWithoutHash(Exception, metaclass=WithoutHash):
+    pass
+
+
+class HashesBadly(type):
+    def __hash__(cls) -> NoReturn:
+        raise BaseException("not an Exception")  # noqa: TRY002
+
+
+class OfHashesBadly(metaclass=HashesBadly):
+    pass
+
+
 class Awaitable:
     def __await__(self) -> NoReturn:
         raise LookupError("not to be awaited")
@@ -344,6 +368,10 @@ VALUES: Final[dict[str, Callable[[], Any]]] = {
     "call_raises_badly": CallRaisesBadly,
     "hostile_type": lambda: OfHostileType,
     "of_hostile_type": lambda: object.__new__(OfHostileType),
+    "class_without_hash": lambda: OfWithoutHash,
+    "of_class_without_hash": OfWithoutHash,
+    "error_without_hash": ErrorWithoutHash,
+    "of_class_that_hashes_badly": OfHashesBadly,
     "awaitable": Awaitable,
     "descriptor": Descriptor,
     "mock": MagicMock,

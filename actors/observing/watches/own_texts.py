@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final, ParamSpec
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from enfilade.actors.observing.tables.walker import Walker
 
@@ -33,11 +33,11 @@ class OwnTexts:
 
     def __init__(self, walker: Walker) -> None:
         self._walker = walker
-        self._slow: WeakSet[type] = WeakSet()
+        self._slow: WeakValueDictionary[int, type] = WeakValueDictionary()  # a class may have no hash
 
     def is_slow(self, kind: type) -> bool:
         """Return true for a class that was slow, and is to be spared."""
-        return kind in self._slow
+        return self._slow.get(id(kind)) is kind
 
     def of(self, kind: type, make: Callable[P, str | None], *args: P.args, **kwargs: P.kwargs) -> str | None:
         """Return `make(*args)`, a text that code of the class makes; `SLOW` for one that was slow.
@@ -46,7 +46,7 @@ class OwnTexts:
             kind: the class.
             make: makes the text, and does not raise.
         """
-        if kind in self._slow:
+        if self.is_slow(kind):
             return SLOW
         began = self._walker.clock()
         text = make(*args, **kwargs)
@@ -57,4 +57,4 @@ class OwnTexts:
         """Note that code of a class has taken so long. Not a checkpoint."""
         self._walker.worked(seconds)
         if seconds > LONGEST:
-            self._slow.add(kind)
+            self._slow[id(kind)] = kind
