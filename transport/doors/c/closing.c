@@ -66,12 +66,26 @@ static void count(const struct item *items, const struct closing_payer *payer, u
     }
 }
 
+static bool is_stranger(const struct closing_payer *payer) {
+    return payer->user != 0 && payer->user != (long)geteuid();
+}
+
+static unsigned threads_of_strangers(void) {
+    unsigned strangers = 0;
+    for (const struct item *item = under_way; item != NULL; item = item->next) {
+        strangers += is_stranger(&item->payer);
+    }
+    return strangers;
+}
+
 /* The place of the oldest item whose payer may have one more thread, or NULL. */
 static struct item **find_next(void) {
+    bool is_full = threads_of_strangers() >= CLOSING_THREADS - CLOSING_THREADS_RESERVED;
     for (struct item **place = &waiting; *place != NULL; place = &(*place)->next) {
         unsigned process = 0, user = 0;
         count(under_way, &(*place)->payer, &process, &user);
-        if (process < CLOSING_THREADS_OF_PROCESS && user < CLOSING_THREADS_OF_USER) {
+        if (process < CLOSING_THREADS_OF_PROCESS && user < CLOSING_THREADS_OF_USER &&
+            !(is_full && is_stranger(&(*place)->payer))) {
             return place;
         }
     }
@@ -299,9 +313,13 @@ static bool is_held_up(const struct closing_payer *payer) {
 /* Without a thread for it, it is given up as well. */
 enum { ERRAND_MILLISECONDS = 10000, ERRAND_SLICE = 20 };
 
-static bool is_hopeless(const struct item *item) {
-    return item->thread != 0 ? is_stuck(item)
-                             : is_held_up(&item->payer) || milliseconds_since(&item->begun) >= ERRAND_MILLISECONDS;
+/* Why nobody should wait any longer, or 0. */
+static int is_hopeless(const struct item *item) {
+    if (item->thread != 0 ? is_stuck(item) : is_held_up(&item->payer)) {
+        return CLOSING_STUCK;
+    }
+    bool is_alone = item->thread == 0 && (threads == 0 || milliseconds_since(&item->begun) >= ERRAND_MILLISECONDS);
+    return is_alone ? CLOSING_NO_THREAD : 0;
 }
 
 /* Takes an item that nobody has begun out of the queue. */
@@ -318,41 +336,40 @@ int closing_errand(struct errand *errand, const struct closing_payer *payer) {
     struct item *item = malloc(sizeof *item);
     if (item == NULL) {
         errand->drop(errand);
-        return 0;
+        return CLOSING_NO_THREAD;
     }
     closing_expect_forks();
     *item = (struct item){.errand = errand, .payer = *payer};
     clock_gettime(CLOCK_MONOTONIC, &item->begun);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancellation);
     pthread_mutex_lock(&lock);
-    bool given_up = is_held_up(payer);
-    if (!given_up) {
-        *last = item;
-        last = &item->next;
+    *last = item;
+    last = &item->next;
+    int given_up = is_held_up(payer) ? CLOSING_STUCK : 0;
+    if (given_up == 0) {
         start_thread();
+        given_up = is_hopeless(item);
     }
     awaited++;
-    while (!given_up && !item->over) {
+    while (given_up == 0 && !item->over) {
         struct timespec end = from_now(ERRAND_SLICE * 1000);
         pthread_cond_timedwait(&settled, &lock, &end);
-        if (!item->over && is_hopeless(item)) {
-            given_up = true;
-            if (item->thread == 0) {
-                withdraw(item);
-            } else {
-                item->dropped = true; /* its thread sees to the rest */
-                item = NULL;
-            }
-        }
+        given_up = item->over ? 0 : is_hopeless(item);
     }
     awaited--;
+    if (given_up != 0 && item->thread == 0) {
+        withdraw(item);
+    } else if (given_up != 0) {
+        item->dropped = true; /* its thread sees to the rest */
+        item = NULL;
+    }
     pthread_mutex_unlock(&lock);
-    if (given_up && item != NULL) {
+    if (given_up != 0 && item != NULL) {
         errand->drop(errand);
     }
     free(item);
     pthread_setcancelstate(cancellation, NULL);
-    return !given_up;
+    return given_up;
 }
 
 int closing_is_behind(const struct closing_payer *payer) {

@@ -21,6 +21,8 @@ struct closing_payer {
 #define CLOSING_THREADS_OF_PROCESS 2
 #define CLOSING_THREADS_OF_USER    6
 #define CLOSING_THREADS            24
+/* Of those, so many are for root and our own user: strangers together cannot have them. */
+#define CLOSING_THREADS_RESERVED   4
 
 /* Descriptors that are to be closed, of a process and of a user, before no more are taken in: so many when one of the threads
  * is stuck; and so many before the threads, which are busy, must have caught up. */
@@ -47,7 +49,9 @@ struct errand {
     void (*run)(struct errand *errand);
     void (*drop)(struct errand *errand);
 };
-int closing_errand(struct errand *errand, const struct closing_payer *payer); /* whether it was run: it is the caller's again */
+/* 0: it was run, and is the caller's again. Or why it was not. */
+#define CLOSING_NO_THREAD 3 /* there is none for it: no room, or all are busy for others */
+int closing_errand(struct errand *errand, const struct closing_payer *payer);
 
 /* Close a descriptor, now or soon. Never waits; keeps errno. */
 void closing_close(int fd, const struct closing_payer *payer);

@@ -413,6 +413,33 @@ static void lying_server(int socket_end) {
     _exit(0);
 }
 
+/* What looks like a door, whose other end is given away: the server makes it itself, as it makes the sockets of its channels. */
+static int make_lie(int way) {
+    int pair[2], on = 1, page = memfd_create("fuzz-status", MFD_ALLOW_SEALING);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0 || ftruncate(page, STATUS_SIZE) < 0) {
+        broken("no trunk");
+    }
+    struct status status = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .id = any()};
+    atomic_store(&status.data_max, UINT64_MAX);
+    atomic_store(&status.descriptors_max, 1000);
+    atomic_store(&status.version, below(4) ? 0 : any());
+    if (pwrite(page, &status, sizeof status, 0) != sizeof status) {
+        broken("no status");
+    }
+    if (below(10)) {
+        fcntl(page, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+    }
+    struct message hello = {.type = MESSAGE_HELLO, .sequence = any()};
+    set_options(pair[0]); /* the end that the client calls through */
+    setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+    message_send(pair[1], &hello, &page, 1);
+    message_send(way, &hello, &pair[0], 1);
+    close(pair[0]);
+    close(page);
+    close(way);
+    return pair[1];
+}
+
 static void *call_in_a_thread(void *argument) {
     int trunk = *(int *)argument, file = open("/dev/null", O_RDONLY | O_CLOEXEC);
     char request[300] = {0}, result[64];
@@ -444,40 +471,31 @@ static void fuzz_client(int rounds) {
     ask(honest);
     int before = descriptors();
     for (int i = 0; i < rounds; i++) {
-        int pair[2], on = 1, page = memfd_create("fuzz-status", MFD_ALLOW_SEALING);
+        int way[2];
         alarm(300);
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0 || ftruncate(page, STATUS_SIZE) < 0) {
-            broken("no trunk");
-        }
-        struct status status = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .id = any()};
-        atomic_store(&status.data_max, UINT64_MAX);
-        atomic_store(&status.descriptors_max, 1000);
-        atomic_store(&status.version, below(4) ? 0 : any());
-        if (pwrite(page, &status, sizeof status, 0) != sizeof status) {
-            broken("no status");
-        }
-        if (below(10)) {
-            fcntl(page, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, way) < 0) {
+            broken("no way to the server");
         }
         pid_t server = fork();
         if (server == 0) {
             state += (uint64_t)i;
-            set_options(pair[0]); /* the end that the client calls through: this server made it */
-            close(pair[0]);
-            setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-            struct message hello = {.type = MESSAGE_HELLO, .sequence = any()};
-            message_send(pair[1], &hello, &page, 1);
-            lying_server(pair[1]);
+            lying_server(make_lie(way[1]));
         }
-        close(pair[1]);
-        close(page);
-        poll(&(struct pollfd){.fd = pair[0], .events = POLLIN}, 1, 1000);
+        close(way[1]);
+        struct message message;
+        struct receipt receipt = {.count = 0};
+        poll(&(struct pollfd){.fd = way[0], .events = POLLIN}, 1, 100000);
+        if (message_receive(way[0], &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0) != 0 || receipt.count != 1) {
+            broken("no trunk");
+        }
+        close(way[0]);
+        int trunk = receipt.fds[0];
         for (int j = 0; j < 3; j++) {
             pthread_t thread;
-            pthread_create(&thread, NULL, call_in_a_thread, &pair[0]);
+            pthread_create(&thread, NULL, call_in_a_thread, &trunk);
             pthread_join(thread, NULL);
         }
-        close(pair[0]);
+        close(trunk);
         waitpid(server, NULL, 0);
     }
     /* Threads of the library close what came, in their own time. */

@@ -215,7 +215,7 @@ static int await_named(int answer) {
 }
 
 /* A door of another process: that process has to listen. One that is gone leaves a name that nobody answers. */
-static int attach_other(int fildes, const struct place *place) {
+static int attach_other(int fildes, const struct place *place, const struct closing_payer *server) {
     struct fresh fresh;
     int pair[2];
     int error = bind_beside(place, &fresh);
@@ -231,7 +231,7 @@ static int attach_other(int fildes, const struct place *place) {
         error = gone ? 0 : message_send(fildes, &request, fds, 3);
         close(pair[1]);
         error = error || gone ? error : await_named(pair[0]);
-        close(pair[0]);
+        socket_let_go(pair[0], server); /* it may have been filled */
     }
     error = error ? error : swap(place, &fresh);
     if (error != 0) {
@@ -273,6 +273,7 @@ static int attach(int fildes, const char *path, bool replace) {
     if (error != 0) {
         return error == EBADF ? EINVAL : error;
     }
+    const struct closing_payer server = identity.payer;
     bool local = identity.local;
     identity_drop(&identity);
     error = place_find(path, 0, &place);
@@ -296,7 +297,7 @@ static int attach(int fildes, const char *path, bool replace) {
     } else if (local) {
         error = attach_own(fildes, &place);
     } else {
-        error = attach_other(fildes, &place);
+        error = attach_other(fildes, &place, &server);
     }
     if (error == 0 && place.attached) {
         close_own(status);

@@ -95,6 +95,7 @@ void channel_close_locked(struct channel *channel) {
     epoll_ctl(server.epoll, EPOLL_CTL_DEL, channel->fd, NULL);
     epoll_ctl(channel->door->pool->epoll, EPOLL_CTL_DEL, channel->fd, NULL);
     server.channels--;
+    client_leave_locked(channel->client);
     channel_release_locked(channel);
 }
 
@@ -196,7 +197,7 @@ static bool admit_locked(struct door *door, const struct ucred *peer) {
     if (count_locked(&process) >= CHANNELS_A_PROCESS && !evict_one_locked(&process)) {
         return false;
     }
-    if (share < UINT_MAX && 2 * count_locked(&user) >= share && !evict_one_locked(&user)) {
+    if (share < UINT_MAX && 2 * count_locked(&user) + clients_of_locked(peer->uid) >= share && !evict_one_locked(&user)) {
         return false;
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && 2 * (rlim_t)server.channels >= limit.rlim_cur - limit.rlim_cur / 4) {
@@ -239,7 +240,8 @@ static bool is_private_socket(int fd, const struct receipt *receipt, struct ucre
 
 /*
  * The other half of a channel: a socket that is ours alone to receive from, whose other end the client gets to send on. A call
- * that waits in the memory already, and a region for it, are told of there, too, as the client would if it had that end.
+ * that waits in the memory already, and a region for it, are told of there, too, as the client would if it had that end. It has it
+ * last: from then on it can fill the socket, and only socket_let_go() may close it.
  */
 static int answer_attach(const struct session *session, int out, int region, uint64_t size) {
     int pair[2];
@@ -250,9 +252,9 @@ static int answer_attach(const struct session *session, int out, int region, uin
     struct message call = {.type = MESSAGE_CALL, .sequence = atomic_load(&session->sequence)};
     struct message grow = {.type = MESSAGE_GROW, .sequence = call.sequence, .size = size};
     bool calls = atomic_load(&session->state) == CALL_QUEUED;
-    if (message_send(out, &attached, &pair[1], 1) != 0 ||
-        (region >= 0 && message_send(pair[1], &grow, &region, 1) != 0) ||
-        (calls && message_send(pair[1], &call, NULL, 0) != 0)) {
+    if ((region >= 0 && message_send(pair[1], &grow, &region, 1) != 0) ||
+        (calls && message_send(pair[1], &call, NULL, 0) != 0) ||
+        message_send(out, &attached, &pair[1], 1) != 0) {
         close(pair[0]);
         pair[0] = -1;
     }
@@ -284,13 +286,14 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt, uint64_
     int region = --receipt->count == 2 ? receipt->fds[2] : -1;
     receipt->fds[1] = region; /* anybody's file: it is closed with the receipt, after the socket that it is put into */
     struct channel *channel = calloc(1, sizeof *channel);
-    int fd = channel == NULL ? -1 : answer_attach(session, receipt->fds[0], region, size);
-    if (fd < 0 || (channel->handle = handle_new(KIND_CHANNEL, channel)) == 0) {
+    bool named = channel != NULL && (channel->handle = handle_new(KIND_CHANNEL, channel)) != 0;
+    int fd = named ? answer_attach(session, receipt->fds[0], region, size) : -1;
+    if (fd < 0) {
+        if (named) {
+            handle_free(channel->handle);
+        }
         free(channel);
         munmap(session, SESSION_SIZE);
-        if (fd >= 0) {
-            close(fd);
-        }
         return;
     }
     channel->fd = fd;
@@ -313,10 +316,13 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt, uint64_
         epoll_ctl(door->pool->epoll, EPOLL_CTL_ADD, channel->fd, &event) < 0) {
         epoll_ctl(server.epoll, EPOLL_CTL_DEL, channel->fd, NULL);
         handle_free(channel->handle);
+        socket_let_go(fd, &channel->payer);
         free(channel);
         munmap(session, SESSION_SIZE);
-        close(fd);
         return;
+    }
+    if (peer.pid != getpid()) {
+        channel->client = client_join_locked(number, peer.uid, &receipt->pidfd);
     }
     receipt->fds[0] = region;
     receipt->count--;

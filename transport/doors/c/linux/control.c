@@ -95,6 +95,9 @@ static void dispatch(const struct epoll_event *event) {
             channel_hang_up(object);
         }
         break;
+    case KIND_CLIENT:
+        client_ended_locked(object);
+        break;
     case KIND_WATCH:
         inotify_event();
         break;

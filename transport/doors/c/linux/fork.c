@@ -94,6 +94,7 @@ static void child(void) {
         forget_door(door);
         door = next;
     }
+    clients_forget_all();
     if (server.public_pool.epoll >= 0) {
         close(server.public_pool.epoll);
     }

@@ -150,6 +150,16 @@ void socket_let_go(int fd, const struct closing_payer *payer) {
     closing_close(fd, payer);
 }
 
+/* The same for a connection, at either end. */
+void socket_turn_away(int fd) {
+    struct ucred peer = {0, 0, 0};
+    struct closing_payer payer = {-1, 0, -1};
+    if (socket_peer(fd, &peer)) {
+        payer = (struct closing_payer){peer.uid, 0, peer.pid};
+    }
+    socket_let_go(fd, &payer);
+}
+
 /* A door of this process: the kernel says that we made the socket, and we know the number. */
 static struct status *local_status(uint64_t id) {
     server_lock();
@@ -185,7 +195,7 @@ static void drop_look(struct errand *errand) {
     free(look);
 }
 
-/* 0, or EBADF when there is nothing to be seen. */
+/* 0, EBADF when there is nothing to be seen, or ENOMEM when there is no thread to look. */
 static int peek(int fd, const struct closing_payer *payer, struct message *message, struct receipt *receipt) {
     struct look_inside *look = calloc(1, sizeof *look);
     if (look == NULL) {
@@ -195,8 +205,9 @@ static int peek(int fd, const struct closing_payer *payer, struct message *messa
     look->fd = fd;
     look->payer = *payer;
     look->error = EAGAIN; /* it has not been done */
-    if (!closing_errand(&look->errand, payer)) {
-        return EBADF;
+    int given_up = closing_errand(&look->errand, payer);
+    if (given_up != 0) {
+        return given_up == CLOSING_STUCK ? EBADF : ENOMEM;
     }
     int error = look->error == 0 ? 0 : EBADF;
     *message = look->message;

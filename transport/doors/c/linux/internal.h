@@ -31,7 +31,7 @@
 
 typedef uint64_t handle;
 
-enum kind { KIND_FREE, KIND_TRUNK, KIND_NAME, KIND_CHANNEL, KIND_POOL, KIND_WATCH, KIND_TIMER, KIND_START };
+enum kind { KIND_FREE, KIND_TRUNK, KIND_NAME, KIND_CHANNEL, KIND_POOL, KIND_WATCH, KIND_TIMER, KIND_START, KIND_CLIENT };
 
 enum trunk_kind { TRUNK_HOME, TRUNK_EXPORT, TRUNK_CONNECTION };
 
@@ -95,6 +95,7 @@ struct channel {
     uid_t euid, ruid;
     gid_t egid, rgid;
     struct closing_payer payer;
+    struct client *client; /* whose end is watched for, or NULL */
     bool busy;    /* a server thread owns the receiving side */
     bool pending; /* something arrived meanwhile */
     bool dead;    /* unlinked; the last hold frees it */
@@ -288,6 +289,7 @@ int socket_peer_pidfd(int fd, pid_t pid); /* a pidfd of who made it, or -1 with 
 bool socket_peer_exited(int fd, pid_t pid);
 void socket_drop(int fd, const struct closing_payer *payer);   /* closes what a peer has made; waits for nobody */
 void socket_let_go(int fd, const struct closing_payer *payer); /* closes what we have made and a peer may have filled; likewise */
+void socket_turn_away(int fd);
 door_attr_t identity_attributes(const struct identity *identity);
 
 /* users.c: the number, or -1 if it names nobody in our user namespace. */
@@ -333,6 +335,14 @@ void channel_drop_received(struct channel *channel);
 void channel_hand_over_received(struct channel *channel);
 bool channel_may_receive(const struct channel *channel, unsigned count);
 void channel_reserve_locked(bool keep);
+
+/* client.c: processes that have channels. */
+struct client;
+struct client *client_join_locked(uint64_t process, uid_t user, int *pidfd);
+void client_leave_locked(struct client *client);
+void client_ended_locked(struct client *client);
+unsigned clients_of_locked(uid_t user);
+void clients_forget_all(void);
 
 /* pool.c */
 int pool_open(struct pool *pool);

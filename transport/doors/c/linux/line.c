@@ -62,8 +62,11 @@ int line_receive(struct line *line, struct message *message, struct receipt *rec
     return message_receive(line->fd, &line->payer, message, receipt, 0);
 }
 
+/* Only a socket that the server itself has made: what is written there is written in our name. */
 void line_take_out(struct line *line, struct receipt *receipt) {
-    if (line->out < 0 && receipt->count == 1 && socket_is_ours(receipt->fds[0])) {
+    struct ucred maker;
+    if (line->out < 0 && receipt->count == 1 && socket_is_ours(receipt->fds[0]) && socket_peer(receipt->fds[0], &maker) &&
+        maker.pid == line->server) {
         line->out = receipt->fds[0];
         receipt->count = 0;
     }

@@ -148,20 +148,11 @@ static bool is_greedy(int fd) {
     return count >= stranger_share(peer.uid);
 }
 
-static void turn_away(int fd) {
-    struct ucred peer = {0, 0, 0};
-    struct closing_payer payer = {-1, 0, -1};
-    if (socket_peer(fd, &peer)) {
-        payer = (struct closing_payer){peer.uid, 0, peer.pid};
-    }
-    socket_let_go(fd, &payer);
-}
-
 /* Somebody has connected. */
 static void welcome_locked(struct door *door, int fd) {
     int error;
     if (is_greedy(fd) || trunk_adopt_locked(door, TRUNK_CONNECTION, fd, &error) == NULL) {
-        turn_away(fd);
+        socket_turn_away(fd);
     }
 }
 
@@ -175,7 +166,7 @@ void name_accept(struct name *name) {
                 channel_evict_locked();
                 fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
                 if (fd >= 0) {
-                    turn_away(fd);
+                    socket_turn_away(fd);
                     continue;
                 }
             }

@@ -105,13 +105,16 @@ static int connect_to(const struct place *place, int *result) {
         }
         error = connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? errno : 0;
     }
-    error = error == EAGAIN ? ETIMEDOUT : error ? error : await_hello(fd);
-    if (error == 0) {
+    if (error != 0) {
+        error = error == EAGAIN ? ETIMEDOUT : error;
+        close(fd);
+    } else if ((error = await_hello(fd)) == 0) {
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
         *result = fd;
         return 0;
+    } else {
+        socket_turn_away(fd); /* whoever listens there may have filled it */
     }
-    close(fd);
     return error == ECONNREFUSED ? dead_trunk(result) : error == EPROTOTYPE ? ENXIO : error;
 }
 
@@ -155,7 +158,7 @@ static int open_once(const char *path, int oflag) {
         int fd = open_name(&place, oflag);
         error = errno;
         if (fd >= 0 && socket_hung_up(fd) && moved_on(path, &place)) {
-            close(fd);
+            socket_turn_away(fd);
             fd = -1;
             error = ENXIO;
         }

@@ -269,6 +269,38 @@ static void attacks(int socket, void *argument) {
     receive_byte(socket);
 }
 
+static bool strangers_have_their_threads(void *unused) {
+    (void)unused;
+    return threads() >= 1 + CLOSING_THREADS - CLOSING_THREADS_RESERVED;
+}
+
+static void looks(struct errand *errand) {
+    (void)errand;
+}
+
+/* Four users may have 24 threads that are stuck; what is to be closed for ourselves, and looked at, finds one all the same. */
+static void test_strangers_together_leave_threads_for_ourselves(void) {
+    enum { USERS = 5, EACH = CLOSING_THREADS_OF_USER };
+    struct lingering stuck[USERS * EACH];
+    for (unsigned i = 0; i < USERS * EACH; i++) {
+        stuck[i] = make_lingering();
+        closing_close(stuck[i].near, &(struct closing_payer){STRANGER + i / EACH, 0, 1 + i});
+    }
+    CHECK(eventually(strangers_have_their_threads, NULL));
+    int quick = dup(0);
+    const struct closing_payer own = {geteuid(), 0, 7};
+    struct errand errand = {looks, looks};
+    closing_close(quick, &own);
+    closing_settle(&own, 20000000);
+    CHECK(is_closed(&quick));
+    CHECK_EQUAL(closing_errand(&errand, &own), 0);
+    CHECK(threads() <= 1 + CLOSING_THREADS - CLOSING_THREADS_RESERVED + CLOSING_RESTING);
+    for (unsigned i = 0; i < USERS * EACH; i++) {
+        close(stuck[i].far);
+    }
+    CHECK(eventually(is_settled, NULL));
+}
+
 static void drops_everything(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
     (void)cookie;
     if (size == 1 && data[0] == 'w') {
@@ -327,6 +359,7 @@ static const struct test tests[] = {
     TEST(test_settling_waits_for_one_payer_and_not_for_ever),
     TEST(test_each_payer_uses_up_its_own_share),
     TEST(test_a_user_has_a_share_however_many_processes_it_starts),
+    TEST(test_strangers_together_leave_threads_for_ourselves),
     TEST(test_who_has_no_processor_is_not_stuck),
     TEST(test_many_honest_ones_do_not_put_behind),
     TEST(test_a_child_has_threads_of_its_own),

@@ -186,15 +186,17 @@ static void door_socket_that_is_held(void) {
 }
 
 /* A server that holds what its client must read from: the client has no such socket but the door itself. */
-static void holds_callers(int socket, void *argument) {
-    const struct trunk_ends *ends = argument;
+static void holds_callers(int socket, void *unused) {
+    (void)unused;
     static struct holder holder;
     struct message message;
     struct receipt receipt;
-    close(ends->client);
-    struct pollfd entry = {.fd = ends->server, .events = POLLIN};
+    struct trunk_ends ends = make_liar();
+    send_fd(socket, ends.client);
+    close(ends.client);
+    struct pollfd entry = {.fd = ends.server, .events = POLLIN};
     CHECK_EQUAL(poll(&entry, 1, 20000), 1);
-    CHECK_EQUAL(message_receive(ends->server, &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0), 0);
+    CHECK_EQUAL(message_receive(ends.server, &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0), 0);
     CHECK_EQUAL(receipt.count, 2);
     struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, receipt.fds[1], 0);
     CHECK(session != MAP_FAILED);
@@ -218,22 +220,21 @@ static void door_caller_that_is_held(void) {
     if (page_that_never_comes() == NULL) {
         return;
     }
-    struct trunk_ends ends = make_liar();
-    struct child server = start_child(holds_callers, &ends);
-    close(ends.server);
+    struct child server = start_child(holds_callers, NULL);
+    int trunk = receive_fd(server.socket);
     struct sigaction action = {.sa_handler = on_alarm};
     sigaction(SIGALRM, &action, NULL);
     struct itimerval soon = {.it_value = {0, 300000}, .it_interval = {0, 300000}};
     setitimer(ITIMER_REAL, &soon, NULL);
     door_arg_t arguments = {0};
-    CHECK_ERROR(door_call(ends.client, &arguments), EAGAIN);
+    CHECK_ERROR(door_call(trunk, &arguments), EAGAIN);
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
     double start = now();
     receive_byte(server.socket);
     CHECK(now() - start < 20);
     send_byte(server.socket, 'e');
     finish_child(server);
-    close(ends.client);
+    close(trunk);
 }
 
 static const struct test tests[] = {
