@@ -25,6 +25,23 @@ WORDS = re.compile(
 )
 """Words that no message contains: negation as in German, archaic words, persons in the place of things."""
 
+PAGES = re.compile(
+    r"\b((?<!there )(?:is|are|was|were) no (?!longer|more|\*)|there (?:is|are) not\b|(?:whoever|borne)\b"
+    r"|in vain\b|for want of\b|by and by\b)",
+    re.IGNORECASE,
+)
+"""Words that no page of the first hour and no explanation contains."""
+
+READ = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/explanation",
+    "docs/tutorials",
+    "docs/examples",
+    "docs/index.md",
+)
+"""The pages that are held to the rules."""
+
 LOGGERS = {"log", "logger"}
 
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -111,6 +128,30 @@ def test_prose(place: str, offenders: Callable[[str], list[str]]) -> None:
         for offender in offenders(path.read_text())
     ]
     assert not found, "\n".join(found)
+
+
+def poor_prose(page: str) -> list[str]:
+    """List the lines of a page, outside of its blocks of code, that contain a forbidden word."""
+    found, is_code = [], False
+    for number, line in enumerate(page.splitlines(), 1):
+        is_code ^= line.startswith("```")
+        if not is_code and PAGES.search(line):
+            found.append(f"{number}: {line}")
+    return found
+
+
+@pytest.mark.parametrize("place", READ)
+def test_prose_of_pages(place: str) -> None:
+    path = ROOT / place
+    pages = [path] if path.is_file() else sorted(path.rglob("*.md"))
+    assert pages
+    found = [f"{page.relative_to(ROOT)}:{line}" for page in pages for line in poor_prose(page.read_text())]
+    assert not found, "\n".join(found)
+
+
+def test_poor_prose_is_found() -> None:
+    page = "It is no door.\n```\nit is no door\n```\nThere is no door.\nIt is no longer one.\nWhoever asks.\n"
+    assert [line.partition(":")[0] for line in poor_prose(page)] == ["1", "7"]
 
 
 @pytest.mark.parametrize("place", HELD)
