@@ -1,4 +1,4 @@
-"""The short cuts of `receive` and `reply` answer as their contracts do, or leave the call to them."""
+"""The short cuts of `receive`, `reply` and `self` answer as their contracts do, or leave the call to them."""
 
 from __future__ import annotations
 
@@ -85,6 +85,9 @@ class Side:
         if self.queue:
             return self.inbox.take_bytes(wish.limit) if wish.takes_bytes else None
         return self.inbox.wait(wish, caller, convert) if wish.is_patient else None
+
+    def me(self) -> str:
+        return "myself"
 
     def ask(self) -> int:
         """A request that the guest holds; its slot."""
@@ -241,3 +244,23 @@ def test_calls_that_are_read_in_one_go(data: st.DataObject) -> None:
     elif not damages:
         wanted = c.ACTOR_CALL.input.decode(arguments)
         assert wanted.to or len(wanted.data) > 100 or wanted.timeout_ms == 0
+
+
+@given(st.lists(st.sampled_from([b"", b"x", "free", "remove"]), max_size=8))
+def test_a_guest_cannot_tell_how_it_is_told_of_itself(script: list[bytes | str]) -> None:
+    """The first call makes the slot, later ones find it, also after it was freed; input is refused."""
+    told = []
+    for short in (False, True):
+        side = Side(short=short)
+        answers: list[Any] = []
+        for step in script:
+            if isinstance(step, bytes):
+                answers.append(side.call(c.ACTOR_SELF, step))
+                continue
+            for slot, resource in list(side.caller.slots)[:1]:
+                if step == "free":
+                    side.caller.slots.free(slot)
+                else:
+                    side.caller.registry.remove(resource)
+        told.append((answers, [slot for slot, _ in side.caller.slots]))
+    assert told[0] == told[1]
