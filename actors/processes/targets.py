@@ -11,7 +11,7 @@ from typing import Any
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.processes.actor import Actor
-from enfilade.actors.processes.body import is_spawnable
+from enfilade.actors.processes.body import is_plain_function, is_spawnable
 
 __all__ = [
     "NotSpawnable",
@@ -36,7 +36,7 @@ def check_target(target: object) -> None:
     Raises:
         TypeError: it cannot.
     """
-    if not (
+    if not is_plain_function(target) and not (
         (isinstance(target, type) and issubclass(target, Actor))
         or is_spawnable(target)
         or is_async_function(target)
@@ -49,7 +49,8 @@ def check_arguments(
 ) -> None:
     """Check that an async function takes its process and these arguments, before there is a process.
 
-    It is called, which runs nothing of it. What else can be started checks its arguments when it starts.
+    Where its code does not tell, it is called, which runs nothing of it. What else can be started checks its
+    arguments when it starts.
 
     Args:
         target: what is to be started.
@@ -60,6 +61,8 @@ def check_arguments(
     Raises:
         TypeError: it does not take them.
     """
+    if not kwargs and type(target) is FunctionType and _takes(target, 1 + len(args)):
+        return  # as nearly always, and in a tenth of the time that a coroutine takes
     if not _runs_nothing_when_called(target):
         return
     try:
@@ -67,6 +70,16 @@ def check_arguments(
     except TypeError as error:
         if not (more_may_come and _takes_in_part(target, args, kwargs)):
             raise TypeError(*misfit(target, error).args) from None
+
+
+def _takes(fn: FunctionType, given: int) -> bool:
+    """Tell whether a function certainly takes so many arguments by position, and needs no others."""
+    code = fn.__code__
+    if code.co_kwonlyargcount > len(fn.__kwdefaults__ or ()):
+        return False
+    most = code.co_argcount
+    is_enough = given >= most - len(fn.__defaults__ or ())
+    return is_enough and (given <= most or code.co_flags & inspect.CO_VARARGS != 0)
 
 
 @attempt(False)

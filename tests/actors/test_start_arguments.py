@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -24,6 +25,7 @@ from enfilade.actors import (
     Supervisor,
 )
 from enfilade.actors.processes import start
+from enfilade.actors.processes.targets import check_arguments
 from enfilade.actors.supervision.child_spec import BadCombination
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
@@ -224,3 +226,48 @@ def test_templates_add_arguments() -> None:
     Child(_two, 1)
     with pytest.raises(TypeError, match="cannot spawn"):
         Child(_two, 1, 2, 3)
+
+
+async def _positional(me: Process, first: Any, second: Any = None, /) -> None:
+    """Takes one or two."""
+
+
+async def _any_number(me: Process, first: Any, *rest: Any) -> None:
+    """Takes one or more."""
+
+
+async def _named(me: Process, first: Any = None, *, name: Any) -> None:
+    """Needs a name."""
+
+
+async def _named_by_default(me: Process, *, name: Any = None, **more: Any) -> None:
+    """Needs none."""
+
+
+async def _nothing() -> None:
+    """Does not even take its process."""
+
+
+async def _anything(*args: Any, **kwargs: Any) -> None:
+    """Takes all there is."""
+
+
+@pytest.mark.parametrize("given", range(5))
+@pytest.mark.parametrize(
+    "fn",
+    [_positional, _any_number, _named, _named_by_default, _nothing, _anything],
+    ids=lambda fn: fn.__name__,
+)
+def test_arguments_are_told_from_the_code_as_by_a_call(fn: Any, given: int) -> None:
+    """What is looked up in place of a call is what the call would have said, in its words."""
+    args = tuple(range(given))
+    try:
+        fn(None, *args).close()
+        said = None
+    except TypeError as error:
+        said = str(error)
+    if said is None:
+        check_arguments(fn, args, {})
+    else:
+        with pytest.raises(TypeError, match=re.escape(said)):
+            check_arguments(fn, args, {})
