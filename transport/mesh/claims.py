@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeVar
 
 import attrs
@@ -108,9 +109,8 @@ def count_key(kind: str) -> str:
     return f"shard.{to_token(kind)}.count"
 
 
-def boot_time() -> float:
-    """Return the seconds of a clock that runs while the machine is suspended, where there is one."""
-    return time.clock_gettime(CLOCK)
+boot_time: Final = partial(time.clock_gettime, CLOCK)
+"""Returns the seconds of a clock that runs while the machine is suspended, where there is one."""
 
 
 def _never() -> bool:
@@ -195,8 +195,10 @@ class Claims:
 
     def held(self, key: str) -> Held | None:
         """Return a claim that counts at this moment."""
-        held = self._held.get(key)
-        return held if held is not None and self._is_good(held.claim.term) else None
+        held, owner = self._held.get(key), self._owner  # each call of a keyed actor asks this
+        if held is None or owner is None:
+            return None
+        return held if owner.is_good(held.claim.term, self._clock()) else None
 
     def _is_good(self, term: int) -> bool:
         return self._owner is not None and self._owner.is_good(term, self._clock())

@@ -93,41 +93,29 @@ class SoughtRef(Ref[Any]):
     _seeker: Seeker
 
     async def _ask(
-        self, seconds: float | None, default: float, question: Callable[[Ref[Any]], Awaitable[T]]
+        self,
+        limit: TimeLimit,
+        question: Callable[[Ref[Any]], Awaitable[T]],
+        ref: Ref[Any] | None = None,
+        absence: CallError | None = None,
     ) -> T:
         """Ask the process, wherever it is, and again while it was certainly not asked.
 
         Args:
-            seconds: the time limit; None for `default`, which a ref that is known need not be told.
-            default: the time limit of refs that have none.
+            limit: the time limit of all this.
             question: asks a process within the time limit of a ref.
+            ref: the process that was asked first.
+            absence: the answer of that one, which was not there; None if nobody was asked yet.
         """
         dispatcher = self._node().dispatcher
-        if dispatcher.handoffs <= 1:
-            # A call to a process of this node may begin with a checkpoint, after which it might be over.
-            dispatcher.renew_handoffs()
-            await trio.lowlevel.checkpoint()
-        began = trio.current_time()
         seeker = self._seeker
-        asked = 0
-        ref = seeker.known(self)
-        if ref is not None:
-            ref = ref if seconds is None else ref.within(seconds)
-            try:
-                return await question(ref)  # as nearly always
-            except NotConnected:
-                seeker.forget(self)
-                raise
-            except seeker.absences as error:
-                seeker.forget(self)
-                asked, absence = 1, error
-        seconds = default if seconds is None else seconds
-        limit = TimeLimit(seconds, began + seconds)
+        asked = 0 if absence is None else 1
         while True:
-            if ref is None:
-                ref = await seeker.find(self, limit)
-            else:
+            if absence is not None:
+                assert ref is not None
                 ref = await seeker.next_after(self, ref, asked, absence, limit)
+            else:
+                ref = seeker.known(self) or await seeker.find(self, limit)
             ref = ref.within(limit.left)
             dispatcher.renew_handoffs()
             try:
@@ -147,10 +135,29 @@ class SoughtRef(Ref[Any]):
         self, reason: Reason = NORMAL, timeout: float | None = None, *, drain: bool = False
     ) -> None:
         seconds = self.limit if timeout is None else timeout
-        await self._ask(seconds, math.inf, lambda ref: ref.stop(reason, ref.limit, drain=drain))
+        limit = TimeLimit.of(math.inf if seconds is None else seconds)
+        await self._ask(limit, lambda ref: ref.stop(reason, ref.limit, drain=drain))
 
     if not TYPE_CHECKING:  # type checkers are to see what `Ref` says
 
         async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
-            default = self._node().config.call_timeout
-            return await self._ask(self.limit, default, lambda ref: ref.call(method, *args, **kwargs))
+            node, seeker, seconds = self._node(), self._seeker, self.limit
+            if node.dispatcher.handoffs <= 1:
+                # A call to a process of this node may begin with a checkpoint, after which it might be over.
+                node.dispatcher.renew_handoffs()
+                await trio.lowlevel.checkpoint()
+            began = node.timers.now()
+            ref, absence = seeker.known(self), None
+            if ref is not None:
+                ref = ref if seconds is None else ref.within(seconds)
+                try:
+                    return await ref.call(method, *args, **kwargs)  # as nearly always
+                except NotConnected:
+                    seeker.forget(self)
+                    raise
+                except seeker.absences as error:
+                    seeker.forget(self)
+                    absence = error
+            seconds = node.config.call_timeout if seconds is None else seconds
+            limit = TimeLimit(seconds, began + seconds)
+            return await self._ask(limit, lambda ref: ref.call(method, *args, **kwargs), ref, absence)
