@@ -80,7 +80,7 @@ LONGEST_INLINE: Final = INLINE_LIMIT - 64
 """The longest bytes object in it without a memory file of its own. With what describes it, it still fits."""
 
 _SHORT: Final = LONGEST_INLINE // 4
-"""Characters of a string, or bytes, that fit in a frame however they are encoded."""
+"""Characters of a string that fit in a frame however they are encoded."""
 
 PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of a payload, however it travels, all memory files taken together; a receiver may allow less."""
@@ -99,9 +99,11 @@ def _is_atom(value: Any) -> bool:
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value travels as it is, and is short; some numbers and strings turn out not to."""
+    """Tell whether a value travels as it is, in its frame; some numbers and strings turn out not to."""
     kind = type(value)
-    if kind is bytes or kind is str:
+    if kind is bytes:
+        return len(value) <= LONGEST_INLINE
+    if kind is str:
         return len(value) <= _SHORT
     return type(kind) is type and kind in _ATOMS  # another metaclass may have a hash of its own
 
@@ -585,7 +587,7 @@ class Codec:
 def _revive_member(record: Record, value: Any) -> enum.Enum:
     """Find the member of an enumeration; one that is not there is not shown, however long it is."""
     kind: type[enum.Enum] = record.type
-    if is_plain(value):
+    if is_plain(value) and (type(value) is not bytes or len(value) <= _SHORT):
         return kind(value)
     for member in kind:
         if type(member.value) is type(value) and member.value == value:
