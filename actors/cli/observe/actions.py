@@ -12,7 +12,16 @@ from enfilade.actors.cli.observe.observed import Observed
 from enfilade.actors.cli.observe.words import one_line
 from enfilade.actors.observing.protocol.views import TreeView
 
-__all__ = ["ACTIONS", "Action", "Question", "Target", "question", "target_of", "why_no_action"]
+__all__ = [
+    "ACTIONS",
+    "Action",
+    "Question",
+    "Target",
+    "question",
+    "shown_in",
+    "target_of",
+    "why_no_action",
+]
 
 
 @attrs.frozen
@@ -22,6 +31,7 @@ class Target:
     Attributes:
         serial: its number; None for a child that does not run.
         shown: names it for people.
+        life: the start of the node that it is of; see `Observed.life`.
         is_supervisor: whether it has others below it.
         name: what must be typed to confirm what is done to a supervisor.
         supervisor: the serial of its supervisor; None.
@@ -30,20 +40,31 @@ class Target:
 
     serial: int | None
     shown: str
+    life: str
     is_supervisor: bool = False
     name: str = ""
     supervisor: int | None = None
     child_id: str | None = None
 
 
-def target_of(row: Mapping[str, Any]) -> Target:
-    """The process of a row of a table."""
-    name = row.get("name") or row.get("label") or row.get("child_id")
+def shown_in(row: Mapping[str, Any]) -> str:
+    """The process of a row of a table, for people."""
+    name = _name_in(row)
     actor = one_line(row.get("actor") or row.get("kind") or "process")
-    shown = f"{actor} {one_line(name)!r}" if name else actor
+    return f"{f'{actor} {one_line(name)!r}' if name else actor} ({row['serial']})"
+
+
+def _name_in(row: Mapping[str, Any]) -> Any:
+    return row.get("name") or row.get("label") or row.get("child_id")
+
+
+def target_of(row: Mapping[str, Any], life: str) -> Target:
+    """The process of a row of a table that a start of the node has told."""
+    name = _name_in(row)
     return Target(
         row["serial"],
-        f"{shown} ({row['serial']})",
+        shown_in(row),
+        life,
         is_supervisor=row.get("kind") == "supervisor",
         name=one_line(name) if name else str(row["serial"]),
         supervisor=row.get("supervisor"),

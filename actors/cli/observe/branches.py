@@ -92,12 +92,13 @@ def parent_of(branches: Sequence[Branch], number: int) -> int | None:
     return next(above, None)
 
 
-def target_at(branches: Sequence[Branch], number: int) -> Target:
-    """The process of the branch of that number, for actions."""
+def target_at(branches: Sequence[Branch], number: int, life: str) -> Target:
+    """The process of the branch of that number, for actions: of branches of that start of the node."""
     branch, parent = branches[number], parent_of(branches, number)
     return Target(
         branch.get("process"),
         f"{about(branch) or 'child'} {words.one_line(branch['id'] or '-')!r}",
+        life,
         is_supervisor=is_supervisor(branch),
         name=words.one_line(branch.get("name") or branch["id"] or branch.get("process")),
         supervisor=None if parent is None else branches[parent].get("process"),

@@ -138,6 +138,8 @@ class Observed:
 
     Attributes:
         name: its full name; before the first connection the title.
+        life: the start of the node that it was connected to last: serials are those of one start. "" before
+            the first connection.
         is_up: true while it is connected.
         trouble: why it is not connected, in one line; "" before the first attempt has ended.
         given: what it lets us do: among "observe", "inspect", "trace", "control".
@@ -158,6 +160,7 @@ class Observed:
         self.title = title
         self.now = now
         self.name = title
+        self.life = ""
         self.is_up = False
         self.trouble = ""
         self.given: frozenset[str] = frozenset()
@@ -217,10 +220,17 @@ class Observed:
             self.drop(look)
         return found[0] if found else None
 
-    async def act(self, method: str, *args: Any) -> str | None:
+    def is_over(self, life: str) -> str | None:
+        """Why nothing can be done to a process of a start of the node, if that is over; None."""
+        if life == self.life:
+            return None
+        return f"{self.name} has been started again since: choose the process anew"
+
+    async def act(self, life: str, method: str, *args: Any) -> str | None:
         """Have the node's control process do something. A checkpoint.
 
         Args:
+            life: the start of the node that the serials among the arguments are of.
             method: a method of the control process, such as "suspend".
             args: its arguments.
 
@@ -229,6 +239,9 @@ class Observed:
         """
         if self._link is None:
             return f"{self.name} is not connected"
+        over = self.is_over(life)
+        if over is not None:
+            return over
         node, peer, _ = self._link
 
         def named(*_: Any) -> Any:
@@ -264,6 +277,7 @@ class Observed:
         if not rights & {"observe", "inspect"}:
             return f"node {peer} does not let us observe it; `[[peer]] observe = true` does"
         self.given = rights
+        self.life = f"{node.remote(CONTROL, peer).incarnation:016x}"
         self._reason = "the connection is lost"
         async with trio.open_nursery() as nursery, node.mailbox() as me:
             node.distribution.monitor_nodes(me.ref)

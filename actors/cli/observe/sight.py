@@ -79,6 +79,7 @@ class Sight:
         self.observation_share: float | None = None
         self.on_change: Callable[[], None] = lambda: None
         self._looks: list[Look] = []
+        self._life = ""
         self._overviews = 0
         self._look_at_busiest: Look | None = None
         observed.on_change = self._connection_changed
@@ -158,7 +159,17 @@ class Sight:
         """The events of a kind of the last seconds, oldest first."""
         return (e for e in self.timeline if e["kind"] == kind and self.seconds_ago(e) <= seconds)
 
+    def _keep_up(self) -> None:
+        """Forget what is known of processes of a start of the node that is over: serials are those of one."""
+        before, self._life = self._life, self.observed.life
+        if before in ("", self._life):
+            return
+        self.timeline.clear()
+        self.longest, self.busiest, self.guests = [], None, []
+        self.mailboxes, self.waits, self.credit = Mailboxes(), Waits(), Credit()
+
     async def _take_node(self, state: State) -> None:
+        self._keep_up()
         now = self.observed.now()
         before, was = self.fields, self.heard_at
         self.fields, self.heard_at = state.fields, now
@@ -172,6 +183,7 @@ class Sight:
         self._changed()
 
     async def _take_events(self, state: State) -> None:
+        self._keep_up()
         if state.update.full:  # all that is kept comes again
             self.timeline.clear()
         self.missed += state.update.missed
@@ -179,19 +191,23 @@ class Sight:
         self._changed()
 
     async def _take_longest(self, state: State) -> None:
+        self._keep_up()
         self.longest = [row for row in state.rows if row.get("state") != "ended"]
         self.mailboxes.note(self.observed.now(), self.longest)
         self._changed()
 
     async def _take_busiest(self, state: State) -> None:
+        self._keep_up()
         self.busiest = [*state.rows]
         self._changed()
 
     async def _take_waits(self, state: State) -> None:
+        self._keep_up()
         self.waits.note(self.observed.now(), [*state.rows])
         self._changed()
 
     async def _take_guests(self, state: State) -> None:
+        self._keep_up()
         self.guests = [*state.rows]
         self._changed()
 

@@ -418,7 +418,7 @@ class ObserveApp(App[None]):
         return "read-only" if self._is_read_only else why_no_action(self.sight.observed)
 
     def _begin(self, action: Action) -> None:
-        target, why_not = self.page.target, self._why_no_action()
+        observed, target, why_not = self.sight.observed, self.page.target, self._why_no_action()
         if why_not is not None:
             self.say(f"{action.key}: {why_not}")
         elif target is None:
@@ -430,26 +430,30 @@ class ObserveApp(App[None]):
             self.ask(
                 f"{action.title} {target.shown}: {action.asks}",
                 action.proposed,
-                lambda given: self._take(action, target, given),
+                lambda given: self._take(observed, action, target, given),
             )
         else:
-            self.soon(self._prepare, action, target, "")
+            self.soon(self._prepare, observed, action, target, "")
 
-    def _take(self, action: Action, target: Target, given: str) -> None:
+    def _take(self, observed: Observed, action: Action, target: Target, given: str) -> None:
         problem = action.problem(given)
         if problem is not None:
             self.say(f"{action.key}: {problem}")
         else:
-            self.soon(self._prepare, action, target, given)
+            self.soon(self._prepare, observed, action, target, given)
 
-    async def _prepare(self, action: Action, target: Target, given: str) -> None:
+    async def _prepare(self, observed: Observed, action: Action, target: Target, given: str) -> None:
         """Ask how much is below the process, and then for confirmation. Runs in trio."""
-        asked = await question(self.sight.observed, action, target, given)
-        self.call_later(self._confirm, action, target, given, asked)
+        over = observed.is_over(target.life)
+        if over is not None:
+            self.say(f"{action.key}: {over}")
+            return
+        asked = await question(observed, action, target, given)
+        self.call_later(self._confirm, observed, action, target, given, asked)
 
-    def _confirm(self, action: Action, target: Target, given: str, asked: Question) -> None:
-        observed = self.sight.observed
-
+    def _confirm(
+        self, observed: Observed, action: Action, target: Target, given: str, asked: Question
+    ) -> None:
         def answered(is_confirmed: bool | None) -> None:
             if is_confirmed:
                 self.soon(self._act, observed, action, target, given)
@@ -461,5 +465,5 @@ class ObserveApp(App[None]):
     async def _act(self, observed: Observed, action: Action, target: Target, given: str) -> None:
         """Have it done, and say how that went. Runs in trio."""
         arguments = action.arguments(target.serial, target.supervisor, target.child_id, given)
-        problem = await observed.act(action.method, *arguments)
+        problem = await observed.act(target.life, action.method, *arguments)
         self.say(f"{action.title} {target.shown}: {problem or 'done'}")

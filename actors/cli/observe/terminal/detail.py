@@ -44,15 +44,19 @@ class DetailPage(ListPage):
         self._fields: Mapping[str, Any] = {}
         self._messages: list[Any] | None = None
         self._shows_contents = False
+        self._over = ""
         self._lines: list[_Line] = []
 
     def open(self, process: int | str) -> None:
         """Show another process from now on. Called within trio, or while the page is not shown."""
-        self.process = process
-        self._fields, self._lines, self._messages = {}, [], None
-        self.cursor = self.top = 0
+        self.process, self.life, self._over = process, self.sight.observed.life, ""
+        self._clear()
         for look, view in zip(self._looks, self._views(), strict=False):
             look.change(view)
+
+    def _clear(self) -> None:
+        self._fields, self._lines, self._messages = {}, [], None
+        self.cursor = self.top = 0
 
     def _views(self) -> list[ProcessView]:
         assert self.process is not None
@@ -69,12 +73,29 @@ class DetailPage(ListPage):
 
     async def take(self, state: State) -> None:
         """Take a state in, and wait until it has been drawn."""
+        if self._is_of_another():
+            return
         self._fields = state.fields
         await self._drawn()
 
     async def _take_contents(self, state: State) -> None:
+        if self._is_of_another():
+            return
         self._messages = state.fields.get("messages")
         await self._drawn()
+
+    def _is_of_another(self) -> bool:
+        """Tell whether a state is of another process than was chosen: of another start of the node, which has
+        given its serial again.
+        """
+        if not self.keep_up() or not isinstance(self.process, int):
+            return False
+        self._over = f"the node has been started again since process {self.process} was chosen"
+        self.process = None
+        self._clear()
+        self.hide()
+        self.desk.redraw()
+        return True
 
     async def _drawn(self) -> None:
         seen = self._shows_contents and self._messages is not None
@@ -101,6 +122,8 @@ class DetailPage(ListPage):
         return text
 
     def empty(self) -> str:
+        if self._over:
+            return self._over
         if self.process is None:
             return "no process is chosen: press enter on one of the processes or of the tree"
         return "asking the node"
@@ -130,7 +153,7 @@ class DetailPage(ListPage):
 
     @property
     def target(self) -> Target | None:
-        return target_of(self._fields) if self._fields.get("serial") else None
+        return target_of(self._fields, self.life) if self._fields.get("serial") else None
 
     def _told(self, fields: Mapping[str, Any]) -> Iterator[_Line]:
         get = fields.get

@@ -59,6 +59,9 @@ class Page(ABC):
     Args:
         desk: the program that shows it.
         sight: what is known of the node.
+
+    Attributes:
+        life: the start of the node that what is shown is of.
     """
 
     title: ClassVar[str] = ""
@@ -68,6 +71,7 @@ class Page(ABC):
     def __init__(self, desk: Desk, sight: Sight) -> None:
         self.desk = desk
         self.sight = sight
+        self.life = ""
         self._looks: list[Look] = []
 
     @property
@@ -87,6 +91,14 @@ class Page(ABC):
         for look in self._looks:
             self.sight.observed.drop(look)
         self._looks = []
+
+    def keep_up(self) -> bool:
+        """Note the start of the node of which a state has come; tell whether it is another one than before.
+
+        Serials of the one before mean nothing to it.
+        """
+        before, self.life = self.life, self.sight.observed.life
+        return before not in ("", self.life)
 
     @property
     def refused(self) -> str | None:

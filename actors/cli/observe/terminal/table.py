@@ -106,6 +106,9 @@ class TablePage(ListPage):
         assert isinstance(view, TableView)
         if view.of != self.table.of:
             return  # of the table before
+        if self.keep_up():
+            self.is_frozen, self.selected = False, None
+            self.cursor = self.top = 0
         key = self.table.key
         rows: dict[Any, Row] = {row[key]: row for row in state.rows}
         self._matched, self._total = state.fields["matched"], state.fields["total"]
@@ -282,7 +285,7 @@ class _ProcessRows(TablePage):
 
     @property
     def target(self) -> Target | None:
-        return None if self.row is None else target_of(self.row)
+        return None if self.row is None else target_of(self.row, self.life)
 
 
 class ProcessesPage(_ProcessRows):
@@ -306,7 +309,7 @@ class GuestsPage(_ProcessRows):
 
     @property
     def target(self) -> Target | None:
-        return None if self.row is None else target_of({**self.row, "actor": "guest"})
+        return None if self.row is None else target_of({**self.row, "actor": "guest"}, self.life)
 
 
 class TablesPage(TablePage):

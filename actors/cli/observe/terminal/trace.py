@@ -71,6 +71,12 @@ class TracePage(ListPage):
 
     async def take(self, state: State) -> None:
         """Take a state in, and wait until it has been drawn."""
+        assert self._view is not None
+        if self.keep_up() and any(isinstance(named, int) for named in self._view.processes):
+            self._ended = "the node has been started again"  # and has given the serials to others
+            super().hide()
+            self.desk.redraw()
+            return
         before = len(self._writer.records)
         for entry in state.fields["entries"]:
             self._writer.add(entry)
@@ -145,6 +151,7 @@ class TracePage(ListPage):
     def _start(self) -> None:
         super().hide()
         self._clear()
+        self.life = self.sight.observed.life
         self.show()
         self.desk.redraw()
 

@@ -57,6 +57,9 @@ class TreePage(ListPage):
 
     async def take(self, state: State) -> None:
         """Take a state in, and wait until it has been drawn."""
+        if self.keep_up():
+            self._open.clear()
+            self._was_opened, self._selected, self.cursor = False, None, 0
         self._branches = state.fields["branches"]
         self._is_cut = state.fields["is_cut"]
         self._is_loaded = True
@@ -220,4 +223,4 @@ class TreePage(ListPage):
 
     @property
     def target(self) -> Target | None:
-        return None if self.branch is None else target_at(self._branches, self.cursor)
+        return None if self.branch is None else target_at(self._branches, self.cursor, self.life)

@@ -170,6 +170,7 @@ class Act(_Order, tag="act"):
     act: Number
     key: Annotated[str, msgspec.Meta(max_length=1)]
     shown: Text
+    life: Text
     serial: Number | None = None
     is_supervisor: bool = False
     name: Text = ""

@@ -15,7 +15,7 @@ import attrs
 
 from enfilade.actors.cli.charts import Arrow, chart_of
 from enfilade.actors.cli.observe import words
-from enfilade.actors.cli.observe.actions import Target, target_of, why_no_action
+from enfilade.actors.cli.observe.actions import Target, shown_in, target_of, why_no_action
 from enfilade.actors.cli.observe.branches import about, is_supervisor, state_of, sums_of, target_at
 from enfilade.actors.cli.observe.busiest import busiest_of, nobody
 from enfilade.actors.cli.observe.columns import GUESTS, PROCESSES, TABLES, Table, cell
@@ -127,7 +127,7 @@ class Overview(View):
                     "busy": words.share(row["busy"]),
                     "rate": "" if row.get("rate") is None else f"{words.number(row['rate'])}/s",
                     "process": row["serial"],
-                    "text": target_of(row).shown,
+                    "text": shown_in(row),
                 }
                 for row in busiest_of(sight.busiest)
             ],
@@ -136,7 +136,7 @@ class Overview(View):
                 {
                     "queued": words.number(row["queued"]),
                     "process": row["serial"],
-                    "text": target_of(row).shown,
+                    "text": shown_in(row),
                 }
                 for row in waiting
             ],
@@ -167,6 +167,7 @@ class TableWindow(View):
         super().__init__(sights, node, wish, interval, drawn)
         self._state: State | None = None
         self._of: views.TableView | None = None
+        self._life = ""
 
     @property
     def _table(self) -> Table:
@@ -197,7 +198,7 @@ class TableWindow(View):
 
     def take(self, state: State, of: views.View) -> None:
         assert isinstance(of, views.TableView)
-        self._state, self._of = state, of
+        self._state, self._of, self._life = state, of, self.sight.observed.life
 
     def shown(self) -> dict[str, Any] | None:
         state, of, table = self._state, self._of, self._table
@@ -207,6 +208,7 @@ class TableWindow(View):
         columns = [column for name in chosen for column in table.columns if column.name == name]
         return {
             "of": table.of,
+            "life": self._life,
             "columns": [
                 {
                     "name": column.name,
@@ -228,7 +230,7 @@ class TableWindow(View):
                     "cells": [cell(column, row) for column in columns],
                     "state": row.get("state") or "",
                     "process": _leads_to(row),
-                    "target": _told(target_of(row)) if table is PROCESSES else None,
+                    "target": _told(target_of(row, self._life)) if table is PROCESSES else None,
                 }
                 for row in state.rows
             ],
@@ -251,12 +253,14 @@ class Tree(View):
 
     _branches: list[dict[str, Any]] | None = None
     _is_cut = False
+    _life = ""
 
     def asks(self) -> views.TreeView:
         return views.TreeView(open=tuple(self.wish.open))
 
     def take(self, state: State, of: views.View) -> None:
         self._branches, self._is_cut = state.fields["branches"], state.fields["is_cut"]
+        self._life = self.sight.observed.life
 
     def shown(self) -> dict[str, Any] | None:
         branches = self._branches
@@ -265,6 +269,7 @@ class Tree(View):
         return {
             "branches": [self._branch(branches, number) for number in range(len(branches))],
             "is_cut": self._is_cut,
+            "life": self._life,
         }
 
     def _branch(self, branches: list[dict[str, Any]], number: int) -> dict[str, Any]:
@@ -281,7 +286,7 @@ class Tree(View):
             "processes": sums.processes,
             "restarts": sums.restarts,
             "queued": sums.queued or 0,
-            "target": _told(target_at(branches, number)),
+            "target": _told(target_at(branches, number, self._life)),
         }
 
 
@@ -291,6 +296,7 @@ class Process(View):
     right = "inspect"
     _fields: dict[str, Any] | None = None
     _messages: list[Any] | None = None
+    _life = ""
     _inside: Look | None = None
 
     def asks(self) -> views.ProcessView:
@@ -315,7 +321,7 @@ class Process(View):
 
     def take(self, state: State, of: views.View) -> None:
         if isinstance(of, views.ProcessView) and of.process == self.wish.process:
-            self._fields = state.fields
+            self._fields, self._life = state.fields, self.sight.observed.life
 
     def change(self, wish: Any) -> None:
         if wish.process != self.wish.process:
@@ -333,7 +339,8 @@ class Process(View):
         if fields is None:
             return None
         if fields.get("state") in (None, "unknown"):
-            return {"title": "there is no such process, or it ended a while ago", "facts": [], "state": ""}
+            title = "there is no such process, or it ended a while ago"
+            return {"title": title, "facts": [], "state": "", "life": self._life}
         if self._messages is not None:
             fields = {**fields, "messages": self._messages}
         get = fields.get
@@ -343,8 +350,9 @@ class Process(View):
             "state": words.one_line(get("state")),
             "name": get("name"),
             "process": get("serial"),
+            "life": self._life,
             "facts": _facts(process_facts(fields, self.sight.fields.get("full_name"))),
-            "target": _told(target_of(fields)),
+            "target": _told(target_of(fields, self._life)),
         }
 
 
@@ -458,6 +466,7 @@ class Trace(View):
 
     def _begin(self) -> None:
         self._ended: str | None = None
+        self._life = self.sight.observed.life
         self._writer = Writer(self.sight.observed.name, {}, contents=self.wish.contents)
 
     def asks(self) -> views.TraceView:
@@ -478,9 +487,13 @@ class Trace(View):
     def take(self, state: State, of: views.View) -> None:
         if self._ended is not None:
             return
-        for entry in state.fields["entries"]:
-            self._writer.add(entry)
-        self._ended = state.fields["ended"]
+        is_another = self._life not in ("", self.sight.observed.life)
+        if is_another and any(isinstance(named, int) for named in self.wish.processes):
+            self._ended = "the node has been started again"  # and has given the serials to others
+        else:
+            for entry in state.fields["entries"]:
+                self._writer.add(entry)
+            self._ended = state.fields["ended"]
         if self._ended is not None:
             self.close()  # it does not begin again with the next connection
 

@@ -170,9 +170,9 @@ class Visit:
         action = BY_KEY[order.key]
         shown = words.one_line(order.shown)
         target = Target(
-            order.serial, shown, order.is_supervisor, order.name, order.supervisor, order.child_id
+            order.serial, shown, order.life, order.is_supervisor, order.name, order.supervisor, order.child_id
         )
-        problem = why_no_action(observed) or action.problem(order.given)
+        problem = why_no_action(observed) or observed.is_over(order.life) or action.problem(order.given)
         if problem is not None:
             return {"problem": problem}
         arguments = action.arguments(order.serial, order.supervisor, order.child_id, order.given)
@@ -182,7 +182,7 @@ class Visit:
         if not order.is_confirmed:
             asked = await question(observed, action, target, order.given)
             return {"question": {"title": asked.title, "lines": asked.lines, "typed": asked.typed}}
-        problem = await observed.act(action.method, *arguments)
+        problem = await observed.act(order.life, action.method, *arguments)
         return {"problem": problem} if problem else {"done": f"{action.title} {shown}: done"}
 
 

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from enfilade.actors import Actor, Child, Node, Supervisor, open_node
 from enfilade.actors.cli.observe.observed import Connect, Observed
 from enfilade.actors.cli.observe.terminal.app import ObserveApp
+from enfilade.transport.carrier import CarrierError
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.policy import Policy, Rights, Rule
 from tests.actors.cli.observe.pictures import screen
@@ -69,6 +70,42 @@ async def hall(node: Node) -> None:
     node.root = await node.spawn(Supervisor, [floor], name="root", intensity=9)
 
 
+class Door:
+    """A door whose node can be taken away.
+
+    Args:
+        setups: what each start of the node begins with; the last one is that of all later ones, too.
+        rights: what it lets us do.
+
+    Attributes:
+        is_open: whether there is a node to connect to.
+        node: the node.
+        opened: how often it has been connected to.
+    """
+
+    def __init__(self, *setups: Setup, rights: Rights = EVERYTHING) -> None:
+        self.is_open = True
+        self.node: Any = None
+        self.opened = 0
+        self._setups = setups or (hall,)
+        self._rights = rights
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[tuple[Node, str]]:
+        if not self.is_open:
+            raise CarrierError("no such door")
+        async with shop(self._rights) as (node, eye):
+            await self._setups[min(self.opened, len(self._setups) - 1)](node)
+            self.node = node
+            self.opened += 1
+            yield eye, "shop@east"
+
+    def lose(self) -> None:
+        """End the node link."""
+        self.is_open = False
+        self.node.distribution.disconnect("eye@local")
+
+
 async def until(test: Callable[[], object]) -> None:
     """Wait, in virtual time, until a test is passed."""
     with trio.fail_after(600):
@@ -118,10 +155,10 @@ class Viewer:
 
 @asynccontextmanager
 async def viewer(
-    seen: Connect | Observed, *, size: tuple[int, int] = (80, 24), **options: Any
+    seen: Connect | Observed, *more: Observed, size: tuple[int, int] = (80, 24), **options: Any
 ) -> AsyncIterator[Viewer]:
-    """The program, which observes a node, or what a function connects to."""
+    """The program, which observes a node, or what a function connects to, and perhaps others."""
     observed = seen if isinstance(seen, Observed) else Observed("shop.door", seen)
-    app = ObserveApp([observed], **options)
+    app = ObserveApp([observed, *more], **options)
     async with app.run_test(size=size) as pilot:
         yield Viewer(app, pilot)

@@ -8,46 +8,12 @@ from contextlib import asynccontextmanager
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Node
 from enfilade.actors.cli.observe.observed import Connect, Look, Observed
 from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.observing.protocol.views import TableView, TreeView
 from enfilade.actors.observing.watches.client import State
-from enfilade.transport.carrier import CarrierError
 from enfilade.transport.policy import Rights
-from tests.actors.cli.observe.shop import connecting, hall, shop, until
-
-
-class Door:
-    """A door whose node can be taken away.
-
-    Attributes:
-        is_open: whether there is a node to connect to.
-        node: the node.
-        opened: how often it has been connected to.
-    """
-
-    def __init__(self) -> None:
-        self.is_open = True
-        self.node: Node | None = None
-        self.opened = 0
-        self._gone = trio.Event()
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[tuple[Node, str]]:
-        if not self.is_open:
-            raise CarrierError("no such door")
-        async with shop() as (node, eye):
-            await hall(node)
-            self.node = node
-            self.opened += 1
-            yield eye, "shop@east"
-
-    def lose(self) -> None:
-        """End the node link."""
-        assert self.node is not None
-        self.is_open = False
-        self.node.distribution.disconnect("eye@local")
+from tests.actors.cli.observe.shop import Door, connecting, hall, until
 
 
 async def test_a_lost_node_is_connected_to_again_and_its_views_go_on(autojump_clock: MockClock) -> None:
@@ -167,7 +133,7 @@ async def test_a_view_can_be_asked_for_once(autojump_clock: MockClock) -> None:
 
 async def test_what_cannot_be_done_is_said(autojump_clock: MockClock) -> None:
     observed = Observed("shop.door", connecting(hall), trio.current_time)
-    assert await observed.act("suspend", 1) == "shop.door is not connected"
+    assert await observed.act("", "suspend", 1) == "shop.door is not connected"
 
 
 async def test_a_silent_node_is_noticed(autojump_clock: MockClock) -> None:

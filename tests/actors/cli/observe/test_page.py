@@ -18,7 +18,7 @@ from enfilade.actors.cli.observe.sight import Sight
 from enfilade.actors.cli.observe.web.audience import Audience
 from enfilade.actors.cli.observe.web.server import Server, open_listeners
 from tests.actors.cli.observe.browser import Browser, Program, Tab, needs_browser
-from tests.actors.cli.observe.shop import Till, hall, tills
+from tests.actors.cli.observe.shop import Door, Till, hall, tills
 from tests.actors.cli.observe.web import Hall, watches
 
 pytestmark = [needs_browser, pytest.mark.real]
@@ -87,10 +87,11 @@ async def go(tab: Tab, view: str) -> None:
 
 @asynccontextmanager
 async def stage(
-    program: Program, setup: Callable[[Node], Awaitable[None]] = hall
+    program: Program, setup: Callable[[Node], Awaitable[None]] = hall, door: Door | None = None
 ) -> AsyncIterator[tuple[Stage, trio.Nursery]]:
     here = Hall(setup=setup)
-    observed = Observed("shop.door", here.connect, trio.current_time, allowed=RIGHTS)
+    connect = here.connect if door is None else door.connect
+    observed = Observed("shop.door", connect, trio.current_time, allowed=RIGHTS)
     probe = await open_listeners(0)
     port = probe[0].socket.getsockname()[1]
     for listener in probe:
@@ -471,3 +472,34 @@ async def test_names_of_several_words_are_traced_in_quotes(program: Program) -> 
         await tab.until("0 events so far")
         found.here.till(1).cast(Till.pay, 5)
         await tab.until(lambda text: "pay" in text and "till 00001" in text)
+
+
+async def test_a_page_of_a_node_that_is_started_again_has_nothing_selected(program: Program) -> None:
+    """The serials are those of other processes then."""
+    door = Door(hall, hall)
+    async with stage(program, door=door) as (found, _):
+        tab = await found.tab("processes")
+        await tab.until("till 00002")
+        await tab.ask("document.querySelector('tbody tr[tabindex=\"0\"]').focus()")
+        assert await tab.ask("document.querySelectorAll('[aria-selected]').length") == 1
+        assert await tab.ask("document.querySelector('#target').textContent") != ""
+        await restart(tab, door)
+        await tab.until(lambda text: "last seen" not in text)
+        with trio.fail_after(60):
+            while await tab.ask("document.querySelectorAll('[aria-selected]').length"):  # noqa: ASYNC110
+                await trio.sleep(0.1)
+        assert await tab.ask("document.querySelector('#target').textContent") == ""
+        serial = door.node.whereis("till 00001").serial
+        await go(tab, f"process/{serial}")
+        await tab.until("till 00001")
+        await restart(tab, door)
+        text = await tab.until("the node has been started again since this process was chosen")
+        assert "till 00001" not in text
+        assert problems(tab, found.port) == []
+
+
+async def restart(tab: Tab, door: Door) -> None:
+    """Have the node started again, and wait until the page shows both."""
+    door.lose()
+    await tab.until("last seen")
+    door.is_open = True

@@ -198,7 +198,7 @@ async def test_a_client_that_gives_no_sign_of_life_is_dropped(autojump_clock: Mo
         ('{"do": "fly"}', 1008, "Invalid value 'fly'"),
         ('{"do": "watch", "watch": 1, "view": {"show": "head"}, "more": 1}', 1008, "unknown field `more`"),
         ('{"do": "watch", "watch": 1, "view": {"show": "head"}, "interval": 0}', 1008, ">= 0.1"),
-        ('{"do": "act", "act": 1, "key": "Z", "shown": "x"}', 1008, "no such action"),
+        ('{"do": "act", "act": 1, "key": "Z", "shown": "x", "life": ""}', 1008, "no such action"),
         ("[" * 16_000, 1008, ""),
         (" " * 17_000, 1009, "too long"),
         (b"\0", 1003, "expected text"),
@@ -383,7 +383,7 @@ VALUE = st.one_of(
 @given(VALUE)
 def test_orders_are_checked_before_they_are_taken(value: Any) -> None:
     """Whatever stands for a field, an order is read as it is meant, or refused."""
-    text = json.dumps({"do": "act", "act": 1, "key": "K", "shown": "x", "serial": value})
+    text = json.dumps({"do": "act", "act": 1, "key": "K", "shown": "x", "life": "", "serial": value})
     try:
         order = ORDERS.decode(text.encode("utf-8", "replace"))
     except ValueError:

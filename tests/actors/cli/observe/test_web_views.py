@@ -14,7 +14,7 @@ pytest.importorskip("wsproto")
 from trio.testing import MockClock
 
 from enfilade.actors import Node, system
-from tests.actors.cli.observe.shop import EVERYTHING, Till
+from tests.actors.cli.observe.shop import EVERYTHING, Door, Till, hall
 from tests.actors.cli.observe.web import Hall, Link, Served, serving, watches
 
 
@@ -153,7 +153,8 @@ async def test_rights_are_those_that_are_allowed(autojump_clock: MockClock) -> N
         here.till(1).cast(Till.pay, -1)
         overview = await shown(link, {"show": "overview"}, lambda state: state["crashes"])
         assert "expected coins" not in str(overview)
-        await link.order("act", act=7, key="K", shown="till 0", serial=here.till(0).serial, is_confirmed=True)
+        target = {"shown": "till 0", "serial": here.till(0).serial, "life": here.life}
+        await link.order("act", act=7, key="K", is_confirmed=True, **target)
         answer = await link.take()
         while "act" not in answer:
             answer = await link.take()
@@ -203,7 +204,7 @@ async def test_a_message_of_an_action_is_json(autojump_clock: MockClock) -> None
 
         async def act(given: str, *, is_confirmed: bool = False) -> dict[str, Any]:
             serial = here.till(0).serial
-            order = {"key": "M", "shown": "till 0", "serial": serial, "given": given}
+            order = {"key": "M", "shown": "till 0", "serial": serial, "life": here.life, "given": given}
             await link.order("act", act=7, is_confirmed=is_confirmed, **order)
             while "act" not in (answer := await link.take()):
                 pass
@@ -308,3 +309,33 @@ async def test_all_nodes_are_seen_together(autojump_clock: MockClock) -> None:
         await link.order("watch", watch=2, node=1, view={"show": "event", "event": newest["event"]})
         shown = await link.until(lambda state: "facts" in state)
         assert shown["state"]["title"] == newest["text"]
+
+
+async def test_an_action_on_a_process_of_a_former_start_is_not_done(autojump_clock: MockClock) -> None:
+    """A node that is started again gives its serials to others, and the page is told of the start."""
+    door = Door(hall, hall)
+    table = {"show": "table", "of": "processes", "match": "actor = Till"}
+    async with serving(door.connect) as served:
+        link = await linked(served)
+        await link.order("watch", watch=1, view=table)
+        state = (await link.until(lambda state: state["rows"]))["state"]
+        target, life = state["rows"][0]["target"], state["life"]
+        assert target["life"] == life
+        door.lose()
+        await trio.sleep(3)
+        door.is_open = True
+        await link.until(lambda state: state["life"] != life)
+        for is_confirmed in (False, True):
+            await link.order("act", act=7, key="K", node=0, is_confirmed=is_confirmed, **target)
+            answer = await answered(link, 7)
+            assert answer["problem"] == "shop@east has been started again since: choose the process anew"
+        assert door.node.processes[target["serial"]].ended is None
+
+
+async def answered(link: Link, number: int) -> dict[str, Any]:
+    """The answer to an action; updates meanwhile are acknowledged."""
+    while True:
+        message = await link.take()
+        if message.get("act") == number:
+            return message
+        await link.ack(message)

@@ -60,6 +60,11 @@ class Hall:
             self.node = node
             yield eye, "shop@east"
 
+    @property
+    def life(self) -> str:
+        """The start of the node, as a page knows it."""
+        return f"{self.node.incarnation:016x}"
+
     def till(self, number: int) -> Any:
         """The ref of a till."""
         return self.node.whereis(f"till {number:05}")

@@ -46,6 +46,11 @@ export class ProcessView {
   }
 
   draw(state) {
+    if (this.life && this.life !== state.life && !this.isByName) {
+      this.watch.close(); // the node has given the serial to another process
+      state = { title: "the node has been started again since this process was chosen", facts: [], state: "" };
+    }
+    this.life = state.life;
     this.last = state;
     say(this.name, state.title);
     say(this.state, state.state);

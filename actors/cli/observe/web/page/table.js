@@ -63,6 +63,7 @@ export class TableView {
 
   draw(state) {
     if (this.state?.columns.map(({ name }) => name).join() !== state.columns.map(({ name }) => name).join()) this.drawChoices(state);
+    if (this.state && this.state.life !== state.life) this.selected = null; // the node has given the serials to others
     this.state = state;
     const more = state.matched === state.total ? "" : `, of ${state.total.toLocaleString("en")}`;
     say(this.count, state.matched ? `${state.matched.toLocaleString("en")} rows${more}` : state.nothing);

@@ -37,8 +37,14 @@ export class TreeView {
     return { show: "tree", open: [...this.open] };
   }
 
-  draw({ branches, is_cut }) {
+  draw({ branches, is_cut, life }) {
     const [root] = branches;
+    if (this.life && this.life !== life) {
+      this.open.clear(); // the node has been started again, and has given the serials to others
+      this.wasOpened = false;
+      this.selected = null;
+    }
+    this.life = life;
     if (!this.wasOpened && root?.process != null) {
       this.wasOpened = true; // the root is open at first
       this.toggle(root);
