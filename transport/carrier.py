@@ -6,7 +6,7 @@ with a yes or no, and tells when the other end is gone, can carry a node link.
 """
 
 import enum
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -179,6 +179,13 @@ class Inlet(Protocol):
             CarrierError: the inlet is closed.
         """
         ...
+
+    def hand_over_by(self, take: Callable[[], None]) -> None:
+        """Have a function called when something has come, in the carrier's own step: it may take it in there
+        and save a task switch. What it leaves is received or taken as ever. A carrier that takes no steps of
+        its own in the trio thread never calls it.
+        """
+        return
 
     async def attach(self, address: str) -> None:
         """Attach the inlet to an address, where `Carrier.open` finds it. A checkpoint.

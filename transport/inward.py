@@ -65,7 +65,8 @@ class Inward:
         clock: by which its turns are measured.
         tasks_runnable: tells how many tasks wait for their turn.
         is_limited: whether the peer has a rate to keep to; then nobody polls.
-        moment: seconds worth holding the loop for the peer; 0 for never.
+        moment: seconds worth holding the loop for the peer; 0 for never: then batches take so long that those
+            who were answered together speak together.
         assembly: puts long payloads together; None where descriptors travel.
         hand_on: carries frames out.
         refuse: is told the credentials of a caller that is not the peer.
@@ -104,6 +105,7 @@ class Inward:
         self._peer = peer
         self._is_limited = is_limited
         self._moment = moment
+        self._gathers = not moment
         self._assembly = assembly
         self._hand_on = hand_on
         self._refuse = refuse
@@ -117,6 +119,7 @@ class Inward:
         """Start the reader."""
         self._tasks = nursery
         nursery.start_soon(self._read)
+        self._inlet.hand_over_by(self._take_in_arrivals)
 
     async def _read(self) -> None:
         while self._reading is not OVER:
@@ -137,10 +140,10 @@ class Inward:
             self._patience.went_round()
 
     async def _take_in_all(self) -> None:
-        """Take in what has arrived, and let others have a turn after each part."""
+        """Take in what has arrived, and let others have a turn after each of the peer's."""
         is_free = self._assembly is None and not self._is_limited
         while self._parts or self._arrived:
-            self._take_in()
+            self._take_in_turn()
             if is_free:
                 if self._parts or self._arrived:
                     await trio.lowlevel.checkpoint()
@@ -189,8 +192,18 @@ class Inward:
         else:
             self._patience.have_company()
             arrivals = self._inlet.take()
-        if not arrivals:
-            return
+        if arrivals:
+            self._take_in_here(arrivals)
+
+    def _take_in_arrivals(self) -> None:
+        """Take in what has arrived, in the carrier's step."""
+        if self._reading is WAITING and not self._is_limited:
+            arrivals = self._inlet.take()
+            if arrivals:
+                self._take_in_here(arrivals)
+
+    def _take_in_here(self, arrivals: Sequence[Arrival]) -> None:
+        """Take in a turn's worth of what has arrived; the rest has a task of its own."""
         self._arrived.extend(arrivals)
         self._reading = BUSY
         self._take_in_turn()
@@ -210,13 +223,24 @@ class Inward:
         return arrivals
 
     def _take_in_turn(self) -> None:
-        """Take in as much as a turn has, unless there is no room for it."""
-        room = self._turn.frames
-        assembly = self._assembly
-        while (self._parts or self._arrived) and room > 0:
-            if assembly is not None and assembly.must_wait:
-                return
-            room -= self._take_in()
+        """Take in as much as a turn has, unless there is no room for it; the answers leave together."""
+        outward, turn, assembly = self._outward, self._turn, self._assembly
+        pace = outward.pace
+        outward.pace = GATHERING
+        count, most = 0, 1 if self._is_limited else turn.frames
+        began = self._clock()
+        while self._parts or self._arrived:
+            if not self._parts and assembly is not None and assembly.must_wait:
+                break
+            count += self._take_in()
+            if count >= most or turn.is_over(began):
+                break
+        turn.end(count, began)
+        if pace is not GATHERING:
+            # Those who heard something together speak together, where batches cost more than gathering.
+            outward.pace = SPOKEN if self._gathers and count > 1 else PROMPT
+        if self._link.has_to_speak():
+            outward.flush()
 
     def _take_in(self) -> int:
         """Take in the next part of what has arrived. Return the number of its frames, at least 1."""
@@ -225,23 +249,14 @@ class Inward:
             if not self._parts:
                 return 1
         frames, handles = self._parts.popleft()
-        outward = self._outward
-        pace = outward.pace
-        outward.pace = GATHERING
         if frames:
-            began = self._clock()
             self._is_handing_on = True
             try:
                 self._hand_on(frames, handles)
             finally:
                 self._is_handing_on = False
-            self._turn.end(len(frames), began)
         elif handles:
             self._discard(handles)
-        if pace is not GATHERING:
-            outward.pace = PROMPT
-        if self._link.has_to_speak():
-            outward.flush()
         return len(frames) or 1
 
     def _open(self, arrival: Arrival) -> None:

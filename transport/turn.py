@@ -38,6 +38,10 @@ class Turn:
         self._clock = clock
         self.frames = MOST
 
+    def is_over(self, began: float) -> bool:
+        """Tell whether the frames since `began` have taken the time of a turn."""
+        return self._clock() - began > SECONDS
+
     def end(self, count: int, began: float) -> None:
         """Note that so many frames have been carried out since `began`, and learn from the time it took."""
         if self._clock() - began > SECONDS:

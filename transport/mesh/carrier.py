@@ -19,7 +19,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -115,6 +115,8 @@ class MeshCarrier(Carrier):
         self.subjects = subjects
         self._presence = Presence(mesh.dead_after)
         self._inlets: dict[int, MeshInlet] = {}
+        self._ways: dict[str, _Way] = {}  # by the subjects of those who send to inlets
+        self._fed: dict[MeshInlet, None] = {}  # in order, until all messages that came together are read
         self._outlets: dict[MeshOutlet, Watch] = {}  # in order, for whoever has lost the server
         self._closed: deque[tuple[float, str, int, int]] = deque()
         self._places: dict[Handle, Place] = {}
@@ -207,11 +209,11 @@ class MeshCarrier(Carrier):
 
     # Messages.
 
-    def encode(self, data: bytes, handles: Sequence[Handle]) -> bytes:
-        """Encode a batch with the handles beside it, which must be those of this node's inlets."""
+    def head(self, handles: Sequence[Handle]) -> bytes:
+        """Encode what stands before a batch: the handles beside it must be those of this node's inlets."""
         numbers = [self._own(handle).number for handle in handles]
         head = _HEAD.pack(BATCH, self.subjects.incarnation, len(numbers))
-        return b"".join((head, *map(_NUMBER.pack, numbers), data))
+        return b"".join((head, *map(_NUMBER.pack, numbers))) if numbers else head
 
     def _own(self, handle: Handle) -> "MeshInlet":
         for inlet in self._inlets.values():
@@ -219,7 +221,7 @@ class MeshCarrier(Carrier):
                 return inlet
         raise CarrierError(f"handle {handle} is not an inlet of this node; nothing else travels over a mesh")
 
-    def decode(self, node: str, payload: bytes) -> tuple[int, int, Arrival | None]:
+    def decode(self, node: str, credentials: Credentials, payload: bytes) -> tuple[int, int, Arrival | None]:
         """Decode a message of a node: its kind, the sender's incarnation, and the batch.
 
         Raises:
@@ -233,9 +235,11 @@ class MeshCarrier(Carrier):
         begin = _HEAD.size + count * _NUMBER.size
         if count > MOST_HANDLES or payload[begin : begin + len(PREFIX)] != PREFIX:
             raise ValueError("expected a batch")
-        numbers = [_NUMBER.unpack_from(payload, _HEAD.size + _NUMBER.size * each)[0] for each in range(count)]
-        handles = [self._alias(Place(node, incarnation, number)) for number in numbers]
-        return kind, incarnation, Arrival(payload[begin:], handles, self.credentials_of(node))
+        handles: Sequence[Handle] = ()
+        if count:
+            numbers = _NUMBER.iter_unpack(payload[_HEAD.size : begin])
+            handles = [self._alias(Place(node, incarnation, number)) for (number,) in numbers]
+        return kind, incarnation, Arrival(payload[begin:], handles, credentials)
 
     def credentials_of(self, node: str) -> Credentials:
         """Tell who a node is, which the servers let speak under this name."""
@@ -264,9 +268,13 @@ class MeshCarrier(Carrier):
     def _link_message(self, message: Message) -> None:
         """Put a batch into the inlet that it is for, or answer that there is none."""
         try:
-            token, text = message.subject.removeprefix(f"{self.subjects.links}.").split(".")
-            node, number = from_token(token), int(text, 16)
-            kind, incarnation, arrival = self.decode(node, message.payload)
+            way = self._ways.get(message.subject)
+            if way is None:
+                token, text = message.subject.removeprefix(f"{self.subjects.links}.").split(".")
+                node = from_token(token)
+                way = _Way(node, int(text, 16), self.credentials_of(node))
+            node, number, credentials = way
+            kind, incarnation, arrival = self.decode(node, credentials, message.payload)
         except ValueError:
             self.ignored += 1
             return
@@ -283,7 +291,17 @@ class MeshCarrier(Carrier):
             self.let_go(arrival)  # it may wait for the answer to a batch that nobody took
             self._tell_gone(node, incarnation, number)
         else:
-            inlet.put(node, incarnation, arrival)
+            if inlet.put(node, incarnation, arrival) and not inlet.subject:
+                inlet.subject = message.subject
+                self._ways[message.subject] = way
+            self._fed[inlet] = None
+
+    def messages_read(self) -> None:
+        """See `Watcher`."""
+        while self._fed:
+            inlet = next(iter(self._fed))
+            del self._fed[inlet]
+            inlet.tell()
 
     def _tell_gone(self, node: str, incarnation: int, number: int) -> None:
         """Tell a node that there is no inlet of this number here."""
@@ -294,7 +312,7 @@ class MeshCarrier(Carrier):
         """Put a Hello into the meeting place; answer whoever asks whether the name is in use."""
         try:
             node = from_token(message.subject.rpartition(".")[2])
-            kind, _, arrival = self.decode(node, message.payload)
+            kind, _, arrival = self.decode(node, self.credentials_of(node), message.payload)
         except ValueError:
             self.ignored += 1
             return
@@ -306,6 +324,7 @@ class MeshCarrier(Carrier):
             self.ignored += 1
             self.let_go(arrival)
         elif self.meeting.offer(arrival):
+            self.meeting.tell()
             self.connection.publish(message.reply, b"")
 
     async def meet(self, inlet: "MeshInlet") -> None:
@@ -344,6 +363,7 @@ class MeshCarrier(Carrier):
         may have nothing more to send, and would not find out.
         """
         self._inlets.pop(inlet.number, None)
+        self._ways.pop(inlet.subject, None)
         if inlet.sender is not None:
             self._closed.append((trio.current_time() + self._mesh.beat, *inlet.sender, inlet.number))
         if self.meeting is inlet:
@@ -398,11 +418,20 @@ def _node_name(text: str) -> str:
     return text
 
 
+class _Way(NamedTuple):
+    """What the subject of a batch says."""
+
+    node: str
+    number: int
+    credentials: Credentials
+
+
 class MeshInlet(Inlet):
     """A queue of what is published for one number; see `Inlet`.
 
     Attributes:
         sender: the node, and its incarnation, that sends to it; None before it does.
+        subject: of what that one sends; empty before.
     """
 
     def __init__(self, carrier: MeshCarrier, number: int, capacity: int, largest: int) -> None:
@@ -415,6 +444,8 @@ class MeshInlet(Inlet):
         self._arrivals: deque[Arrival] = deque()
         self._arrived = trio.Event()
         self.sender: tuple[str, int] | None = None
+        self.subject = ""
+        self._take_in: Callable[[], None] | None = None
         self._most_held = 0
         self._is_closed = False
 
@@ -439,6 +470,16 @@ class MeshInlet(Inlet):
     def linger(self, seconds: float) -> Sequence[Arrival]:
         return self.take()  # the carrier is not worth holding the loop for, as its traits say
 
+    def hand_over_by(self, take: Callable[[], None]) -> None:
+        self._take_in = take
+
+    def tell(self) -> None:
+        """Have the owner take in what has come, here and now, or when its turn comes."""
+        if self._take_in is not None and not self._is_closed:
+            self._take_in()
+        if self._arrivals:
+            self._arrived.set()
+
     async def attach(self, address: str) -> None:
         await self._carrier.meet(self)
 
@@ -454,14 +495,19 @@ class MeshInlet(Inlet):
             self._arrivals.clear()
             self._arrived.set()
 
-    def put(self, node: str, incarnation: int, arrival: Arrival) -> None:
-        """Take in a batch of the node that the inlet belongs to, which is the first that sends one."""
+    def put(self, node: str, incarnation: int, arrival: Arrival) -> bool:
+        """Take in a batch of the node that the inlet belongs to, which is the first that sends one.
+
+        Returns:
+            Whether it is that node's.
+        """
         if self.sender is None:
             self.sender = node, incarnation
         if self.sender == (node, incarnation):
             self.offer(arrival)
-        else:
-            self._carrier.ignored += 1
+            return True
+        self._carrier.ignored += 1
+        return False
 
     def offer(self, arrival: Arrival) -> bool:
         """Take in a batch, unless it is too large, or too much waits: then it is lost on its way."""
@@ -473,7 +519,6 @@ class MeshInlet(Inlet):
             return False
         self._size += size
         self._arrivals.append(arrival)
-        self._arrived.set()
         return True
 
     def interrupt(self) -> bool:

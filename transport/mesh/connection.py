@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
-import attrs
 import trio
 
 from enfilade.transport.mesh.introduction import check_introduction, shown
@@ -39,8 +38,9 @@ from enfilade.transport.mesh.protocol import (
     encode_subscribe,
     encode_unsubscribe,
 )
+from enfilade.transport.mesh.session import Session
 from enfilade.transport.mesh.settings import MeshError, Server
-from enfilade.transport.mesh.stream import Dial, Stream, dial, receive, secured, send_all
+from enfilade.transport.mesh.stream import Dial, Stream, dial, receive, received, secured, send_all
 from enfilade.transport.mesh.watcher import Watcher
 
 __all__ = ["USER", "Connection", "Handler", "NoResponders"]
@@ -88,29 +88,6 @@ MOST_EVENTS: Final = 512
 
 class NoResponders(Exception):
     """Nobody has subscribed to the subject of a request."""
-
-
-@attrs.define(eq=False)
-class _Session:
-    """One connection to one server."""
-
-    server: Server
-    stream: Stream
-    parser: Parser
-    where: str = ""
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    unsent: deque[memoryview] = attrs.field(factory=deque)
-    unsent_bytes: int = 0
-    has_unsent: trio.Event = attrs.field(factory=trio.Event)
-    has_spoken: bool = True
-    is_pong_due: bool = False
-    complaints: int = 0
-    complained_at: float = -math.inf
-    pings: deque[tuple[trio.Event, float]] = attrs.field(factory=deque)
-    due: float = math.inf
-    held: tuple[float, float] = (0.0, 0.0)
-    complaint: str = ""
-    end: str = ""
 
 
 class Connection:
@@ -167,7 +144,7 @@ class Connection:
         self._entropy = entropy
         self._random = random
         self._token = token
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._numbers = 0
         self._subscriptions: dict[int, tuple[str, Handler]] = {}
         self._answers: dict[str, Callable[[Message], None]] = {}
@@ -223,10 +200,14 @@ class Connection:
         self, subject: str, payload: bytes, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> bool:
         """Publish a message; return false when there is no server, and it went nowhere. Never raises."""
+        return self.publish_encoded(encode_publish(subject, payload, reply, headers))
+
+    def publish_encoded(self, message: bytes) -> bool:
+        """Publish what `encode_publish` has made; as `publish`."""
         if self._session is None:
             return False
         self.messages_out += 1
-        self._write(self._session, encode_publish(subject, payload, reply, headers))
+        self._write(self._session, message)
         return True
 
     def subscribe(self, subject: str, handler: Handler) -> int:
@@ -335,7 +316,7 @@ class Connection:
             self._watcher.connection_lost(session.server, session.end)
             session = await self._begin_again()
 
-    async def _begin(self) -> _Session:
+    async def _begin(self) -> Session:
         """Connect to the first server that answers, or say why none does."""
         troubles = []
         for server in list(self._servers):
@@ -346,7 +327,7 @@ class Connection:
                 self._servers.rotate(-1)
         raise MeshError(f"no server of the mesh answers as it should; tried {'; '.join(troubles)}")
 
-    async def _begin_again(self) -> _Session:
+    async def _begin_again(self) -> Session:
         """Connect to whichever server answers, the lost one last."""
         pause = JITTER
         jitter = min(JITTER, JITTER_EACH * self.nodes())
@@ -367,7 +348,7 @@ class Connection:
                     self._watcher.servers_missed(sorted(map(str, self._servers)))
         raise AssertionError("the attempts do not end")
 
-    async def _connect(self, server: Server) -> _Session:
+    async def _connect(self, server: Server) -> Session:
         """Connect to a server, and say what this client is and wants to hear."""
         try:
             with trio.fail_after(CONNECT_SECONDS):
@@ -380,8 +361,8 @@ class Connection:
         except trio.TooSlowError:
             raise MeshError(f"it says nothing for {CONNECT_SECONDS:g} s") from None
 
-    async def _introduce(self, server: Server, stream: Stream) -> _Session:
-        session = _Session(server, stream, Parser())
+    async def _introduce(self, server: Server, stream: Stream) -> Session:
+        session = Session(server, stream, Parser())
         early: list[Event] = []
         while not early:
             early += session.parser.feed(await receive(session.stream))
@@ -431,6 +412,7 @@ class Connection:
                         raise MeshError(f"it refuses this client: {text}")
                     case Message():
                         self._take(session, event)
+                        self._watcher.messages_read()
             if is_known and not is_guarded:
                 raise MeshError(
                     "it lets nodes speak under each other's names: give each the permissions that "
@@ -440,14 +422,14 @@ class Connection:
                 return session
             early = session.parser.feed(await receive(session.stream))
 
-    async def _serve(self, session: _Session) -> None:
+    async def _serve(self, session: Session) -> None:
         with session.scope:
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(self._read, session)
                 tasks.start_soon(self._send_unsent, session)
                 tasks.start_soon(self._ping, session)
 
-    def _lose(self, session: _Session, why: str) -> None:
+    def _lose(self, session: Session, why: str) -> None:
         """Give up a session, at once for whoever publishes."""
         if self._session is session:
             self._session = None
@@ -455,7 +437,7 @@ class Connection:
             session.end = why
             session.scope.cancel()
 
-    def _left_by(self, session: _Session, error: Exception) -> None:
+    def _left_by(self, session: Session, error: Exception) -> None:
         """Take note that the server has ended a session: it may be because this node stood still."""
         now = trio.current_time()
         late, seen_at = session.held
@@ -468,30 +450,36 @@ class Connection:
             )
         self._lose(session, str(error) or type(error).__name__)
 
-    async def _read(self, session: _Session) -> None:
+    async def _read(self, session: Session) -> None:
         while True:
+            # Asking whether there is more before waiting for it would cost a turn of the loop.
+            await session.stream.wait_readable()
             try:
-                data = await receive(session.stream)
+                data = received(session.stream)
+                if not data:
+                    continue
                 session.has_spoken = True
                 self.bytes_in += len(data)
                 for place, event in enumerate(session.parser.feed(data), 1):
                     self._take(session, event)
                     if place % MOST_EVENTS == 0:
+                        self._watcher.messages_read()
                         await trio.lowlevel.checkpoint()
+                self._watcher.messages_read()
                 if session.is_pong_due:
                     session.is_pong_due = False
                     self._write(session, PONG)  # one, however often it has asked
             except (OSError, ProtocolError) as error:
                 self._left_by(session, error)
-            await trio.lowlevel.checkpoint()
 
-    def _take(self, session: _Session, event: Event) -> None:
+    def _take(self, session: Session, event: Event) -> None:
+        if type(event) is Message:
+            self.messages_in += 1
+            subscription = self._subscriptions.get(event.number)
+            if subscription is not None:
+                self._hand_on(subscription[1], event)
+            return
         match event:
-            case Message(number):
-                self.messages_in += 1
-                subscription = self._subscriptions.get(number)
-                if subscription is not None:
-                    self._hand_on(subscription[1], event)
             case Ping():
                 session.is_pong_due = True
             case Pong():
@@ -513,7 +501,7 @@ class Connection:
             with suppress(Exception):  # a log handler may fail
                 logger.exception("failed to take in a message under %s", ascii(message.subject[:200]))
 
-    def _complained(self, session: _Session, text: str) -> None:
+    def _complained(self, session: Session, text: str) -> None:
         """Pass on what a server complains of, not more often than somebody reads it."""
         now = trio.current_time()
         if now - session.complained_at < COMPLAINT_SECONDS:
@@ -528,7 +516,7 @@ class Connection:
         if then is not None:
             then(message)
 
-    async def _ping(self, session: _Session) -> None:
+    async def _ping(self, session: Session) -> None:
         silent = 0
         while True:
             session.due = trio.current_time() + self._silence / TICKS
@@ -543,35 +531,36 @@ class Connection:
             elif silent >= PING_TICKS:
                 self._send_ping(session)
 
-    def _send_ping(self, session: _Session) -> trio.Event:
+    def _send_ping(self, session: Session) -> trio.Event:
         """Ask the server for a sign of life; the event is set when it comes, or the server is lost."""
         answered = trio.Event()
         session.pings.append((answered, trio.current_time()))
         self._write(session, PING)
         return answered
 
-    def _write(self, session: _Session, data: bytes) -> None:
+    def _write(self, session: Session, data: bytes) -> None:
         """Send, as far as the socket takes it now; the rest follows."""
-        self.bytes_out += len(data)
-        view = memoryview(data)
+        size = len(data)
+        self.bytes_out += size
+        sent = 0
         if not session.unsent:
             try:
-                view = view[session.stream.send(view) :]
+                sent = session.stream.send(data)
             except BlockingIOError:
                 pass
             except OSError as error:
                 self._lose(session, str(error))
                 return
-            if not view and not session.stream.pending:
+            if sent == size and not session.stream.pending:
                 return
-        if view:
-            session.unsent.append(view)
-            session.unsent_bytes += len(view)
+        if sent < size:
+            session.unsent.append(memoryview(data)[sent:])
+            session.unsent_bytes += size - sent
         session.has_unsent.set()
         if session.unsent_bytes > HIGH_WATER:
             self._is_quenched = True
 
-    async def _send_unsent(self, session: _Session) -> None:
+    async def _send_unsent(self, session: Session) -> None:
         while True:
             await session.has_unsent.wait()
             await session.stream.wait_writable()

@@ -11,7 +11,7 @@ from enfilade.transport.carrier import CarrierError, Handle, Outlet, Status
 from enfilade.transport.mesh.connection import Connection
 from enfilade.transport.mesh.doubts import Doubts
 from enfilade.transport.mesh.presence import Death
-from enfilade.transport.mesh.protocol import Message
+from enfilade.transport.mesh.protocol import Message, opening_of
 
 __all__ = ["MeetingOutlet", "MeshOutlet", "Place"]
 
@@ -33,7 +33,7 @@ class Home(Protocol):
     @property
     def doubts(self) -> Doubts: ...
 
-    def encode(self, data: bytes, handles: Sequence[Handle]) -> bytes: ...
+    def head(self, handles: Sequence[Handle]) -> bytes: ...
 
     def subject_of(self, place: Place) -> str: ...
 
@@ -95,16 +95,18 @@ class MeshOutlet(_Outlet):
     def __init__(self, carrier: Home, place: Place) -> None:
         super().__init__(carrier)
         self.place = place
-        self._subject = carrier.subject_of(place)
+        self._opening = opening_of(carrier.subject_of(place))
         self._kept: bytes | None = None
 
     def start(
         self, data: bytes, handles: Sequence[Handle] = (), *, repeatable: bool = False
     ) -> Status | None:
         self._check()
-        message = self._carrier.encode(data, handles)
+        head = self._carrier.head(handles)
+        opening = self._opening % (len(head) + len(data))
+        message = b"".join((opening, head, data, b"\r\n"))  # copied once, however long
         connection = self._carrier.connection
-        if connection.is_ready and connection.publish(self._subject, message):
+        if connection.is_ready and connection.publish_encoded(message):
             return Status.ACCEPTED
         self._kept = message
         return None
@@ -117,7 +119,7 @@ class MeshOutlet(_Outlet):
     def try_again(self) -> None:
         """Publish the batch that was kept, if there is one, and the connection is ready."""
         connection = self._carrier.connection
-        if self._kept is not None and connection.is_ready and connection.publish(self._subject, self._kept):
+        if self._kept is not None and connection.is_ready and connection.publish_encoded(self._kept):
             self._kept = None
             self._answered()
 
@@ -149,7 +151,7 @@ class MeetingOutlet(_Outlet):
         self._check()
         if not self._carrier.connection.is_up:
             raise CarrierError(f"node {self._node} cannot be called: no server of the mesh answers now")
-        message = self._carrier.encode(data, handles)
+        message = self._carrier.head(handles) + data
         self._forget = self._carrier.connection.ask(
             self._carrier.meeting_of(self._node), message, self._heard
         )

@@ -32,6 +32,7 @@ __all__ = [
     "encode_publish",
     "encode_subscribe",
     "encode_unsubscribe",
+    "opening_of",
 ]
 
 LINE_LIMIT: Final = 4 * 1024
@@ -46,13 +47,15 @@ MESSAGE_LIMIT: Final = 1024 * 1024
 NO_RESPONDERS: Final = 503
 """The status of the answer to a request that nobody has subscribed to."""
 
+MOST_DIGITS: Final = 12
+"""Digits of a number in the line of a message."""
+
 PING: Final = b"PING\r\n"
 PONG: Final = b"PONG\r\n"
 
 T = TypeVar("T")
 
 _STATUS: Final = re.compile(rb"NATS/1\.0 +(\d{3})")
-_NUMBER: Final = re.compile(rb"\d{1,12}")
 
 
 class ProtocolError(Exception):
@@ -115,12 +118,9 @@ class Parser:
 
     def __init__(self) -> None:
         self.message_limit = MESSAGE_LIMIT
+        # What has come of a line, or of the message whose line has been read.
         self._buffer = bytearray()
-        self._at = 0
-        self._scanned = 0
-        # The message whose line has been read: its number, subject and reply, and the bytes of its headers
-        # and of all.
-        self._head: tuple[int, str, str, int, int] | None = None
+        self._head: _Head | None = None
 
     def feed(self, data: bytes) -> list[Event]:
         """Take more bytes, and return the events that they complete.
@@ -128,85 +128,118 @@ class Parser:
         Raises:
             ProtocolError: they are nothing that a server sends. The parser is of no use any more.
         """
-        self._buffer += data
         events: list[Event] = []
-        while (event := self._next()) is not None:
-            if event:
-                events.append(event[0])
-        del self._buffer[: self._at]
-        self._scanned -= self._at
-        self._at = 0
+        head, at = self._head, 0
+        if self._buffer:
+            if head is None:
+                data = self._with_line(data)
+            else:
+                at = self._complete(head, data, events)
+                head = self._head
+        size = len(data)
+        while at < size:
+            if head is None:
+                end = data.find(b"\r\n", at)
+                if end < 0:
+                    self._check_line(size - at, data[at : at + 5])
+                    break
+                head = self._read(data[at:end], events)
+                at = end + 2
+            if head is not None:
+                number, subject, reply, headers, length = head
+                end = at + length
+                if size < end + 2:
+                    break
+                if data[end : end + 2] != b"\r\n":
+                    raise ProtocolError(f"expected the end of a message after {length} bytes")
+                payload = data[at + headers : end]
+                events.append(Message(number, subject, reply, payload, data[at : at + headers]))
+                head = None
+                at = end + 2
+        self._head = head
+        if at < size:
+            self._buffer += memoryview(data)[at:]
         return events
 
-    def _next(self) -> tuple[Event, ...] | None:
-        """Read one line, or one message's bytes: an event, or none; None when there is not enough yet."""
-        buffer = self._buffer
-        if self._head is not None:
-            number, subject, reply, head, size = self._head
-            begin = self._at
-            end = begin + size
-            if len(buffer) < end + 2:
-                return None
-            if buffer[end : end + 2] != b"\r\n":
-                raise ProtocolError(f"expected the end of a message after {size} bytes")
+    def _with_line(self, data: bytes) -> bytes:
+        """Return what has come of a line, with the bytes that follow it, when they end it; else none."""
+        held = len(self._buffer)
+        self._buffer += data
+        if self._buffer.find(b"\r\n", held - 1) < 0:
+            self._check_line(len(self._buffer), bytes(self._buffer[:5]))
+            return b""
+        whole = bytes(self._buffer)
+        self._buffer.clear()
+        return whole
+
+    def _complete(self, head: "_Head", data: bytes, events: list[Event]) -> int:
+        """Add bytes to the message that has begun to come; return how many of them are its own."""
+        number, subject, reply, headers, length = head
+        used = min(len(data), length + 2 - len(self._buffer))
+        self._buffer += memoryview(data)[:used]
+        if len(self._buffer) == length + 2:
+            with memoryview(self._buffer) as whole:
+                if bytes(whole[length:]) != b"\r\n":
+                    raise ProtocolError(f"expected the end of a message after {length} bytes")
+                payload = bytes(whole[headers:length])
+                events.append(Message(number, subject, reply, payload, bytes(whole[:headers])))
+            self._buffer.clear()
             self._head = None
-            self._at = self._scanned = end + 2
-            headers = bytes(buffer[begin : begin + head]) if head else b""
-            return (Message(number, subject, reply, bytes(buffer[begin + head : end]), headers),)
-        end = buffer.find(b"\r\n", max(self._at, self._scanned))
-        if end < 0:
-            self._scanned = max(self._at, len(buffer) - 1)
-            self._check_line(len(buffer) - self._at, bytes(buffer[self._at : self._at + 5]))
-            return None
-        line = bytes(buffer[self._at : end])
-        self._check_line(len(line), line[:5])
-        self._at = self._scanned = end + 2
-        return self._read(line)
+        return used
 
     def _check_line(self, size: int, opening: bytes) -> None:
         limit = INFO_LIMIT if opening == b"INFO " else LINE_LIMIT
         if size > limit:
             raise ProtocolError(f"expected a line of at most {limit} bytes, got {size}")
 
-    def _read(self, line: bytes) -> tuple[Event, ...]:
+    def _read(self, line: bytes, events: list[Event]) -> "_Head | None":
+        """Read a line: of a message, or an event of its own."""
+        if len(line) > LINE_LIMIT:
+            self._check_line(len(line), line[:5])
         verb, _, rest = line.partition(b" ")
         match verb:
-            case b"MSG" | b"HMSG":
-                self._head = self._read_head(line, rest.split(), has_headers=verb == b"HMSG")
-                return ()
+            case b"MSG":
+                return self._read_head(line, rest.split(), has_headers=False)
+            case b"HMSG":
+                return self._read_head(line, rest.split(), has_headers=True)
             case b"PING":
-                return (Ping(),)
+                events.append(Ping())
             case b"PONG":
-                return (Pong(),)
+                events.append(Pong())
             case b"+OK":
-                return ()
+                pass
             case b"-ERR":
                 text = rest.strip(b" '").decode("ascii", "backslashreplace")
-                return (Failure(printable(text, LINE_LIMIT)),)
+                events.append(Failure(printable(text, LINE_LIMIT)))
             case b"INFO":
-                return (Info(_read_info(rest)),)
-        raise ProtocolError(f"expected a line of a NATS server, got {line[:40]!r}")
+                events.append(Info(_read_info(rest)))
+            case _:
+                raise ProtocolError(f"expected a line of a NATS server, got {line[:40]!r}")
+        return None
 
-    def _read_head(
-        self, line: bytes, words: list[bytes], *, has_headers: bool
-    ) -> tuple[int, str, str, int, int]:
+    def _read_head(self, line: bytes, words: list[bytes], *, has_headers: bool) -> "_Head":
         sizes = 2 if has_headers else 1
-        if len(words) - sizes not in (2, 3):
+        others = len(words) - sizes
+        if others not in (2, 3):
             raise ProtocolError(f"expected subject, number and size of a message, got {line[:40]!r}")
-        subject, number, *reply = words[: len(words) - sizes]
-        numbers = (number, *words[len(words) - sizes :])
-        if not all(map(_NUMBER.fullmatch, numbers)):
-            raise ProtocolError(f"expected the numbers of a message, got {line[:40]!r}")
-        size = int(numbers[-1])
-        head = int(numbers[1]) if has_headers else 0
+        for word in (words[1], *words[others:]):
+            if len(word) > MOST_DIGITS or not word.isdigit():
+                raise ProtocolError(f"expected the numbers of a message, got {line[:40]!r}")
+        size = int(words[-1])
+        head = int(words[others]) if has_headers else 0
         if head > size:
             raise ProtocolError(f"expected headers of at most {size} bytes, got {head}")
         if size > self.message_limit:
             raise ProtocolError(f"expected a message of at most {self.message_limit} bytes, got {size}")
         try:
-            return int(number), subject.decode(), reply[0].decode() if reply else "", head, size
+            reply = words[2].decode() if others == 3 else ""
+            return int(words[1]), words[0].decode(), reply, head, size
         except UnicodeDecodeError as error:
             raise ProtocolError(f"expected a subject of a message, got {line[:40]!r}") from error
+
+
+_Head: TypeAlias = tuple[int, str, str, int, int]
+"""The line of a message: its number, subject and reply, and the bytes of its headers and of all."""
 
 
 def decoded(payload: bytes, kind: type[T], decode: Callable[..., T] = msgspec.msgpack.decode) -> T:
@@ -241,6 +274,13 @@ def encode_subscribe(subject: str, number: int) -> bytes:
 def encode_unsubscribe(number: int) -> bytes:
     """Encode the end of a subscription."""
     return f"UNSUB {number}\r\n".encode()
+
+
+def opening_of(subject: str) -> bytes:
+    """Return the line before all messages under a subject that expect no answer, to be filled with their
+    length by `%`. The bytes follow, and a line break.
+    """
+    return f"PUB {subject} %d\r\n".encode()
 
 
 def encode_publish(

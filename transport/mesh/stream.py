@@ -16,7 +16,7 @@ from enfilade.transport.mesh.identity import server_fault
 from enfilade.transport.mesh.local_owner import owner_of_peer
 from enfilade.transport.mesh.settings import MeshError, Server
 
-__all__ = ["Dial", "PlainStream", "Stream", "TlsStream", "dial", "receive", "secured", "send_all"]
+__all__ = ["Dial", "PlainStream", "Stream", "TlsStream", "dial", "receive", "received", "secured", "send_all"]
 
 RECEIVE_BYTES: Final = 256 * 1024
 
@@ -35,7 +35,7 @@ class Stream(Protocol):
         """Bytes that were taken and have yet to leave."""
         ...
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Take bytes to send, and return how many; raises OSError when the connection is over."""
         ...
 
@@ -90,7 +90,7 @@ class PlainStream(Stream):
     def pending(self) -> int:
         return 0
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         return self._socket.send(data)
 
     def flush(self) -> None:
@@ -152,7 +152,7 @@ class TlsStream(Stream):
         """The server's certificate."""
         return self._tls.getpeercert()
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         self.flush()
         if self.pending > MOST_PENDING:
             raise BlockingIOError
@@ -244,15 +244,21 @@ async def send_all(stream: Stream, data: bytes) -> None:
 
 
 async def receive(stream: Stream) -> bytes:
-    """Receive what is there, or wait for it.
+    """Receive what is there, or wait for it; raises what `received` does."""
+    while not (data := received(stream)):
+        await stream.wait_readable()
+    return data
+
+
+def received(stream: Stream) -> bytes:
+    """Receive what is there: no bytes when that is nothing.
 
     Raises:
         OSError: the server has closed the connection, or TLS fails.
     """
-    while True:
-        try:
-            return stream.receive()
-        except BlockingIOError:
-            await stream.wait_readable()
-        except ssl.SSLError as error:
-            raise ConnectionError(f"TLS fails: {error.reason or error}") from error
+    try:
+        return stream.receive()
+    except BlockingIOError:
+        return b""
+    except ssl.SSLError as error:
+        raise ConnectionError(f"TLS fails: {error.reason or error}") from error

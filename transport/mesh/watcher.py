@@ -27,6 +27,10 @@ class Watcher(Protocol):
         """Take note that there is a server again, after so many seconds. `connection_ready` follows."""
         ...
 
+    def messages_read(self) -> None:
+        """Take note that the messages that came together are with their handlers, all of them."""
+        ...
+
     def servers_missed(self, tried: Sequence[str]) -> None:
         """Take note that none of these answers, after one was lost; once each time."""
         ...
@@ -48,4 +52,7 @@ class Quiet:
         """See `Watcher`."""
 
     def servers_missed(self, tried: Sequence[str]) -> None:
+        """See `Watcher`."""
+
+    def messages_read(self) -> None:
         """See `Watcher`."""

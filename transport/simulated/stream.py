@@ -76,7 +76,7 @@ class SimulatedStream(Stream):
                 sent = self.send(view)
             del self._waiting[:sent]
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         if self._fault:
             raise ConnectionError(self._fault)
         taken = bytes(data[: self._room])

@@ -51,6 +51,9 @@ class Notes:
     def connection_resumed(self, server: Server, seconds: float) -> None:
         self.resumed += 1
 
+    def messages_read(self) -> None:
+        return
+
     def _note(self) -> None:
         self.changed.set()
         self.changed = trio.Event()

@@ -49,7 +49,7 @@ class Rogue(Stream):
         self._said.append(data)
         self._came.set()
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         self._buffer += bytes(data)
         while b"\r\n" in self._buffer:
             line, _, rest = self._buffer.partition(b"\r\n")
