@@ -298,9 +298,14 @@ class Guest(Spawnable["Guest"]):
 
     @classmethod
     def from_spec(cls, spec: ModuleSpec, **options: Any) -> Guest:
-        """The guest that a module specification (`enfilade.hostcalls.kernel.modulespec.parse`) describes.
+        """Return the guest that a module specification describes. Not a checkpoint.
 
-        `options` are further attributes: `limits`, `label`.
+        Args:
+            spec: what `enfilade.hostcalls.kernel.modulespec.parse` returns.
+            options: further attributes of the guest, such as `limits` and `label`.
+
+        Raises:
+            TypeError, ValueError: an attribute is not what it must be, as of `Guest`.
         """
         return cls(
             spec.path,
@@ -316,6 +321,11 @@ class Guest(Spawnable["Guest"]):
         """Ask the guest: `await ref.call(Guest.request, data)`. The guest receives a request and replies.
 
         For the resources that a message can carry see `exchange`.
+
+        Raises:
+            BadArguments: raised by the call, if `data` is not bytes.
+            UnknownMethod: raised by the call, if the guest takes no messages.
+            TypeError: it is called here, and not through a ref.
         """
         raise TypeError("a Guest is a description: spawn it, and call Guest.request through the ref")
 

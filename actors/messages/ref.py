@@ -390,7 +390,7 @@ class NameRef(Ref[A]):
         self.limit = limit
 
     def resolve(self) -> Ref[A]:
-        """The ref of the present holder.
+        """Return the ref of the present holder. Not a checkpoint.
 
         Raises:
             Restarting: the holder's supervisor is starting it again.

@@ -155,7 +155,8 @@ class Request(signals.Call, Generic[R]):
             timeout: seconds; None for the node's `call_timeout`, `math.inf` for ever.
 
         Raises:
-            CallTimeout: nothing came in time.
+            CallTimeout: no reply came in time.
+            trio.BusyResourceError: another task is waiting for this request.
             Everything that `Ref.call` raises when there is no reply.
         """
         return await self.receive(timeout, gives_up=False)
@@ -163,7 +164,16 @@ class Request(signals.Call, Generic[R]):
     async def receive(self, timeout: float | None = None, *, gives_up: bool = True) -> R:
         """Wait for the reply; on timeout, and when cancelled, give up: a later reply is dropped.
 
-        Otherwise as `wait`, which is this without giving up. Source: `gen_server:receive_response/2`.
+        A checkpoint when it has to wait. Source: `gen_server:receive_response/2`.
+
+        Args:
+            timeout: seconds; None for the node's `call_timeout`, `math.inf` for ever.
+            gives_up: whether to give up then; `wait` does not.
+
+        Raises:
+            CallTimeout: no reply came in time.
+            trio.BusyResourceError: another task is waiting for this request.
+            Everything that `Ref.call` raises when there is no reply.
         """
         if not self.settled:
             if self.waiter is not None:

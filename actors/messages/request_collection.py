@@ -102,7 +102,17 @@ class RequestCollection(Generic[L]):
         await self._waiter.wait(self._ready.__len__)
 
     async def receive(self, timeout: float = math.inf) -> tuple[L, Request[Any]]:
-        """As `wait`; but on timeout, and when cancelled, all requests are given up."""
+        """Wait for the next reply, as `wait` does; on timeout, and when cancelled, give up all requests.
+
+        A checkpoint when it has to wait. Source: `gen_server:receive_response/3`.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            trio.TooSlowError: no reply came in time; later ones are dropped.
+            Everything that `wait` raises.
+        """
         try:
             return await self.wait(timeout)
         except (trio.TooSlowError, trio.Cancelled):

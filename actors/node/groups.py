@@ -89,7 +89,8 @@ class GroupScope:
     def join(self, group: Hashable, *refs: Ref[Any]) -> None:
         """Let local processes join `group`; one that is named twice, or joins twice, is a member twice.
 
-        What is known by another handle, a name or an alias, joins as the process that it stands for now.
+        What is known by another handle, a name or an alias, joins as the process that it stands for now. Not
+        a checkpoint. Source: `pg:join/3`.
 
         Raises:
             NoProcess: one of them has ended, or is a name that no process holds; then none has joined.
@@ -111,7 +112,7 @@ class GroupScope:
         self._tell(Joined(self.name, group, refs), local=True)
 
     def leave(self, group: Hashable, *refs: Ref[Any]) -> None:
-        """Undo one `join` of each.
+        """Undo one `join` of each of the processes. Not a checkpoint. Source: `pg:leave/3`.
 
         Raises:
             NotJoined: one of them is not a member; then none has left.
@@ -220,7 +221,9 @@ class GroupScope:
         return self._remote.get(node_name, {}).keys()
 
     def monitor(self, watcher: Ref[Any], group: Hashable) -> tuple[GroupMonitor, list[Ref[Any]]]:
-        """Have `watcher` sent `Joined` and `Left` of one group; also its present members.
+        """Have `watcher` sent `Joined` and `Left` of one group; return its present members, too.
+
+        Not a checkpoint. Source: `pg:monitor/2`.
 
         Raises:
             TypeError: `watcher` is not a ref.
@@ -230,7 +233,9 @@ class GroupScope:
         return made, self.members(group)
 
     def monitor_scope(self, watcher: Ref[Any]) -> tuple[GroupMonitor, dict[Hashable, list[Ref[Any]]]]:
-        """Have `watcher` sent `Joined` and `Left` of every group; also the present members of each.
+        """Have `watcher` sent `Joined` and `Left` of every group; return the present members of each, too.
+
+        Not a checkpoint. Source: `pg:monitor_scope/1`.
 
         Raises:
             TypeError: `watcher` is not a ref.
@@ -240,7 +245,8 @@ class GroupScope:
         return made, {group: self.members(group) for group in self.which_groups()}
 
     def demonitor(self, monitor: GroupMonitor) -> bool:
-        """End a subscription; return false when it had ended already.
+        """End a subscription; return false when it had ended already. Not a checkpoint. Source:
+        `pg:demonitor/2`.
 
         Raises:
             TypeError: `monitor` is not a `GroupMonitor`.

@@ -310,10 +310,17 @@ class Node(ObservedNode):
     ) -> AsyncIterator[Process]:
         """Be a process for the length of a block: link, monitor, receive from plain trio code.
 
-        An exit signal that the process does not trap cancels the block, which then raises `ProcessDied`.
+        An exit signal that the process does not trap cancels the block, which then raises `ProcessDied`. The
+        process ends with the block. To enter it is not a checkpoint; to leave it waits for the processes that
+        end with it.
+
+        Args:
+            mailbox: the bound of its mailbox.
+            label: a text for people.
 
         Raises:
             TypeError: `mailbox` is not a `Mailbox`.
+            NodeStopped: the node is stopping, or has stopped.
         """
         process = self.new_process(self.current, checked_mailbox(mailbox))
         process.label = label
@@ -351,6 +358,8 @@ class Node(ObservedNode):
     def register(self, name: str, ref: Ref[Any]) -> None:
         """Give a name to a process of this node. Not a checkpoint.
 
+        Source: `erlang:register/2`.
+
         Raises:
             NameTaken: another process has the name, a supervisor is restarting its last holder, or the
                 process has a name already.
@@ -361,9 +370,11 @@ class Node(ObservedNode):
         self.claim(name, the_process_of(ref, "only processes of this node can be registered"))
 
     def claim(self, name: str, process: Process) -> None:
-        """Register `name` for `process`, unless a supervisor is restarting the child that had it.
+        """Register `name` for `process`, unless a supervisor is restarting the child that had it. Not a
+        checkpoint.
 
-        Raises: as `register`.
+        Raises:
+            NameTaken, ValueError, TypeError: as of `register`.
         """
         predecessor = self.restarting_names.get(name) if isinstance(name, str) else None
         child = process_of(predecessor)
@@ -453,13 +464,15 @@ class Node(ObservedNode):
     def exit_after(self, seconds: float, destination: Ref[Any], reason: Reason) -> Timer:
         """Send an exit signal from the node to `destination` in `seconds`; a name is looked up only then.
 
-        Not a checkpoint. Raises: as `Process.exit_after`.
+        Not a checkpoint. Arguments and errors as of `Process.exit_after`.
         """
         signal = signals.Exit(self.ref, checked(reason), linked=False)
         return self.timers.deliver_after(seconds, destination, signal)
 
     def kill_after(self, seconds: float, destination: Ref[Any]) -> Timer:
-        """As `exit_after`, with `KILL`, which cannot be trapped. Not a checkpoint."""
+        """Kill `destination` in `seconds`, as `exit_after` with `KILL`, which cannot be trapped. Not a
+        checkpoint.
+        """
         return self.exit_after(seconds, destination, KILL)
 
     def scope(self, name: str = "default") -> GroupScope:
@@ -523,19 +536,19 @@ class Node(ObservedNode):
         return self.distribution.mesh
 
     async def connect(self, address: str) -> str:
-        """Connect to the node at a rendezvous; its name. See `Peers.connect`."""
+        """Connect to the node at an address, and return its name. A checkpoint. See `Peers.connect`."""
         return await self.distribution.connect(address)
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
-        """Return a ref to the holder of `name` on the node `peer`. See `Peers.remote`."""
+        """Return a ref to the holder of `name` on the node `peer`. Not a checkpoint. See `Peers.remote`."""
         return self.distribution.remote(name, peer)
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
-        """The process that holds `name` on the node `peer` now. See `Peers.whereis_on`."""
+        """The process that holds `name` on the node `peer` now. A checkpoint. See `Peers.whereis_on`."""
         return await self.distribution.whereis_on(peer, name)
 
     async def spawn_on(self, peer: str, entry: str, /, *args: Any, **kwargs: Any) -> Ref[Any]:
-        """Start a process on the node `peer` from its export `entry`. See `Peers.spawn_on`."""
+        """Start a process on the node `peer` from its export `entry`. A checkpoint. See `Peers.spawn_on`."""
         return await self.distribution.spawn_on(peer, entry, *args, **kwargs)
 
     def finish(self, process: Process, reason: Reason, error: BaseException | None = None) -> None:

@@ -86,7 +86,11 @@ class EventHandler:
         """Handle an event."""
 
     def on_call(self, request: Any) -> Any:
-        """Answer a call to this handler alone; the result is the reply."""
+        """Answer a call to this handler alone; the result is the reply. Source: `gen_event:handle_call/2`.
+
+        Raises:
+            TypeError: the handler does not define it.
+        """
         raise TypeError(f"{shown_name(type(self))} does not answer calls: define on_call(self, request)")
 
     def on_remove(self, reason: Reason) -> Any:

@@ -18,7 +18,7 @@ import functools
 import inspect
 from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 from itertools import islice
-from typing import Any, ClassVar, Concatenate, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, ClassVar, Concatenate, Never, NoReturn, ParamSpec, TypeVar, cast
 
 import attrs
 
@@ -264,7 +264,14 @@ class Machine(Actor):
 
     @property
     def state(self) -> Hashable:
+        """The present state, which only `become` changes."""
         return self._machine_state if self._machine_entered else self.initial
+
+    @state.setter
+    def state(self, state: Never) -> None:
+        raise AttributeError(
+            f"{shown_name(type(self))}.state cannot be set: call `self.become({safe_repr(state)})`"
+        )
 
     def on_start(self) -> Any:
         """Enter the first state. A subclass that overrides this method may call it where it wants that to be;

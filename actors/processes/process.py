@@ -362,7 +362,9 @@ class Process(Record):
         return self.node.timers.deliver_after(seconds, destination, signal, owner=self)
 
     def kill_after(self, seconds: float, destination: Ref[Any]) -> Timer:
-        """As `exit_after`, with `KILL`, which cannot be trapped. Source: `timer:kill_after/2`."""
+        """Kill `destination` in `seconds`, as `exit_after` with `KILL`, which cannot be trapped. Not a
+        checkpoint. Source: `timer:kill_after/2`.
+        """
         return self.exit_after(seconds, destination, KILL)
 
     def timeout_after(self, seconds: float) -> None:

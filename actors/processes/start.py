@@ -371,7 +371,7 @@ async def spawn_started(
 
     Args:
         spawner: the process that spawns, or the node, for code that is not a process.
-        target, args, timeout, kwargs, named: as of `Node.spawn`, options included.
+        target, args, timeout, kwargs, named: as of `Node.spawn`, options included; `timeout` in seconds.
 
     Raises:
         Everything that `Node.spawn` raises.

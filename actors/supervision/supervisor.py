@@ -190,6 +190,11 @@ class Supervisor(Actor):
         listed but not started; those that are no longer specified stay, at the end. Source:
         `supervisor:code_change`.
 
+        Args:
+            children: all specifications from now on.
+            strategy, intensity, period, auto_shutdown: the flags of a `Supervisor`, `period` in seconds; None
+                leaves a flag as it is.
+
         Raises:
             InvalidChild, DuplicateChild, BadCombination, InvalidFlag: what is wrong; nothing has changed
             then.

@@ -102,7 +102,16 @@ class Task(Generic[R]):
         return outcome.value  # type: ignore[return-value]
 
     async def outcome(self, timeout: float = math.inf) -> Outcome[R]:
-        """As `wait`, but a task that ended without a result is no error."""
+        """Wait for the end of the task; a task that ended without a result gives its reason, and no error.
+
+        A checkpoint when it has to wait; cancelled or out of time, the task goes on.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            CallTimeout: it has not ended within `timeout`; it can be waited for again.
+        """
         settled = await self._request.wait(timeout)
         # The end of the process settles the request with its reason, unless the result came first.
         return settled if isinstance(settled, Outcome) else Outcome(None, settled)
@@ -154,7 +163,8 @@ async def async_nolink(
         supervisor: what the task lives under; on this node.
         fn: an async function.
         args: its arguments.
-        shutdown: how the task is stopped with its supervisor, as in a child specification.
+        shutdown: how the task is stopped with its supervisor, as in a child specification: seconds, or
+            "brutal_kill".
         label: a text for people.
 
     Raises:

@@ -154,6 +154,9 @@ class Door(Machine):
     def kick(self) -> None:
         self.become("opne")
 
+    def push(self) -> None:
+        self.state = "open"  # type: ignore[assignment]
+
 
 class Childless(Supervisor):
     def __init__(self) -> None:
@@ -292,6 +295,10 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
     "a state that is not listed": (
         lambda node: call_in(node, Door, Door.kick),
         "expected a state of Door ('open', 'shut'), got 'opne'; did you mean 'open'?",
+    ),
+    "a state that is assigned": (
+        lambda node: call_in(node, Door, Door.push),
+        "Door.state cannot be set: call `self.become('open')`",
     ),
     "a supervisor's `__init__` without super": (
         lambda node: spawn_of(node, Childless),
