@@ -2,7 +2,7 @@
 
 import functools
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,20 @@ def own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         patch.delenv("ENFILADE_OBSERVE", raising=False)
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from looking for garbage among what is collected, and from looking often.
+
+    A test that needs it to have looked asks for that.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.set_threshold(10_000, 10, 10)
 
 
 @functools.cache
