@@ -343,17 +343,17 @@ class CoroutineReturned(RuntimeFault, TypeError):
         self.method = method
 
 
+RUNS_IN_CALLER: Final = "which has yet to run, and would run in the caller; return a list of its items"
+
+
 class LiveResult(RuntimeFault, TypeError):
-    """A method answered with what has yet to run, such as a generator. `method` is the function, or the name
-    of the method that a deferred reply answers for.
+    """A method answered with what has yet to run, such as a generator, or with the deferred reply of another
+    call. `method` is the function, or the name of the method that a deferred reply answers for.
     """
 
-    def __init__(self, method: Callable[..., Any] | str, kind: str) -> None:
+    def __init__(self, method: Callable[..., Any] | str, kind: str, advice: str = RUNS_IN_CALLER) -> None:
         shown = (method or "the method") if isinstance(method, str) else shown_name(method)
-        super().__init__(
-            f"{shown} returned {'an' if kind[0] in 'aeiou' else 'a'} {kind}, "
-            "which has yet to run, and would run in the caller; return a list of its items"
-        )
+        super().__init__(f"{shown} returned {'an' if kind[0] in 'aeiou' else 'a'} {kind}, {advice}")
         self.method = method
 
 

@@ -386,13 +386,17 @@ class Deferred(Handle, Generic[R]):
     def reply(self, value: R) -> None:
         """Answer with `value`; dropped when the caller has given up. Not a checkpoint.
 
-        What has yet to run, such as a generator, would run in the caller, who gets `LiveResult` instead.
+        What has yet to run, such as a generator, would run in the caller, who gets `LiveResult` instead; so
+        does one that is to be answered with a deferred reply.
         """
         live = live_kind(value)
-        if live is None:
-            self.request.reply(value)
-        else:
+        if live is not None:
             self.request.fail(LiveResult(self.request.method, live))
+        elif type(value) is Deferred:
+            advice = "which answers a call, and is no answer; give a value"
+            self.request.fail(LiveResult(self.request.method, "deferred reply", advice))
+        else:
+            self.request.reply(value)
         self._process.settle_deferred(self.request)
 
     def fail(self, error: BaseException) -> None:

@@ -26,7 +26,7 @@ from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.messages.tracebacks import hide_frame
 from enfilade.actors.processes.current import CURRENT
-from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_result
+from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_deferred, check_result
 from enfilade.actors.processes.steps import is_deep, step_failed, with_headroom
 
 if TYPE_CHECKING:
@@ -360,17 +360,24 @@ class DispatchedBody(Body):
         if not is_among(result, PLAIN):
             check_result(handler, result, is_reply=True)
         if process.at_hand is not signals.HANDED_OFF:
-            result = self._deferred(result)
+            result = self._deferred(handler, result)
+        elif type(result) is Deferred:
+            check_deferred(handler, result, None)
         if process.attention and process.stopping is not None and process.ended is None:
             context.run(self.stop, process.stopping)
         if context.context and context.context != context.base:
             context.changed(process)
         return result
 
-    def _deferred(self, result: Any) -> Any:
+    def _deferred(self, handler: Callable[..., Any], result: Any) -> Any:
         """The result of a handler that has deferred its reply: a deferred one, also if that was dropped."""
         request = self.process.at_hand
-        if type(result) is Deferred or request is None or not self.process.was_dropped(request):
+        if request is None:  # it is another's to answer now
+            return result
+        if type(result) is Deferred:
+            check_deferred(handler, result, request)
+            return result
+        if not self.process.was_dropped(request):
             return result
         return Deferred(self.process, request)
 

@@ -29,6 +29,7 @@ from enfilade.actors.messages.kinds import found_in, is_among, is_awaitable, is_
 from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.messages.signals import Call, Cast
 from enfilade.actors.processes.local_ref import process_of
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLAIN",
     "bad_arguments",
+    "check_deferred",
     "check_method",
     "check_result",
     "refuse",
@@ -157,6 +159,8 @@ def check_result(fn: Callable[..., Any], result: Any, *, is_reply: bool = False)
         LiveResult: a generator, which is closed, or an iterator.
     """
     kind = type(result)
+    if kind is Deferred:
+        return  # and never in `PLAIN`, so that it is looked at: see `check_deferred`
     if found_in(kind, "__await__") is not None:
         if kind is CoroutineType:
             result.close()
@@ -168,6 +172,21 @@ def check_result(fn: Callable[..., Any], result: Any, *, is_reply: bool = False)
         raise LiveResult(fn, live)
     if live is None and len(PLAIN) < KNOWN_TYPES and is_looked_up_by_identity(kind):
         PLAIN.add(kind)
+
+
+def check_deferred(fn: Callable[..., Any], deferred: Deferred[Any], request: Call | None) -> None:
+    """Check that the deferred reply that `fn` has returned is that of `request`, the call that it has had.
+
+    Raises:
+        LiveResult: it is that of another call, so nobody would answer this one.
+    """
+    if deferred.request is not request:
+        other = deferred.request.method
+        raise LiveResult(
+            fn,
+            f"deferred reply of another call{f', {safe_str(other)}' if other else ''}",
+            "which answers that call alone; return `process.defer()` here too, and answer both",
+        )
 
 
 def check_method(ref: Ref[Any], method: str) -> None:

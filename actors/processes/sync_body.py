@@ -21,7 +21,14 @@ from enfilade.actors.messages.traced import Traced, Within, bare, trace_of
 from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.control_lane import StopRequest
-from enfilade.actors.processes.handlers import PLAIN, check_result, refuse_unknown, refused, run_sync
+from enfilade.actors.processes.handlers import (
+    PLAIN,
+    check_deferred,
+    check_result,
+    refuse_unknown,
+    refused,
+    run_sync,
+)
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited
 from enfilade.actors.processes.protocol import ActorProtocol, protocol_of
@@ -135,7 +142,10 @@ class SyncBody(DispatchedBody):
         Raises:
             CoroutineReturned, LiveResult: the result has yet to run.
         """
-        if type(result) is Deferred or self.process.was_dropped(request):
+        if type(result) is Deferred:
+            check_deferred(self.protocol.handlers[request.method], result, request)
+            return
+        if self.process.was_dropped(request):
             return
         try:
             is_plain = type(result) in PLAIN

@@ -32,7 +32,14 @@ from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.current import CURRENT
-from enfilade.actors.processes.handlers import PLAIN, check_result, refuse_unknown, refused, run_out
+from enfilade.actors.processes.handlers import (
+    PLAIN,
+    check_deferred,
+    check_result,
+    refuse_unknown,
+    refused,
+    run_out,
+)
 from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.left_generators import give_up_nursery
 from enfilade.actors.processes.links import Down, Exited
@@ -327,6 +334,8 @@ class AsyncBody(TaskBody):
                             if is_awaitable(result):  # what Cython makes, for example
                                 result = await result
                             check_result(handler, result, is_reply=kind is not Cast)
+                            if type(result) is Deferred and kind is not Cast:
+                                check_deferred(handler, result, message)
                 except Exception as error:
                     if handler is None or not (
                         refused(process, message, handler, error)
