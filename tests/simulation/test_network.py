@@ -320,8 +320,18 @@ KINDS = (
 )
 
 
-@pytest.mark.parametrize("secret", [None, b"open sesame"], ids=["open", "secret"])
-@pytest.mark.parametrize("both", [False, True], ids=["one calls", "both call"])
+SECRET = b"open sesame"
+
+
+@pytest.mark.parametrize(
+    ("both", "secret"),
+    [
+        pytest.param(False, None, id="one calls"),
+        pytest.param(True, SECRET, id="both call with a secret"),
+        pytest.param(True, None, id="both call", marks=pytest.mark.soak),
+        pytest.param(False, SECRET, id="one calls with a secret", marks=pytest.mark.soak),
+    ],
+)
 @pytest.mark.parametrize("what", KINDS)
 def test_sim_51_a_strike_at_each_hand_over_of_a_handshake(
     what: Any, both: bool, secret: bytes | None
