@@ -9,7 +9,18 @@ Python's types can say no more than what the first is.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, TypeVarTuple, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    overload,
+)
 
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.actor import Actor
@@ -30,6 +41,40 @@ P = ParamSpec("P")
 S = TypeVar("S")
 Ts = TypeVarTuple("Ts")
 
+if TYPE_CHECKING:
+    _Running = Coroutine[Any, Any, Any]
+    _Function = Callable[..., _Running]
+    _FunctionOf = Callable[Concatenate[Process, F, ...], _Running]
+    """An async function whose first argument after its process is an `F`."""
+    _ClassOf = Callable[Concatenate[F, ...], A]
+    """An actor class whose first argument is an `F`."""
+
+
+class _AnyOptions(TypedDict, total=False):
+    """The options that `spawn` and `spawn_soon` share."""
+
+    link: bool
+    monitor: bool
+    mailbox: Mailbox
+    label: str | None
+    arena: Arena
+    heir_of: Ref[Any] | None
+    on_failure: Resume | None
+    spawner: Process | None
+
+
+class _Options(_AnyOptions, total=False):
+    """The options of `spawn`, which waits for the start."""
+
+    name: str | Global | None
+    timeout: float | None
+
+
+class _OptionsSoon(_AnyOptions, total=False):
+    """The options of `spawn_soon`."""
+
+    name: str | None
+
 
 class Spawn(Protocol):
     """The type of `Node.spawn` and `Process.spawn`."""
@@ -39,35 +84,22 @@ class Spawn(Protocol):
 
     @overload
     async def __call__(
-        self,
-        target: Callable[[*Ts], A],
-        /,
-        *args: *Ts,
-        name: str | Global | None = ...,
-        link: bool = ...,
-        monitor: bool = ...,
-        mailbox: Mailbox = ...,
-        label: str | None = ...,
-        timeout: float | None = ...,
-        arena: Arena = ...,
-        heir_of: Ref[Any] | None = ...,
-        on_failure: Resume | None = ...,
-        spawner: Process | None = ...,
+        self, target: Callable[[*Ts], A], /, *args: *Ts, **options: Unpack[_Options]
     ) -> Ref[A]: ...
 
     @overload
     async def __call__(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, name: str, **options: Any
+        self, target: _ClassOf[F, A], first: F, /, *args: Any, name: str, **options: Any
     ) -> Ref[A]: ...
 
     @overload
     async def __call__(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, link: bool, **options: Any
+        self, target: _ClassOf[F, A], first: F, /, *args: Any, link: bool, **options: Any
     ) -> Ref[A]: ...
 
     @overload
     async def __call__(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, label: str, **options: Any
+        self, target: _ClassOf[F, A], first: F, /, *args: Any, label: str, **options: Any
     ) -> Ref[A]: ...
 
     @overload
@@ -91,87 +123,41 @@ class Spawn(Protocol):
 
     @overload
     async def __call__(
-        self,
-        target: Callable[Concatenate[Process, P], Coroutine[Any, Any, Any]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, target: Callable[Concatenate[Process, P], _Running], /, *args: P.args, **kwargs: P.kwargs
     ) -> Ref[Any]: ...
 
     @overload
     async def __call__(
-        self,
-        target: Callable[[Process, *Ts], Coroutine[Any, Any, Any]],
-        /,
-        *args: *Ts,
-        name: str | Global | None = ...,
-        link: bool = ...,
-        monitor: bool = ...,
-        mailbox: Mailbox = ...,
-        label: str | None = ...,
-        timeout: float | None = ...,
-        arena: Arena = ...,
-        heir_of: Ref[Any] | None = ...,
-        on_failure: Resume | None = ...,
-        spawner: Process | None = ...,
+        self, target: Callable[[Process, *Ts], _Running], /, *args: *Ts, **options: Unpack[_Options]
     ) -> Ref[Any]: ...
 
     @overload
     async def __call__(
-        self,
-        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
-        first: F,
-        /,
-        *args: Any,
-        name: str,
-        **options: Any,
+        self, target: _FunctionOf[F], first: F, /, *args: Any, name: str, **options: Any
     ) -> Ref[Any]: ...
 
     @overload
     async def __call__(
-        self,
-        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
-        first: F,
-        /,
-        *args: Any,
-        link: bool,
-        **options: Any,
+        self, target: _FunctionOf[F], first: F, /, *args: Any, link: bool, **options: Any
     ) -> Ref[Any]: ...
 
     @overload
     async def __call__(
-        self,
-        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
-        first: F,
-        /,
-        *args: Any,
-        label: str,
-        **options: Any,
+        self, target: _FunctionOf[F], first: F, /, *args: Any, label: str, **options: Any
     ) -> Ref[Any]: ...
 
     @overload
-    async def __call__(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, name: str, **options: Any
-    ) -> Ref[Any]: ...
+    async def __call__(self, target: _Function, /, *, name: str, **options: Any) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(self, target: _Function, /, *, link: bool, **options: Any) -> Ref[Any]: ...
+
+    @overload
+    async def __call__(self, target: _Function, /, *, label: str, **options: Any) -> Ref[Any]: ...
 
     @overload
     async def __call__(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, link: bool, **options: Any
-    ) -> Ref[Any]: ...
-
-    @overload
-    async def __call__(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, label: str, **options: Any
-    ) -> Ref[Any]: ...
-
-    @overload
-    async def __call__(
-        self,
-        target: Callable[..., Coroutine[Any, Any, Any]],
-        /,
-        *args: Any,
-        kwargs: Mapping[str, Any],
-        **options: Any,
+        self, target: _Function, /, *args: Any, kwargs: Mapping[str, Any], **options: Any
     ) -> Ref[Any]: ...
 
 
@@ -183,34 +169,22 @@ class SpawnSoon(Protocol):
 
     @overload
     def __call__(
-        self,
-        target: Callable[[*Ts], A],
-        /,
-        *args: *Ts,
-        name: str | None = ...,
-        link: bool = ...,
-        monitor: bool = ...,
-        mailbox: Mailbox = ...,
-        label: str | None = ...,
-        arena: Arena = ...,
-        heir_of: Ref[Any] | None = ...,
-        on_failure: Resume | None = ...,
-        spawner: Process | None = ...,
+        self, target: Callable[[*Ts], A], /, *args: *Ts, **options: Unpack[_OptionsSoon]
     ) -> Ref[A]: ...
 
     @overload
     def __call__(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, name: str, **options: Any
+        self, target: _ClassOf[F, A], first: F, /, *args: Any, name: str, **options: Any
     ) -> Ref[A]: ...
 
     @overload
     def __call__(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, link: bool, **options: Any
+        self, target: _ClassOf[F, A], first: F, /, *args: Any, link: bool, **options: Any
     ) -> Ref[A]: ...
 
     @overload
     def __call__(
-        self, target: Callable[Concatenate[F, ...], A], first: F, /, *args: Any, label: str, **options: Any
+        self, target: _ClassOf[F, A], first: F, /, *args: Any, label: str, **options: Any
     ) -> Ref[A]: ...
 
     @overload
@@ -234,84 +208,39 @@ class SpawnSoon(Protocol):
 
     @overload
     def __call__(
-        self,
-        target: Callable[Concatenate[Process, P], Coroutine[Any, Any, Any]],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, target: Callable[Concatenate[Process, P], _Running], /, *args: P.args, **kwargs: P.kwargs
     ) -> Ref[Any]: ...
 
     @overload
     def __call__(
-        self,
-        target: Callable[[Process, *Ts], Coroutine[Any, Any, Any]],
-        /,
-        *args: *Ts,
-        name: str | None = ...,
-        link: bool = ...,
-        monitor: bool = ...,
-        mailbox: Mailbox = ...,
-        label: str | None = ...,
-        arena: Arena = ...,
-        heir_of: Ref[Any] | None = ...,
-        on_failure: Resume | None = ...,
-        spawner: Process | None = ...,
+        self, target: Callable[[Process, *Ts], _Running], /, *args: *Ts, **options: Unpack[_OptionsSoon]
     ) -> Ref[Any]: ...
 
     @overload
     def __call__(
-        self,
-        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
-        first: F,
-        /,
-        *args: Any,
-        name: str,
-        **options: Any,
+        self, target: _FunctionOf[F], first: F, /, *args: Any, name: str, **options: Any
     ) -> Ref[Any]: ...
 
     @overload
     def __call__(
-        self,
-        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
-        first: F,
-        /,
-        *args: Any,
-        link: bool,
-        **options: Any,
+        self, target: _FunctionOf[F], first: F, /, *args: Any, link: bool, **options: Any
     ) -> Ref[Any]: ...
 
     @overload
     def __call__(
-        self,
-        target: Callable[Concatenate[Process, F, ...], Coroutine[Any, Any, Any]],
-        first: F,
-        /,
-        *args: Any,
-        label: str,
-        **options: Any,
+        self, target: _FunctionOf[F], first: F, /, *args: Any, label: str, **options: Any
     ) -> Ref[Any]: ...
 
     @overload
-    def __call__(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, name: str, **options: Any
-    ) -> Ref[Any]: ...
+    def __call__(self, target: _Function, /, *, name: str, **options: Any) -> Ref[Any]: ...
+
+    @overload
+    def __call__(self, target: _Function, /, *, link: bool, **options: Any) -> Ref[Any]: ...
+
+    @overload
+    def __call__(self, target: _Function, /, *, label: str, **options: Any) -> Ref[Any]: ...
 
     @overload
     def __call__(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, link: bool, **options: Any
-    ) -> Ref[Any]: ...
-
-    @overload
-    def __call__(
-        self, target: Callable[..., Coroutine[Any, Any, Any]], /, *, label: str, **options: Any
-    ) -> Ref[Any]: ...
-
-    @overload
-    def __call__(
-        self,
-        target: Callable[..., Coroutine[Any, Any, Any]],
-        /,
-        *args: Any,
-        kwargs: Mapping[str, Any],
-        **options: Any,
+        self, target: _Function, /, *args: Any, kwargs: Mapping[str, Any], **options: Any
     ) -> Ref[Any]: ...
