@@ -5,8 +5,9 @@ import logging.config
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,7 +121,6 @@ async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
     children = zone_file.children(directory)
     mesh = zone_file.mesh_settings(directory)
     listen = None if settings.door is None else str(directory / settings.door)
-    gave_up = False
     numbers = [
         number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN
     ]  # as `nohup` has it
@@ -141,51 +141,79 @@ async def _run(zone_file: ZoneFile, path: Path, until_eof: bool) -> int:
                 from enfilade.actors.guests import open_guests  # guests bring an engine along
 
                 open_guests(node, network=network)
-            place = directory / (settings.dumps or f"{settings.door or settings.name}.dumps")
-            takes_signals = settings.dump_signals and stack.enter_context(dumps_at_signals(node, place))
-            files = stack.enter_context(_leaving_dumps(node, place, held=settings.watchdog is not None))
-            try:
-                stack.enter_context(
-                    announced(
-                        node.full_name,
-                        door=listen,
-                        zone_file=str(path),
-                        dumps=place if takes_signals else None,
-                    )
-                )
-            except OSError as error:
-                log(logging.WARNING, "observers do not find %s by themselves: %s", node.full_name, error)
-            telemetry = zone_file.telemetry
-            telemetry.instrument(node)
-            serve = await telemetry.open_server(node)
+            files = _make_visible(node, zone_file, path, listen, stack)
             for address in settings.connect:
                 node.distribution.keep_connected(_resolved(address, directory, is_in_mesh=mesh is not None))
-            failure: StartError | None = None
-            # From here on the node can be stopped, also while its tree starts.
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_stop_on_signal, signals, nursery.cancel_scope)
-                if serve is not None:
-                    nursery.start_soon(serve)
-                if until_eof:
-                    nursery.start_soon(_stop_at_end_of_input, nursery.cancel_scope)
-                try:
-                    node.root = await _start_root(node, zone_file, children)
-                except StartError as error:
-                    failure = error
-                else:
-                    places = [f"at {listen}"] if listen else []
-                    places += [f"in mesh {mesh.name}"] if mesh else []
-                    typer.echo(f"{node.full_name} runs {', '.join(places)}".rstrip())
-                    reason = await _end_of(node, node.root)
-                    typer.echo(f"{node.full_name}: the root supervisor ended: {reason}", err=True)
-                    gave_up = True
-                    files.write("crash", f"the root supervisor ended: {safe_str(reason)}")
-                nursery.cancel_scope.cancel()
-            if failure is not None:
-                raise failure
-            if mesh is not None and not gave_up:
+            services: list[Callable[[trio.CancelScope], Awaitable[None]]] = [
+                partial(_stop_on_signal, signals)
+            ]
+            if until_eof:
+                services.append(_stop_at_end_of_input)
+            places = [f"at {listen}"] if listen else []
+            places += [f"in mesh {mesh.name}"] if mesh else []
+            runs = f"{node.full_name} runs {', '.join(places)}".rstrip()
+            gave_up = await _supervise(node, zone_file, children, services, runs)
+            if gave_up is not None:
+                typer.echo(f"{node.full_name}: the root supervisor ended: {gave_up}", err=True)
+                files.write("crash", f"the root supervisor ended: {safe_str(gave_up)}")
+            elif mesh is not None:
                 await node.mesh.drain()
-    return int(gave_up)
+    return 0 if gave_up is None else 1
+
+
+def _make_visible(
+    node: Node, zone_file: ZoneFile, path: Path, listen: str | None, stack: ExitStack
+) -> DumpFiles:
+    """Announce the node to observers, and have dumps of it written, until the stack is left; return what
+    writes them.
+    """
+    settings, directory = zone_file.node, path.parent
+    place = directory / (settings.dumps or f"{settings.door or settings.name}.dumps")
+    takes_signals = settings.dump_signals and stack.enter_context(dumps_at_signals(node, place))
+    files = stack.enter_context(_leaving_dumps(node, place, held=settings.watchdog is not None))
+    dumps = place if takes_signals else None
+    try:
+        stack.enter_context(announced(node.full_name, door=listen, zone_file=str(path), dumps=dumps))
+    except OSError as error:
+        log(logging.WARNING, "observers do not find %s by themselves: %s", node.full_name, error)
+    return files
+
+
+async def _supervise(
+    node: Node,
+    zone_file: ZoneFile,
+    children: list[Child],
+    services: Iterable[Callable[[trio.CancelScope], Awaitable[None]]],
+    runs: str,
+) -> Reason | None:
+    """Run the supervision tree, beside what may cancel it, until it ends or is cancelled.
+
+    Returns:
+        The reason for which the root supervisor gave up; None when it was cancelled.
+
+    Raises:
+        StartError: the tree did not start.
+    """
+    zone_file.telemetry.instrument(node)
+    serve = await zone_file.telemetry.open_server(node)
+    outcome: Reason | StartError | None = None
+    # From here on the node can be stopped, also while its tree starts.
+    async with trio.open_nursery() as nursery:
+        for service in services:
+            nursery.start_soon(service, nursery.cancel_scope)
+        if serve is not None:
+            nursery.start_soon(serve)
+        try:
+            node.root = await _start_root(node, zone_file, children)
+        except StartError as error:
+            outcome = error
+        else:
+            typer.echo(runs)
+            outcome = await _end_of(node, node.root)
+        nursery.cancel_scope.cancel()
+    if isinstance(outcome, StartError):
+        raise outcome
+    return outcome
 
 
 @block
