@@ -98,6 +98,7 @@ class Reader(TaskTurn):
             self._wanted = MailboxSearch(match)
             if self.skipped:
                 self.restore()
+            queue = self._process.queue  # code of a metaclass may have sent the first message that ever came
         find = self._find_in_wraps if _may_have_wraps(self._process) else self._find
         while (position := find(queue)) >= 0:
             if min(position, len(queue) - position) > DEEP:

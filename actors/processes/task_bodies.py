@@ -25,7 +25,7 @@ from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.loop_bypass import pause
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Killed, Reason
 from enfilade.actors.messages.request import Deferred, Request
-from enfilade.actors.messages.signals import Call, Cast
+from enfilade.actors.messages.signals import NO_KWARGS, Call, Cast
 from enfilade.actors.messages.traced import Traced, Within, bare, trace_of
 from enfilade.actors.processes import end
 from enfilade.actors.processes.actor import Actor, construct
@@ -77,7 +77,6 @@ class TaskBody(Body):
         self.owes_start = False
         self.scope: trio.CancelScope | None = None
         self.task: trio.lowlevel.Task | None = None
-        process.open_queue()  # which the task holds, too
         process.reader = Reader(process)
 
     def exit(self, reason: Reason) -> None:
@@ -248,7 +247,7 @@ class AsyncBody(TaskBody):
     def _construct(self) -> Any:
         """Make the actor object, and return what its `on_start` returns."""
         args, kwargs = self._args, self._kwargs
-        self._args, self._kwargs = (), {}
+        self._args, self._kwargs = (), NO_KWARGS
         self.actor = construct(self.actor, self.process, args, kwargs)
         self.process.handlers = self.protocol.handlers
         self.process.names = self.protocol.names
@@ -278,7 +277,6 @@ class AsyncBody(TaskBody):
         result = None
         process = self.process
         dispatcher = process.dispatcher
-        queue = process.queue
         reader = process.reader
         assert reader is not None
         handlers = self.protocol.handlers
@@ -299,6 +297,7 @@ class AsyncBody(TaskBody):
                 handlers = self.protocol.handlers
             if reader.skipped:
                 reader.restore()
+            queue = process.queue  # each time: the first message that ever comes makes another of it
             if not queue or process.suspended:
                 process.waiter = task
                 process.idle = True
