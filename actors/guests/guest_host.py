@@ -44,6 +44,7 @@ from enfilade.actors.processes.keyed_timers import Tick
 from enfilade.actors.processes.links import Down, Exited, Monitor
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.process import Process
+from enfilade.actors.processes.steps import is_from_outside
 from enfilade.hostcalls.abi.actor_types import ActorReason
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (
@@ -178,7 +179,16 @@ class NodeHost:
 
     def start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
         process = self._process
-        process.node.start_task(function, f"hostcall of {process.ref}", process)
+
+        async def run() -> None:
+            try:
+                await function()
+            except BaseException as error:  # of a contract, as if its function had raised it
+                if process.ended is not None or is_from_outside(error):
+                    raise
+                process.turn_failed(error)
+
+        process.node.start_task(run, f"hostcall of {process.ref}", process)
 
     def stop(self) -> None:
         if not self._ends_trial(SHUTDOWN):

@@ -481,7 +481,7 @@ class Execution:
             self._refuse(future, operation, error)
         except Cancelled:
             return
-        except Exception:
+        except BaseException:  # whoever fails a future is not to be told by an error
             self._failed(future, operation)
         else:
             self._answer(future, operation, value)

@@ -49,8 +49,8 @@ class Future(Generic[T]):
             self._value = value
             self._finish()
 
-    def fail(self, error: Exception) -> None:
-        """Give it an error; nothing happens if it has an outcome."""
+    def fail(self, error: BaseException) -> None:
+        """Give it an error, of which a guest hears no more than that; nothing if it has an outcome."""
         if not self.done:
             self._error = error
             self._finish()
@@ -94,7 +94,7 @@ class Future(Generic[T]):
         def settle(_: Future[T]) -> None:
             try:
                 value = convert(self.result())
-            except Exception as error:
+            except BaseException as error:
                 converted.fail(error)
             else:
                 converted.resolve(value)
