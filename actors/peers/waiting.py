@@ -1,10 +1,13 @@
-"""Signals that wait for a node that is being called, in the order of sending, within a bound in bytes."""
+"""Signals that wait in the order of sending, within a bound in bytes.
+
+They wait for a node that is being called, or for the registry to say where their actor is.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import attempt
@@ -19,11 +22,13 @@ if TYPE_CHECKING:
     from enfilade.actors.messages.ref import RemoteRef
     from enfilade.actors.node.node import Node
 
-__all__ = ["WAITING_LIMIT", "Waiting"]
+__all__ = ["WAITING_LIMIT", "Line", "Room", "Waiting"]
 
 WAITING_LIMIT: Final = 64 * 1024 * 1024
 """Bytes that may wait for a node before another signal may not: as much as `Limits.backlog` is by default, so
 that what has waited finds room on the node link."""
+
+T = TypeVar("T")
 
 SIGNAL: Final = 200
 """Bytes of a signal, without what it carries, and of its place here."""
@@ -99,6 +104,72 @@ class Waiting:
     def _taken(self) -> list[tuple[RemoteRef[Any], signals.Signal]]:
         taken, self._signals, self.size = self._signals, [], 0
         return taken
+
+
+class Room:
+    """The bytes that signals in several lines may have together.
+
+    Attributes:
+        size: the bytes that wait, about.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
+class Line(Generic[T]):
+    """Signals that wait for one and the same thing.
+
+    When one of them finds no room, none does until those before it are taken: so nothing arrives of which an
+    earlier part is missing.
+
+    Args:
+        room: shared with other lines.
+        most: signals that may wait; None for as many as there is room for.
+    """
+
+    def __init__(self, room: Room, most: int | None = None) -> None:
+        self._room = room
+        self._most = most
+        self._size = 0
+        self._refusal = ""
+        self._items: list[T] = []
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def is_full(self) -> bool:
+        """True when something has found no room since what waited was taken."""
+        return bool(self._refusal)
+
+    def add(self, item: T, signal: signals.Signal) -> str:
+        """Let a signal wait.
+
+        Args:
+            item: what `take` returns for it.
+            signal: is weighed.
+
+        Returns:
+            Why it may not; empty when it waits.
+        """
+        if not self._refusal and len(self._items) == self._most:
+            self._refusal = f"{self._most} messages wait already"
+        elif not self._refusal and self._room.size > WAITING_LIMIT:
+            self._refusal = f"{self._room.size} bytes wait already, more than {WAITING_LIMIT},"
+        if not self._refusal:
+            weight = _weight(signal)
+            self._size += weight
+            self._room.size += weight
+            self._items.append(item)
+        return self._refusal
+
+    def take(self) -> list[T]:
+        """Return what waits, and let nothing wait any more."""
+        items, self._items = self._items, []
+        self._room.size -= self._size
+        self._size, self._refusal = 0, ""
+        return items
 
 
 def _weight(signal: signals.Signal) -> int:

@@ -9,7 +9,6 @@ No activation gets a turn while this node does not hold the shard: a guard asks 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -23,6 +22,7 @@ from enfilade.actors.messages.ref import NodeRef, Ref
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.peers.ledger import undeliverable
+from enfilade.actors.peers.waiting import Line, Room
 from enfilade.actors.processes import start
 from enfilade.transport.mesh.shards import shard_of
 
@@ -78,18 +78,18 @@ class _Activation:
 
     Attributes:
         process: the actor, from its making to its end.
-        is_ending: whether it has been asked to end, so that what comes now waits for the next one.
         waiting: what waits for the next one.
+        is_ending: whether it has been asked to end, so that what comes now waits for the next one.
         crashes: when it crashed lately.
         is_resting: whether the next one is started only when a timer has fired.
     """
 
     key: str
     shard: int
+    waiting: Line[signals.Signal]
     process: Process | None = None
     used_at: float = 0.0
     is_ending: bool = False
-    waiting: deque[signals.Signal] = attrs.field(factory=deque)
     crashes: list[float] = attrs.field(factory=list)
     is_resting: bool = False
     ended: trio.Event = attrs.field(factory=trio.Event)
@@ -104,6 +104,7 @@ class Activations:
         kind: what to start, and how long it stays.
         way: takes what cannot be delivered here.
         claim: returns the claim of a shard that counts at this moment.
+        room: for what waits.
 
     Attributes:
         live: the actors that take messages now, by key.
@@ -111,8 +112,9 @@ class Activations:
     """
 
     def __init__(
-        self, node: Node, name: str, kind: Kind, way: Way, claim: Callable[[int], Held | None]
+        self, node: Node, name: str, kind: Kind, way: Way, claim: Callable[[int], Held | None], room: Room
     ) -> None:
+        self._room = room
         self.live: dict[str, Ref[Any]] = {}
         self.started = 0
         self._node = node
@@ -159,17 +161,19 @@ class Activations:
             if bool(key) is self._kind.single:
                 self._mismatch(key, signal)
                 return
-            record = self._records[key] = _Activation(key, shard_of(self._name, key, self._kind.parts))
+            record = self._records[key] = self._record(key, shard_of(self._name, key, self._kind.parts))
         if record.process is not None and not (record.is_ending and isinstance(signal, STARTING)):
             record.used_at = self._node.timers.now()
             record.process.deliver(signal)
         elif not isinstance(signal, STARTING) or _is_order(signal):
             undeliverable(self._node, self._way.ref(self._name, key), signal, NO_PROCESS)
-        elif len(record.waiting) >= MOST_WAITING:
-            self._refuse(key, signal)
+        elif refusal := record.waiting.add(signal, signal):
+            self._refuse(key, signal, refusal)
         else:
-            record.waiting.append(signal)
             self._begin(record)
+
+    def _record(self, key: str, shard: int) -> _Activation:
+        return _Activation(key, shard, Line(self._room, MOST_WAITING))
 
     def _mismatch(self, key: str, signal: signals.Signal) -> None:
         """Answer what is for a key of a kind without keys, or for the single actor of one with keys."""
@@ -182,12 +186,10 @@ class Activations:
         else:
             undeliverable(self._node, ref, signal, NO_PROCESS)
 
-    def _refuse(self, key: str, signal: signals.Signal) -> None:
+    def _refuse(self, key: str, signal: signals.Signal, refusal: str) -> None:
         ref = self._way.ref(self._name, key)
         if isinstance(signal, signals.Call):
-            signal.fail(
-                CallError(ref, f"{ref} is not running, and {MOST_WAITING} messages wait for it already")
-            )
+            signal.fail(CallError(ref, f"{ref} is not running, and {refusal} for it"))
         else:
             undeliverable(self._node, ref, signal, NO_PROCESS)
 
@@ -211,7 +213,7 @@ class Activations:
         self.started += 1
         process.deliver(signals.Monitor(self._ends, process.serial))
         process.guard_by(lambda: None if self._holds(record.shard, held) else LeaseLost(label))
-        waiting, record.waiting = record.waiting, deque()
+        waiting = record.waiting.take()
         start.start_soon(process, self._kind.actor, () if single else (record.key,), {})
         for signal in waiting:
             if not (isinstance(signal, signals.Call) and signal.settled):
@@ -292,7 +294,7 @@ class Activations:
 
     def _give_back(self, record: _Activation) -> None:
         """Have what waits for the actor of a key go where the shard is now."""
-        waiting, record.waiting = record.waiting, deque()
+        waiting = record.waiting.take()
         if record.process is None and self._records.get(record.key) is record:
             del self._records[record.key]
         for signal in waiting:
@@ -304,7 +306,7 @@ class Activations:
         """Take note that this node holds a shard; a single actor starts."""
         self._closed.discard(shard)
         if self._kind.single:
-            record = self._records.setdefault("", _Activation("", shard))
+            record = self._records.setdefault("", self._record("", shard))
             self._begin(record)
 
     def lost(self, shard: int) -> None:

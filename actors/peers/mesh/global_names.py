@@ -7,6 +7,7 @@ out not to be there, or its node leaves.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from enfilade.actors.peers.events import NameLost
 from enfilade.actors.peers.ledger import undeliverable
 from enfilade.actors.peers.mesh.global_ref import GlobalRef, HolderSeeker
 from enfilade.actors.peers.remote_refs import HeldRef
+from enfilade.actors.peers.waiting import Line, Room
 from enfilade.actors.processes.links import monitor_found
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport.mesh.claims import Claims, Fence, Taken, name_key
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from enfilade.transport.mesh.lease import Claim
 
 __all__ = ["GlobalNames"]
+
+logger = logging.getLogger("enfilade.mesh")
 
 
 class _Ends(NodeRef):
@@ -61,7 +65,7 @@ class _Ends(NodeRef):
 class _Asking:
     """A question to the registry, and what waits for its answer."""
 
-    waiting: list[tuple[GlobalRef, Signal]] = attrs.field(factory=list)
+    waiting: Line[tuple[GlobalRef, Signal]]
     over: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -82,6 +86,7 @@ class GlobalNames:
         self._seeker = HolderSeeker(self)
         self._known: dict[str, Ref[Any]] = {}
         self._asking: dict[str, _Asking] = {}
+        self._room = Room()
 
     # What users ask for.
 
@@ -264,15 +269,24 @@ class GlobalNames:
         asking = self._asking.get(ref.name)
         known = self.here(ref.name) if isinstance(signal, UNANSWERED) else self.known(ref.name)
         if asking is not None:
-            asking.waiting.append((ref, signal))
+            self._wait(asking, ref, signal)
         elif known is not None:
             known.deliver(signal)
         elif not self._distribution.is_running:
             self._fail(ref, signal, NoQuorum(ref.name, "this node has stopped"))
         else:
-            asking = self._asking[ref.name] = _Asking()
-            asking.waiting.append((ref, signal))
+            asking = self._asking[ref.name] = _Asking(Line(self._room))
             self._distribution.start_soon(self._deliver_later, ref.name, asking)
+            self._wait(asking, ref, signal)
+
+    def _wait(self, asking: _Asking, ref: GlobalRef, signal: Signal) -> None:
+        was_full = asking.waiting.is_full
+        refusal = asking.waiting.add((ref, signal), signal)
+        if refusal:
+            problem = f"{refusal} for the registry to say who holds global names"
+            if not was_full:
+                logger.warning("what comes for %s is lost: %s", ref, problem)
+            self._fail(ref, signal, NoProcess(ref, problem=problem))
 
     async def _deliver_later(self, name: str, asking: _Asking) -> None:
         """Ask the registry, then deliver what waits for that."""
@@ -286,7 +300,7 @@ class GlobalNames:
         finally:
             del self._asking[name]
             asking.over.set()
-            for ref, signal in asking.waiting:
+            for ref, signal in asking.waiting.take():
                 if holder is None:
                     self._fail(ref, signal, error)
                 elif isinstance(signal, Monitor):

@@ -7,6 +7,7 @@ order, for a bounded time.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from enfilade.actors.peers.mesh.keyed_ref import ArrivedRef, HereRef, KeyedRef
 from enfilade.actors.peers.mesh.kind import LONGEST_KEY, Kind, check_name
 from enfilade.actors.peers.remote_call import RemoteCall
 from enfilade.actors.peers.remote_refs import RemoteNameRef
+from enfilade.actors.peers.waiting import Line, Room
 from enfilade.transport.mesh.claims import Claims, Fence, shard_key
 from enfilade.transport.mesh.registry import NoAnswer
 from enfilade.transport.mesh.shard_keeper import ShardKeeper
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from enfilade.transport.mesh.directory import MeshNode
 
 __all__ = ["KeyedActors"]
+
+logger = logging.getLogger("enfilade.mesh")
 
 POLL_SECONDS: Final = 0.1
 """Time between looks for the node of a shard that has none."""
@@ -72,7 +76,7 @@ class _Looking:
     """What waits until it is known which node has a shard, of so many as its kind has."""
 
     shards: int
-    waiting: list[tuple[KeyedRef, signals.Signal, bool]] = attrs.field(factory=list)
+    waiting: Line[tuple[KeyedRef, signals.Signal, bool]]
     over: trio.Event = attrs.field(factory=trio.Event)
     error: CallError | None = None
 
@@ -114,12 +118,15 @@ class KeyedActors:
         self._leaving: dict[str, dict[tuple[str, int], float]] = {}
         self._owners: dict[tuple[str, int], Remote] = {}
         self._looking: dict[tuple[str, int], _Looking] = {}
+        self._room = Room()
         self._changed = trio.Event()
         self._is_draining = False
         self.kinds_run: dict[str, _Run] = {name: self._run_of(name, kind) for name, kind in kinds.items()}
 
     def _run_of(self, name: str, kind: Kind) -> _Run:
-        activations = Activations(self.node, name, kind, self, lambda shard: keeper.held_now(shard))
+        activations = Activations(
+            self.node, name, kind, self, lambda shard: keeper.held_now(shard), self._room
+        )
         keeper = ShardKeeper(
             name,
             kind.parts,
@@ -368,12 +375,14 @@ class KeyedActors:
                 self._fail(ref, signal, _stopped(ref))
                 return
             looking = self._look_for(place)
-        if len(looking.waiting) < MOST_WAITING:
-            looking.waiting.append((ref, signal, forwarded))
-            return
-        self.refusals += 1
-        problem = f"{MOST_WAITING} messages wait already for the shard of {ref} to have a node"
-        self._fail(ref, signal, NoProcess(ref, problem=problem))
+        was_full = looking.waiting.is_full
+        refusal = looking.waiting.add((ref, signal, forwarded), signal)
+        if refusal:
+            self.refusals += 1
+            problem = f"{refusal} for the shard of {ref} to have a node"
+            if not was_full:
+                logger.warning("what comes for actors of kind %s is lost: %s", safe_repr(ref.kind), problem)
+            self._fail(ref, signal, NoProcess(ref, problem=problem))
 
     def deliver_anew(self, kind: str, key: str, signal: signals.Signal) -> None:
         """Deliver a signal that waited here in vain, because the shard moves."""
@@ -422,7 +431,8 @@ class KeyedActors:
     def _look_for(self, place: tuple[str, int]) -> _Looking:
         looking = self._looking.get(place)
         if looking is None:
-            looking = self._looking[place] = _Looking(self.shards_of(place[0]))
+            line: Line[tuple[KeyedRef, signals.Signal, bool]] = Line(self._room, MOST_WAITING)
+            looking = self._looking[place] = _Looking(self.shards_of(place[0]), line)
             self._distribution.start_soon(self._look, place, looking)
         return looking
 
@@ -438,7 +448,7 @@ class KeyedActors:
                 found = True
         finally:
             del self._looking[place]
-            for ref, signal, forwarded in looking.waiting:
+            for ref, signal, forwarded in looking.waiting.take():
                 if isinstance(signal, signals.Call) and signal.settled:
                     continue  # nobody waits for it any more
                 if found:
