@@ -28,7 +28,7 @@ from enfilade.actors.messages.signals import Cast
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
-__all__ = ["Carrier", "NameRef", "NodeRef", "Ref", "RemoteRef", "checked_ref"]
+__all__ = ["Carrier", "HomeRef", "NameRef", "NodeRef", "Ref", "RemoteRef", "checked_ref"]
 
 A = TypeVar("A", covariant=True)
 P = ParamSpec("P")
@@ -346,14 +346,12 @@ class RemoteRef(Ref[A]):
         return RemoteRef(self._home, self._carrier, self._serial, seconds)
 
 
-class NodeRef(Ref[Any]):
-    """The node itself, as the sender of exit signals that no process sent. It drops what is sent to it."""
+class HomeRef(Ref[A]):
+    """A ref of this node that holds no process: a name, a number or a key, or the node itself."""
 
     __slots__ = ("_home",)
 
-    def __init__(self, node: Node) -> None:
-        self._home = node
-        self.limit = None
+    _home: Node
 
     @property
     def node_name(self) -> str:
@@ -367,12 +365,25 @@ class NodeRef(Ref[Any]):
     def serial(self) -> int:
         return 0
 
+    def _node(self) -> Node:
+        return self._home
+
+
+class NodeRef(HomeRef[Any]):
+    """The node itself, as the sender of exit signals that no process sent. It drops what is sent to it."""
+
+    __slots__ = ()
+
+    def __init__(self, node: Node) -> None:
+        self._home = node
+        self.limit = None
+
     def deliver(self, signal: signals.Signal) -> None:
         if isinstance(signal, signals.Call):
             signal.abandon(NO_PROCESS)
 
 
-class NameRef(Ref[A]):
+class NameRef(HomeRef[A]):
     """The holder of `name` on this node at the moment of use: it follows a restarted process to its next
     incarnation.
 
@@ -380,7 +391,7 @@ class NameRef(Ref[A]):
     Erlang's `!` does.
     """
 
-    __slots__ = ("_home", "name")
+    __slots__ = ("name",)
 
     is_name = True
 
@@ -424,14 +435,6 @@ class NameRef(Ref[A]):
         if predecessor is None or home.whereis(self.name) is not None or not home.keeps_mailbox(predecessor):
             return self.resolve()
         return predecessor
-
-    @property
-    def node_name(self) -> str:
-        return self._home.full_name
-
-    @property
-    def incarnation(self) -> int:
-        return self._home.incarnation
 
     @property
     def serial(self) -> int:
@@ -481,9 +484,6 @@ class NameRef(Ref[A]):
 
         async def call(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
             return await self.resolve().call(method, *args, **kwargs)
-
-    def _node(self) -> Node:
-        return self._home
 
     def _limited_to(self, seconds: float) -> Ref[A]:
         return NameRef(self._home, self.name, seconds)

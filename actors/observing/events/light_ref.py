@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import NoProcess
 from enfilade.actors.messages.reasons import NO_PROCESS
-from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.ref import HomeRef, Ref
 from enfilade.actors.processes.local_ref import LocalRef, shown_ref
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ __all__ = ["LightRef", "light"]
 A = TypeVar("A")
 
 
-class LightRef(Ref[A]):
+class LightRef(HomeRef[A]):
     """A process of this node by its number, which is looked up when the ref is used.
 
     It is equal to every other ref to that process, and shows the name or label that the process had.
     """
 
-    __slots__ = ("_home", "_serial", "_shown")
+    __slots__ = ("_serial", "_shown")
 
     is_of_this_node = True
 
@@ -34,14 +34,6 @@ class LightRef(Ref[A]):
         self._serial = serial
         self._shown = shown
         self.limit = limit
-
-    @property
-    def node_name(self) -> str:
-        return self._home.full_name
-
-    @property
-    def incarnation(self) -> int:
-        return self._home.incarnation
 
     @property
     def serial(self) -> int:
@@ -71,9 +63,6 @@ class LightRef(Ref[A]):
     def name_of(self, method: Any) -> str:
         process = self._home.processes.get(self._serial)
         return super().name_of(method) if process is None else process.ref.name_of(method)
-
-    def _node(self) -> Node:
-        return self._home
 
     def _limited_to(self, seconds: float) -> Ref[A]:
         return LightRef(self._home, self._serial, self._shown, seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.ref import Ref
+from enfilade.actors.messages.ref import HomeRef, Ref
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.peers.mesh.sought_ref import Seeker, SoughtRef
 
@@ -26,7 +26,7 @@ class Kinds(Seeker, Protocol):
     def take_in(self, ref: ArrivedRef, signal: signals.Signal) -> None: ...
 
 
-class _KeyRef(Ref[Any]):
+class _KeyRef(HomeRef[Any]):
     """What refs to keyed actors share: a kind and a key instead of a process.
 
     Attributes:
@@ -34,7 +34,7 @@ class _KeyRef(Ref[Any]):
         key: the key; empty for a single actor.
     """
 
-    __slots__ = ("_home", "_kinds", "key", "kind")
+    __slots__ = ("_kinds", "key", "kind")
 
     is_name = True
 
@@ -45,18 +45,6 @@ class _KeyRef(Ref[Any]):
         self.key = key
         self.limit = limit
 
-    @property
-    def node_name(self) -> str:
-        return self._home.full_name
-
-    @property
-    def incarnation(self) -> int:
-        return self._home.incarnation
-
-    @property
-    def serial(self) -> int:
-        return 0
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _KeyRef) and (self.kind, self.key) == (other.kind, other.key)
 
@@ -65,9 +53,6 @@ class _KeyRef(Ref[Any]):
 
     def __repr__(self) -> str:
         return f"<{safe_str(self.kind)}/{safe_str(self.key)}>" if self.key else f"<{safe_str(self.kind)}>"
-
-    def _node(self) -> Node:
-        return self._home
 
     def _limited_to(self, seconds: float) -> Ref[Any]:
         return type(self)(self._home, self._kinds, self.kind, self.key, seconds)
