@@ -99,7 +99,7 @@ all: check tests docs  ## check, test, and build the documentation
 kits: $(VENV)/.installed-kits  ## compilers for guests in Zig and AssemblyScript, so that their tests run
 
 soak: $(VENV)/.installed-test  ## long fuzz and chaos runs
-	$(BIN)/python -m pytest -m 'soak or hypothesis' --hypothesis-profile=search
+	$(BIN)/python -m pytest -rs -m 'soak or hypothesis' --hypothesis-profile=search
 	$(BIN)/python -m tests.simulation.soak --hours 1
 
 c-tests: $(VENV)/.installed-test  ## the C parts alone, also under sanitizers and valgrind

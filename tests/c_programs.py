@@ -30,10 +30,15 @@ needs_compiler = pytest.mark.skipif(
 needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="there is no valgrind")
 
 
-def make(source: Path, build: Path, *arguments: str) -> str:
+def make(source: Path, build: Path, *arguments: str, patience: float = TIMEOUT) -> str:
     """Run `make` on the rules of `source`, into ``build``, of which a later build keeps what has not changed.
 
-    Returns: what it printed. A compiler without sanitizers skips the test.
+    Args:
+        source, build: the directories.
+        arguments: targets and variables.
+        patience: seconds that it may take.
+
+    Returns: what it printed. A compiler without sanitizers, or without libFuzzer, skips the test.
     """
     build.mkdir(parents=True, exist_ok=True)
     with (build / "lock").open("w") as lock:
@@ -42,9 +47,11 @@ def make(source: Path, build: Path, *arguments: str) -> str:
             ["make", "-s", "-j2", "-C", source, f"BUILD={build}", *arguments],
             capture_output=True,
             text=True,
-            timeout=TIMEOUT,
+            timeout=patience,
             check=False,
         )
+    if " has no libFuzzer" in made.stderr:
+        pytest.skip(made.stderr.splitlines()[0])
     if "cannot find -lasan" in made.stderr or "cannot find -lubsan" in made.stderr:
         pytest.skip("the compiler has no sanitizers")
     assert made.returncode == 0, made.stdout + made.stderr

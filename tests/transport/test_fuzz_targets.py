@@ -137,7 +137,8 @@ def fuzz(target: Callable[[bytes], None], corpus: Sequence[bytes], runs: int, se
 
 
 RUNS = [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.soak)]
-PATIENT = pytest.mark.timeout(7200)
+PATIENCE = 7200
+PATIENT = pytest.mark.timeout(PATIENCE)
 
 
 @PATIENT
@@ -173,6 +174,19 @@ def test_targets_in_c(target: str, runs: int, tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert f"{runs} inputs" in result.stdout
+
+
+GUIDED = {"wire": 4_000_000, "channel": 1_000_000, "payload": 5_000_000}
+
+
+@PATIENT
+@pytest.mark.soak
+@c_programs.needs_compiler
+@pytest.mark.parametrize("target", GUIDED)
+def test_targets_in_libfuzzer(target: str) -> None:
+    """The same targets, ten million inputs in all, guided by clang's libFuzzer."""
+    build = C / "build/targets"
+    c_programs.make(C, build, "libfuzzer", f"TARGETS={target}", f"RUNS={GUIDED[target]}", patience=PATIENCE)
 
 
 @PATIENT

@@ -80,7 +80,8 @@ static unsigned threads_of_strangers(void) {
 
 /* The place of the oldest item whose payer may have one more thread, or NULL. */
 static struct item **find_next(void) {
-    bool is_full = threads_of_strangers() >= CLOSING_THREADS - CLOSING_THREADS_RESERVED;
+    const unsigned share = CLOSING_THREADS - CLOSING_THREADS_RESERVED;
+    bool is_full = busy >= share && threads_of_strangers() >= share;
     for (struct item **place = &waiting; *place != NULL; place = &(*place)->next) {
         unsigned process = 0, user = 0;
         count(under_way, &(*place)->payer, &process, &user);

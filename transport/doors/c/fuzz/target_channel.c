@@ -19,7 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { PATIENCE = 100000 }; /* milliseconds: on a busy machine a thread may not run for many seconds */
 
-static int door = -1;
+/* What stays from one input to the next: the door, the attacker's hand-out of it, and memory for its sessions. */
+static int door = -1, trunk = -1, memory = -1;
+static struct session *session;
 
 static void procedure(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
     (void)cookie;
@@ -36,7 +38,7 @@ static void procedure(void *cookie, char *data, size_t size, door_desc_t *entrie
 
 static unsigned open_count(void) {
     unsigned count = 0;
-    for (int fd = 0; fd < 256; fd++) {
+    for (int fd = 0; fd < 64; fd++) {
         count += fcntl(fd, F_GETFD) >= 0;
     }
     return count;
@@ -56,7 +58,7 @@ static void ask(void) {
     }
 }
 
-static void step(const uint8_t *bytes, int fd, int other, struct session *session) {
+static void step(const uint8_t *bytes, int fd, int other) {
     static const uint64_t sizes[] = {0, 1, 4096, 65536, 65537, 1ull << 31, 1ull << 46, UINT64_MAX};
     static const int options[] = {76 /* SO_PASSPIDFD */, SO_PASSCRED, SO_TIMESTAMP, SO_SNDBUF, SO_RCVBUF};
     int files[8] = {0, 1, 0, 1, 0, 1, 0, 1}, value = bytes[2];
@@ -84,12 +86,12 @@ static void step(const uint8_t *bytes, int fd, int other, struct session *sessio
         atomic_store(&session->listening, bytes[2] % 4u);
         break;
     case 4: {
-        int memory = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        if (ftruncate(memory, 131072) == 0 && (bytes[1] % 4 == 0 || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) == 0)) {
+        int region = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (ftruncate(region, 131072) == 0 && (bytes[1] % 4 == 0 || fcntl(region, F_ADD_SEALS, F_SEAL_SHRINK) == 0)) {
             message = (struct message){.type = MESSAGE_GROW, .size = bytes[2] % 4 ? 131072 : sizes[bytes[3] % 8]};
-            message_send(fd, &message, &memory, 1);
+            message_send(fd, &message, &region, 1);
         }
-        close(memory);
+        close(region);
         break;
     }
     default:
@@ -97,46 +99,52 @@ static void step(const uint8_t *bytes, int fd, int other, struct session *sessio
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    int pair[2];
-    if (door < 0) {
-        door = door_create(procedure, NULL, 0);
-        ask();
-    }
-    int trunk = door_dup(door), memory = memfd_create("fuzz-session", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    unsigned before = open_count();
+static void begin(void) {
+    door = door_create(procedure, NULL, 0);
+    ask();
+    trunk = door_dup(door);
+    memory = memfd_create("fuzz-session", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (trunk < 0 || memory < 0 || ftruncate(memory, SESSION_SIZE) < 0 || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) < 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        (session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0)) == MAP_FAILED) {
         failed("the attacker cannot attach");
     }
-    struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const struct closing_payer nobody = {-1, 0, -1};
+    int pair[2];
+    if (door < 0) {
+        begin();
+    }
+    unsigned before = open_count();
+    memset(session, 0, sizeof *session);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        failed("the attacker has no socket");
+    }
     struct message attach = {.type = MESSAGE_ATTACH};
     int fds[2] = {pair[1], memory};
     message_send(trunk, &attach, fds, 2);
     struct receipt receipt = {.count = 0, .pidfd = -1};
+    door_info_t info;
+    door_info(door, &info); /* does what the control thread would do, which need not wake for it */
     poll(&(struct pollfd){.fd = pair[0], .events = POLLIN}, 1, PATIENCE);
-    if (message_receive(pair[0], &(struct closing_payer){-1, 0, -1}, &attach, &receipt, 0) != 0 || receipt.count != 1) {
+    if (message_receive(pair[0], &nobody, &attach, &receipt, 0) != 0 || receipt.count != 1) {
         failed("the server does not answer");
     }
     for (size_t at = 0; at + 8 <= size && at < 8 * 32; at += 8) {
-        step(data + at, receipt.fds[0], pair[1], session);
+        step(data + at, receipt.fds[0], pair[1]);
     }
     ask();
-    munmap(session, SESSION_SIZE);
     close(receipt.fds[0]);
     close(pair[0]);
     close(pair[1]);
-    close(memory);
-    close(trunk);
-    bool left = true; /* the server's threads may be about to close what the last datagrams brought */
-    for (int i = 0; i < PATIENCE && left; i++) {
-        door_info_t info;
+    /* Threads may be about to close what the last datagrams brought; the honest client may have a line more. */
+    for (int i = 0; open_count() > before + 1; i++) {
+        if (i == PATIENCE) {
+            failed("something is left");
+        }
         door_info(door, &info);
-        left = open_count() > before + 1; /* one line more of the honest client's */
-        poll(NULL, 0, !left || i < 20 ? 0 : 1);
-    }
-    if (left) {
-        failed("something is left");
+        poll(NULL, 0, i < 20 ? 0 : 1);
     }
     return 0;
 }

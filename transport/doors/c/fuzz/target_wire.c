@@ -16,17 +16,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What is open when everything is closed that threads have been left to close. Whoever waits for longer hears it from outside. */
-static unsigned open_count(void) {
-    unsigned count = 0;
+/* The lowest number that is free when everything is closed that threads have been left to close: one that is left takes it. Whoever
+ * waits for longer hears it from outside. */
+static int lowest_free(void) {
     while (closing_unclosed() > 0) { /* asleep: they need a processor */
         nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
-    for (int fd = 0; fd < 64; fd++) {
-        count += fcntl(fd, F_GETFD) >= 0;
-    }
-    return count;
+    int fd = fcntl(0, F_DUPFD_CLOEXEC, 0);
+    close(fd);
+    return fd;
 }
+
+static int memory = -1; /* closed at once, by whoever gets a copy; what a thread has to close takes ten times as long */
 
 static void send_datagram(int fd, const uint8_t *data, size_t size, unsigned files, unsigned kind) {
     union {
@@ -35,12 +36,9 @@ static void send_datagram(int fd, const uint8_t *data, size_t size, unsigned fil
     } control;
     struct iovec vector = {(void *)(uintptr_t)data, size};
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
-    int numbers[254], memory = -1;
-    if (files > 0 && kind % 16 != 0) { /* closed at once; what a thread has to close takes ten times as long */
-        memory = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    }
+    int numbers[254];
     for (unsigned i = 0; i < files; i++) {
-        numbers[i] = memory >= 0 ? memory : (int)(i % 2);
+        numbers[i] = kind == 254 ? (int)(i % 2) : memory;
     }
     if (files > 0) {
         memset(&control, 0, sizeof control);
@@ -53,20 +51,21 @@ static void send_datagram(int fd, const uint8_t *data, size_t size, unsigned fil
         memcpy(CMSG_DATA(item), numbers, sizeof(int) * files);
     }
     sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (memory >= 0) {
-        close(memory);
-    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const int options[] = {76 /* SO_PASSPIDFD */, SO_PASSCRED, SO_PASSSEC, SO_TIMESTAMP, SO_TIMESTAMPNS};
+    static const struct message ours = {.magic = WIRE_MAGIC, .abi = WIRE_ABI};
     int pair[2], on = 1;
     struct message message;
     struct receipt receipt;
+    if (memory < 0) {
+        memory = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    }
     if (size < 4 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
         return 0;
     }
-    unsigned before = open_count();
+    int before = lowest_free();
     for (unsigned i = 0; i < sizeof options / sizeof *options; i++) {
         if (data[0] & (1u << i)) {
             setsockopt(pair[0], SOL_SOCKET, options[i], &on, sizeof on);
@@ -76,7 +75,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         uint8_t datagram[sizeof message + 1] = {0}; /* a message, and a byte too many */
         size_t left = size - at < sizeof message ? size - at : sizeof message;
         memcpy(datagram, data + at, left);
-        send_datagram(pair[1], datagram, left + (left == sizeof message && data[3] == 1), data[1] % 40, data[2]);
+        if (!(data[3] & 2) && left == sizeof message) { /* or most would be refused for not being ours, and all when the version changes */
+            memcpy(datagram, &ours, offsetof(struct message, type));
+        }
+        send_datagram(pair[1], datagram, left + (left == sizeof message && (data[3] & 1)), data[1] % 40, data[2]);
         while ((data[0] & 0x80 ? message_receive_identified(pair[0], &message, &receipt)
                                : message_receive(pair[0], &(struct closing_payer){-1, 0, -1}, &message, &receipt, data[0] & 0x40 ? MSG_PEEK : 0)) == 0) {
             if (receipt.count > DESCRIPTORS_A_DATAGRAM || (receipt.truncated && receipt.count > 0)) {
@@ -87,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 break;
             }
         }
-        if (open_count() != before) {
+        if (lowest_free() != before) {
             abort();
         }
     }
