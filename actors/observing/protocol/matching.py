@@ -17,7 +17,7 @@ import attrs
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.protocol.columns import COLUMNS_OF
 
-__all__ = ["LARGEST_MATCH", "Glob", "Match", "Term", "text_of"]
+__all__ = ["LARGEST_MATCH", "TEXTS", "Glob", "Match", "Term", "text_of"]
 
 LARGEST_MATCH: Final = 1_000
 """Characters of a match."""

@@ -14,9 +14,12 @@ Watches that want the same order of the same processes share one ranking.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+import trio
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
@@ -44,6 +47,9 @@ RUN: Final = 1_024
 
 SWEEPING: Final = 0.2
 """The share of an update's budget that goes into the round of all, once there was one."""
+
+ONCE: Final = 0.9
+"""The share of an interval within which that is done once, for all watches together."""
 
 
 class Ranking(Listener):
@@ -75,6 +81,7 @@ class Ranking(Listener):
         self._runs: list[list[Key]] = []
         self._filling: Iterator[None] | None = None
         self._is_whole = False
+        self._swept_at = -math.inf
         self._is_shown = search(match, counts)
         self._pace = None if self._is_shown is None else Pace()
         self.users = 0
@@ -123,7 +130,10 @@ class Ranking(Listener):
         if not self._round:
             self._round = sorted(self._node.processes, reverse=True)
         await walker.work(partial(self._sweep, max(0, len(self._round) - SWEPT)), budget, pace=self._pace)
-        await walker.work(self._sweep, budget, budget * interval * SWEEPING, self._pace)
+        now = trio.current_time()
+        if now - self._swept_at >= interval * ONCE:  # if not, it was for another watch
+            self._swept_at = now
+            await walker.work(self._sweep, budget, budget * interval * SWEEPING, self._pace)
 
     def _gather(self) -> bool:
         """Make the keys of some processes of the first round; tell whether there are more."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.observing.protocol.columns import COUNTED
-from enfilade.actors.observing.protocol.matching import Match, Term, text_of
+from enfilade.actors.observing.protocol.matching import TEXTS, Match, Term, text_of
 from enfilade.actors.observing.tables.rows import VALUES
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.identity import actor_name, supervisor_of
@@ -20,7 +20,6 @@ from enfilade.actors.processes.identity import actor_name, supervisor_of
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
     from enfilade.actors.observing.measurements.counting import Counts
-    from enfilade.actors.processes.body import Body
     from enfilade.actors.processes.process import Process
 
 __all__ = ["reader", "search"]
@@ -69,50 +68,76 @@ def _search_of(term: Term, counts: Counts) -> Search:
 
 
 class _TextSearch:
-    """Looks for a text in what names a process: name, label, class, kind, id as a child, method at hand."""
+    """Looks for a text in the columns that name a process.
+
+    Each column of `TEXTS` that processes have is looked at in turn: some in a way that is quicker than to
+    make the value of a row, the others by that value.
+    """
 
     def __init__(self, fits: Callable[[str], bool]) -> None:
         self._fits = fits
-        self._kinds: dict[type, bool] = {}
-        self._classes: dict[int, tuple[type, bool]] = {}  # by address: its metaclass may forbid to hash one
+        self._known: dict[int, tuple[type, type, bool]] = {}  # by address: a class may not be hashed at all
         self._parent: Ref[Any] | None = None
         self._supervisor: Process | None = None
+        columns = [column for column in TEXTS if column in VALUES]
+        self._looks = tuple(dict.fromkeys(map(self._look_at, columns)))
 
     def __call__(self, process: Process) -> bool:
-        fits, name, label, body = self._fits, process.name, process.label, process.body
-        if name and fits(text_of(name)):
-            return True
-        if label and fits(safe_str(label)):
-            return True
-        known = self._classes.get(id(type(body.actor)))
-        if self._is_in_class(process) if known is None else known[1]:
-            return True
-        is_of_kind = self._kinds.get(type(body))
-        if self._is_in_kind(body) if is_of_kind is None else is_of_kind:
-            return True
-        if process.parent.serial and self._is_in_id(process):
-            return True
-        return (process.at_hand is not None or not process.idle) and self._is_in(METHOD(process))
+        for look in self._looks:  # noqa: SIM110 (a generator for each process costs as much as a look)
+            if look(process):
+                return True
+        return False
+
+    def _look_at(self, column: str) -> Search:
+        """The look at a column."""
+        quick = QUICK.get(column)
+        if quick is not None:
+            found: Search = getattr(self, quick)
+            return found
+        value = VALUES[column]
+        return lambda process: self._is_in(value(process))
 
     def _is_in(self, text: str | None) -> bool:
         return bool(text) and self._fits(text_of(text))
 
-    def _is_in_class(self, process: Process) -> bool:
-        found, kind = self._is_in(actor_name(process)), type(process.body.actor)
-        if issubclass(kind, Actor) and len(self._classes) < CLASSES:
-            self._classes[id(kind)] = kind, found
+    def in_name(self, process: Process) -> bool:
+        name = process.name
+        return name is not None and self._fits(text_of(name))
+
+    def in_label(self, process: Process) -> bool:
+        label = process.label
+        return label is not None and self._fits(safe_str(label))
+
+    def in_class_or_kind(self, process: Process) -> bool:
+        body = process.body
+        known = self._known.get(id(type(body.actor)))
+        if known is not None and known[1] is type(body):
+            return known[2]
+        found, kind = self._is_in(actor_name(process)) or self._is_in(body.kind), type(body.actor)
+        if issubclass(kind, Actor) and len(self._known) < CLASSES:
+            self._known[id(kind)] = kind, type(body), found
         return found
 
-    def _is_in_kind(self, body: Body) -> bool:
-        found = self._kinds[type(body)] = self._is_in(body.kind)
-        return found
-
-    def _is_in_id(self, process: Process) -> bool:
+    def in_id(self, process: Process) -> bool:
         parent, supervisor = process.parent, self._supervisor
         if parent is not self._parent or (supervisor is not None and supervisor.ended is not None):
             self._parent, self._supervisor = parent, supervisor_of(process)
             supervisor = self._supervisor
-        if supervisor is None:
+        if supervisor is None or not supervisor.body.supervises:
             return False
-        child_id = supervisor.body.place_of(process.ref)[0]
-        return child_id is not None and self._is_in(safe_id(child_id))
+        child = supervisor.body.strategy.children.running(process.ref)
+        return child is not None and child.id is not None and self._is_in(safe_id(child.id))
+
+    def in_method(self, process: Process) -> bool:
+        return (process.at_hand is not None or not process.idle) and self._is_in(METHOD(process))
+
+
+QUICK: Final = {
+    "name": "in_name",
+    "label": "in_label",
+    "actor": "in_class_or_kind",
+    "kind": "in_class_or_kind",
+    "child_id": "in_id",
+    "method": "in_method",
+}
+"""The methods of a search that look at a column in a quicker way than by the value of a row."""

@@ -182,6 +182,33 @@ async def test_obs_107_two_observers_stay_within_the_larger_budget(autojump_cloc
             assert all(seconds >= 0.999 for seconds in found[1:])
 
 
+async def test_three_observers_of_one_order_cost_one_round(autojump_clock: MockClock) -> None:
+    """The round of all goes on once an interval, whoever looks, but for its least part."""
+    seconds = 10
+    looked = {}
+    for observers in (1, 3):
+        async with observed() as (bank, eye), trio.open_nursery() as nursery:
+            await populate(bank, 8_000)
+            watching = bank.observation.watching
+            watching.walker.clock = Working(0.0002)
+
+            async def read(eye: Node = eye) -> None:
+                async with Client(eye, "bank@local").watch(TableView(sort="queued", count=5)) as states:
+                    async for _ in states:
+                        pass
+
+            for _ in range(observers):
+                nursery.start_soon(read)
+            await trio.sleep(10)
+            (ranking,) = watching.rankings.rankings.values()
+            before = ranking.looked
+            await trio.sleep(seconds)
+            looked[observers] = ranking.looked - before
+            nursery.cancel_scope.cancel()
+    assert looked[1] > 2 * seconds * SWEPT
+    assert looked[3] < looked[1] + 3 * seconds * SWEPT
+
+
 @pytest.mark.soak
 @pytest.mark.real
 async def test_obs_107_two_observers_of_a_hundred_thousand_processes() -> None:
