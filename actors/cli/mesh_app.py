@@ -81,14 +81,16 @@ def ca_sign(
     request: Annotated[
         Path, typer.Argument(help="The file that `mesh request` wrote.", exists=True, dir_okay=False)
     ],
-    node: NodeName,
     output: Output,
+    node: Annotated[
+        str | None, typer.Argument(help="The node, if the request does not name it; otherwise the same.")
+    ] = None,
     also: Also = None,
     operator: Operator = False,
     registry: RegistryRight = "write",
     days: Days = 90,
 ) -> None:
-    """Issue a certificate to NODE for a key that never left its machine."""
+    """Issue a certificate to the node of REQUEST, for a key that never left its machine."""
     from enfilade.actors.cli.mesh_authority import Grant, sign
 
     grant = Grant(also=also or (), is_operator=operator, registry=registry, days=days)

@@ -45,7 +45,12 @@ def _write(output: Path, make: Callable[[], bytes]) -> None:
     with refusals():
         if output.exists():
             raise MeshError(f"{output} exists; remove it, or name another file")
-        write_private(output, make())
+        write_private(output, b"")  # before anything is signed, and listed, that could not be written
+        try:
+            write_private(output, make())
+        except BaseException:
+            output.unlink(missing_ok=True)
+            raise
     typer.echo(
         f"wrote {output}; take it there on a safe way, and run: enfilade mesh join {output.name} DIRECTORY"
     )
@@ -63,8 +68,8 @@ def issue(directory: Path, node: str | None, hosts: Sequence[str], output: Path,
         _write(output, lambda: authority.issue(node, grant))
 
 
-def sign(directory: Path, request_path: Path, node: str, output: Path, grant: Grant) -> None:
-    """Issue a certificate for a key that never left its machine."""
+def sign(directory: Path, request_path: Path, node: str | None, output: Path, grant: Grant) -> None:
+    """Issue a certificate for a key that never left its machine; the request says for which node."""
     with refusals():
         authority = Authority(directory)
         pem = request_path.read_bytes()
@@ -106,9 +111,7 @@ def make_request(directory: Path, node: str, output: Path) -> None:
     """Make a key and a request."""
     with refusals():
         write_private(output, request(directory, node))
-    typer.echo(
-        f"wrote {output}; have it signed: enfilade mesh ca sign AUTHORITY {output.name} {node} -o BUNDLE"
-    )
+    typer.echo(f"wrote {output}; have it signed: enfilade mesh ca sign AUTHORITY {output.name} -o BUNDLE")
 
 
 def show_permissions(node: str, mesh: str, grant: Grant) -> None:

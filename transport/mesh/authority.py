@@ -11,13 +11,14 @@ generation: old and new certificates are good until each ends.
 """
 
 import base64
+import fcntl
 import ipaddress
 import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -193,7 +194,7 @@ class Authority:
         ):
             raise MeshError(f"{path} is not the key of {self.directory / 'ca.pem'}")
         self._key = key
-        self.nodes = read_list((self.directory / "nodes.list").read_bytes(), self._pem)
+        self.nodes = self._read_list()
 
     @classmethod
     def create(
@@ -250,11 +251,17 @@ class Authority:
         bundle["node.key"] = _key_bytes(key).decode()
         return json.dumps(bundle).encode()
 
-    def sign(self, request: bytes, name: str, grant: Grant = Grant()) -> bytes:
+    def sign(self, request: bytes, name: str | None = None, grant: Grant = Grant()) -> bytes:
         """Issue a certificate for a key that never left its machine; otherwise as `issue`.
 
         Args:
-            request: a certificate signing request in PEM; nothing of it is used but the key.
+            request: a certificate signing request in PEM; its key is used, and its common name is that of the
+                node.
+            name: of the node, if the request has no common name; otherwise it must be the same.
+            grant: what the certificate is to allow.
+
+        Raises:
+            MeshError: it is no request, or one for another node.
         """
         try:
             parsed = x509.load_pem_x509_csr(request)
@@ -263,12 +270,27 @@ class Authority:
             raise MeshError(f"expected a certificate signing request in PEM: {error}") from error
         if not parsed.is_signature_valid or not isinstance(key, ec.EllipticCurvePublicKey):
             raise MeshError("expected a request for a key of elliptic curves, signed with it")
+        asked = [str(each.value) for each in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        if name is None and len(asked) == 1:
+            name = asked[0]
+        if name is None:
+            raise MeshError("the request names no node, or several: say for which one it is")
+        if any(each != name for each in asked):
+            raise MeshError(f"the request is for {', '.join(map(ascii, asked))}, not for {name!a}")
         return json.dumps(self._issue(key, name, grant)).encode()
 
     def _issue(self, key: ec.EllipticCurvePublicKey, name: str, grant: Grant) -> dict[str, Any]:
         check_names(name, *grant.also)
+        with self._changing():
+            return self._admit(key, name, grant)
+
+    def _admit(self, key: ec.EllipticCurvePublicKey, name: str, grant: Grant) -> dict[str, Any]:
         if self.nodes.find(name) is not None:
             raise MeshError(f"{name} has a certificate: renew it, or revoke it first")
+        wanted = {name, *grant.also}
+        for each in self.nodes.nodes:
+            if common := wanted & {each.name, *each.also}:
+                raise MeshError(f"{each.name} may use the name {min(common)}: no two nodes can have one")
         generation = dict(self.nodes.revoked).get(name, 0) + 1
         expires = _after(grant.days).isoformat(timespec="seconds")
         listed = Listed(name, generation, grant.also, grant.is_operator, grant.registry, expires)
@@ -282,12 +304,12 @@ class Authority:
         Raises:
             MeshError: it has none.
         """
-        listed = self._find(name)
         key = ec.generate_private_key(ec.SECP256R1())
-        listed = attrs.evolve(listed, expires=_after(days).isoformat(timespec="seconds"))
-        bundle = self._certify(key.public_key(), listed, days)
-        bundle["node.key"] = _key_bytes(key).decode()
-        self._list([listed if each.name == name else each for each in self.nodes.nodes])
+        with self._changing():
+            listed = attrs.evolve(self._find(name), expires=_after(days).isoformat(timespec="seconds"))
+            bundle = self._certify(key.public_key(), listed, days)
+            bundle["node.key"] = _key_bytes(key).decode()
+            self._list([listed if each.name == name else each for each in self.nodes.nodes])
         return json.dumps(bundle).encode()
 
     def revoke(self, name: str) -> None:
@@ -296,10 +318,11 @@ class Authority:
         Raises:
             MeshError: it has no certificate.
         """
-        gone = self._find(name)
-        rest = [each for each in self.nodes.revoked if each[0] != name]
-        nodes = [each for each in self.nodes.nodes if each is not gone]
-        self._list(nodes, [*rest, (name, gone.generation)])
+        with self._changing():
+            gone = self._find(name)
+            rest = [each for each in self.nodes.revoked if each[0] != name]
+            nodes = [each for each in self.nodes.nodes if each is not gone]
+            self._list(nodes, [*rest, (name, gone.generation)])
 
     def issue_server(self, hosts: Sequence[str], *, days: float = 365) -> bytes:
         """Issue a certificate for a server, with a new key. Return the bundle that `join` installs.
@@ -365,6 +388,21 @@ class Authority:
         pem = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         return {"node.pem": pem.decode(), "ca.pem": self._pem.decode()}
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let nobody else change the list meanwhile: two lists of one number would forget a node."""
+        with (self.directory / "ca.key").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.nodes = self._read_list()
+            yield
+
+    def _read_list(self) -> NodeList:
+        path = self.directory / "nodes.list"
+        try:
+            return read_list(path.read_bytes(), self._pem)
+        except OSError as error:
+            raise MeshError(f"expected the list of nodes in {path}: {error.strerror}") from error
+
     def _list(self, nodes: Iterable[Listed], revoked: Iterable[tuple[str, int]] | None = None) -> None:
         kept = self.nodes.revoked if revoked is None else tuple(revoked)
         self.nodes = NodeList(self.mesh, self.nodes.number + 1, tuple(nodes), kept)
@@ -419,6 +457,7 @@ def join(bundle: str | os.PathLike[str], directory: str | os.PathLike[str]) -> N
         authority = x509.load_pem_x509_certificate(files["ca.pem"].encode())
         certificate.verify_directly_issued_by(authority)
         node = tomllib.loads(files["mesh.toml"]).get("node")
+        _check_certificate(certificate, node)
         if "node.key" not in files and not (where / "node.key").exists():
             raise ValueError("its key is where `enfilade mesh request` made it: join into that directory")
         key_text = files["node.key"] if "node.key" in files else (where / "node.key").read_text()
@@ -430,11 +469,32 @@ def join(bundle: str | os.PathLike[str], directory: str | os.PathLike[str]) -> N
             raise ValueError(f"{where} is of another mesh")
         if old.exists() and (other := read_identity(where).node) != node:
             raise ValueError(f"{where} is the identity of {other}, and this one of {node}")
-    except (OSError, ValueError, TypeError, RecursionError, InvalidSignature) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        x509.ExtensionNotFound,
+        InvalidSignature,
+    ) as error:
         what = "another authority issued the certificate" if isinstance(error, InvalidSignature) else error
         raise MeshError(f"expected a bundle of `enfilade mesh ca`, got {path}: {what}") from error
     make_private_directory(where)
     install(where, {name: text.encode() for name, text in files.items()})
+
+
+def _check_certificate(certificate: x509.Certificate, node: Any) -> None:
+    """Refuse a certificate that is not, or no longer, that of a node."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        raise ValueError("the certificate names no node") from None
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    own = SERVER_URI if node == SERVER_URI else f"enfilade:{quote(str(node), safe='@')}"
+    if [uri for uri in uris if re.fullmatch(rf"{re.escape(own)}(/\d+)?", uri)] != uris or not uris:
+        raise ValueError(f"the certificate is for {', '.join(map(ascii, uris))}, not for {node}")
+    if certificate.not_valid_after_utc < datetime.now(UTC):
+        raise ValueError(f"the certificate ended at {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
 
 
 KNOWN: Final = frozenset({"node.pem", "node.key", "ca.pem", "mesh.toml", "nodes.list"})

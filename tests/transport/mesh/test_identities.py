@@ -2,13 +2,21 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from typer.testing import CliRunner
 
-from enfilade.transport.mesh import MeshError
+from enfilade.actors.cli.app import app
+from enfilade.transport.mesh import MeshError, authority
 from enfilade.transport.mesh.authority import Authority, Grant, join, read_list, request
+from enfilade.transport.mesh.identity import read_identity
 from tests.transport.mesh.sites import Site
 
 
@@ -26,8 +34,10 @@ def site(tmp_path: Path) -> Site:
         lambda files: files.update({"node.pem": files["ca.pem"]}),
         lambda files: files.update({"mesh.toml": "= 1"}),
         lambda files: files.update({"node.key": 1}),
+        lambda files: files.update({"mesh.toml": files["mesh.toml"].replace("a@east", "b@east")}),
+        lambda files: files.update({"mesh.toml": files["mesh.toml"].replace("a@east", "enfilade-server")}),
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_mesh_122_a_bundle_that_is_none_installs_nothing(site: Site, spoil: Any) -> None:
     files = json.loads(site.authority.issue("a@east"))
@@ -84,10 +94,77 @@ def test_mesh_122_an_identity_stays_that_of_its_node(site: Site) -> None:
             site.install("a@east", bundle)
         assert {file.name: file.read_bytes() for file in (site.directory / "a@east").iterdir()} == before
     with pytest.raises(MeshError, match="its key is where `enfilade mesh request` made it"):
-        site.install("d@south", site.authority.sign(pem, "d@south"))
+        site.install("b@south", site.authority.sign(_anonymous(), "d@south"))
     (site.directory / "file").touch(0o600)
     with pytest.raises(MeshError, match="file must be a directory, or not be there yet"):
         site.install("file", site.authority.issue("e@south"))
+
+
+def _anonymous() -> bytes:
+    """A request that names nobody, as other programs may make it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    signed = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_request_is_signed_for_the_node_that_it_names(site: Site) -> None:
+    pem = request(site.directory / "b@west", "b@west")
+    with pytest.raises(MeshError, match="the request is for 'b@west', not for 'a@east'"):
+        site.authority.sign(pem, "a@east")
+    with pytest.raises(MeshError, match="the request names no node, or several"):
+        site.authority.sign(_anonymous())
+    site.install("b@west", site.authority.sign(pem))
+    assert read_identity(site.directory / "b@west").node == "b@west"
+    assert [each.name for each in site.authority.nodes.nodes] == ["b@west"]
+
+
+def test_no_two_nodes_may_use_one_name(site: Site) -> None:
+    site.authority.issue("a@east", Grant(also=["worker@east"]))
+    for name, also in (("worker@east", []), ("b@west", ["a@east"]), ("b@west", ["c@x", "worker@east"])):
+        with pytest.raises(MeshError, match=r"a@east may use the name .*: no two nodes can have one"):
+            site.authority.issue(name, Grant(also=also))
+    site.authority.revoke("a@east")
+    site.authority.issue("worker@east")
+
+
+def test_a_bundle_that_has_ended_installs_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authority, "CLOCKS", timedelta(days=3))
+    bundle = site.directory / "a.bundle"
+    with monkeypatch.context() as past:
+        past.setattr(authority, "_after", lambda days: datetime.now(UTC) - timedelta(days=1))
+        bundle.write_bytes(site.authority.issue("a@east"))
+    bundle.chmod(0o600)
+    with pytest.raises(MeshError, match=r"the certificate ended at \d{4}-"):
+        join(bundle, site.directory / "a")
+    assert not (site.directory / "a").exists()
+
+
+def test_those_who_issue_at_once_forget_nobody(site: Site) -> None:
+    """Each reads the list anew, and nobody changes it meanwhile."""
+    first, second = (Authority(site.directory / "ca") for _ in range(2))
+    first.issue("a@east")
+    second.issue("b@west")
+    first.revoke("b@west")
+    assert [each.name for each in Authority(site.directory / "ca").nodes.nodes] == ["a@east"]
+    with pytest.raises(MeshError, match="b@west has no certificate"):
+        second.renew("b@west")
+    names = [f"n{number}@x" for number in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: Authority(site.directory / "ca").issue(name), names))
+    listed = Authority(site.directory / "ca").nodes
+    assert {each.name for each in listed.nodes} == {"a@east", *names}
+    assert listed.number == 1 + 3 + 20
+
+
+def test_what_cannot_be_written_is_not_issued(site: Site) -> None:
+    where = site.directory / "missing" / "a.bundle"
+    ca = str(site.directory / "ca")
+    result = CliRunner().invoke(app, ["mesh", "ca", "issue", ca, "a@east", "-o", str(where)])
+    assert result.exit_code != 0
+    result = CliRunner().invoke(app, ["mesh", "ca", "issue", ca, "nobody", "-o", str(site.directory / "b")])
+    assert result.exit_code != 0
+    assert not (site.directory / "b").exists()
+    assert Authority(site.directory / "ca").nodes.nodes == ()
 
 
 def test_a_list_counts_when_the_authority_has_signed_it(site: Site) -> None:
