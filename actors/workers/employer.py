@@ -68,10 +68,13 @@ ENDLESS: Final = 2**62
 PAUSES: Final = Backoff(first=0.1, maximum=10.0)
 
 BOOT: Final = (
-    "import json, sys; spec = json.loads(sys.stdin.buffer.raw.readline()); sys.path[:] = spec['path']; "
-    "from enfilade.actors.worker_main import work; work(spec)"
+    "import gc, json, sys; spec = json.loads(sys.stdin.buffer.raw.readline()); sys.path[:] = spec['path']; "
+    "gc.disable(); from enfilade.actors.worker_main import work; gc.enable(); work(spec)"
 )
-"""The program of a worker: it must be able to import this file before it can do anything else."""
+"""The program of a worker: it must be able to import this file before it can do anything else.
+
+What it imports does not become garbage, which therefore is not looked for meanwhile.
+"""
 
 
 class Workers:
