@@ -190,6 +190,7 @@ TRANSPORT = House(
         "wire": (),
         "settings": ("wire",),
         "patience": (),
+        "porter": (),
         "policy": ("carrier",),
         "name_owners": ("carrier", "policy"),
         "seal": ("carrier", "memory_file", "wire"),
@@ -238,7 +239,7 @@ TRANSPORT = House(
             "wire",
         ),
         "simulated": ("carrier", "closing", "memory_file", "mesh", "wire"),
-        "door_carrier": ("carrier", "closing", "doors", "wire", "zones"),
+        "door_carrier": ("carrier", "closing", "doors", "porter", "wire", "zones"),
         "memory_carrier": ("carrier", "closing", "memory_file", "wire"),
         # Nothing but what opens a node with a mesh, or simulates one, knows this.
         "mesh": ("carrier", "printable", "process_start", "wire"),

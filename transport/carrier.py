@@ -180,10 +180,11 @@ class Inlet(Protocol):
         """
         ...
 
-    def hand_over_by(self, take: Callable[[], None]) -> None:
+    def hand_over_by(self, take: Callable[[bool], bool]) -> None:
         """Have a function called when something has come, in the carrier's own step: it may take it in there
-        and save a task switch. What it leaves is received or taken as ever. A carrier that takes no steps of
-        its own in the trio thread never calls it.
+        and save a task switch. What it leaves is received or taken as ever, and it returns false then. A
+        carrier that takes no steps of its own in the trio thread never calls it. Its argument says whether
+        nothing has come to others.
         """
         return
 
@@ -303,6 +304,10 @@ class Carrier(Protocol):
     def discard(self, handle: Handle) -> None:
         """Close a handle that arrived and is not wanted."""
         ...
+
+    async def attend(self) -> None:
+        """Do what has to be done while there are inlets, if anything has; until cancelled, or returning."""
+        return
 
 
 async def hand_over(

@@ -36,6 +36,7 @@ from enfilade.transport.doors import api
 from enfilade.transport.doors._doors import ffi, lib
 from enfilade.transport.doors.client import Client
 from enfilade.transport.doors.errors import DoorError, DoorOpenError, FattachError, FdetachError
+from enfilade.transport.porter import Porter
 from enfilade.transport.wire import PREFIX
 
 CData: TypeAlias = Any
@@ -107,9 +108,13 @@ class DoorCarrier(Carrier):
     def __init__(self, *, zone_name: Callable[[int], str | None] = vouched_zone, mode: int = 0o600) -> None:
         self._zone_name = zone_name
         self._mode = mode
+        self._porter = Porter()
 
     def inlet(self, *, capacity: int, largest: int) -> Inlet:
-        return _DoorInlet(self._zone_name, self._mode, capacity, largest)
+        return _DoorInlet(self._zone_name, self._mode, capacity, largest, self._porter)
+
+    async def attend(self) -> None:
+        await self._porter.run()
 
     def outlet(self, handle: Handle) -> Outlet:
         known = lib.is_door(handle)
@@ -141,7 +146,12 @@ class _DoorInlet(Inlet):
     """A door with a queue behind it."""
 
     def __init__(
-        self, zone_name: Callable[[int], str | None], mode: int, capacity: int, largest: int
+        self,
+        zone_name: Callable[[int], str | None],
+        mode: int,
+        capacity: int,
+        largest: int,
+        porter: Porter,
     ) -> None:
         queue = lib.queue_create(PREFIX, len(PREFIX), largest, capacity, MOST_CALLS)
         if queue == ffi.NULL:
@@ -150,7 +160,9 @@ class _DoorInlet(Inlet):
         self._zone_name = zone_name
         self._mode = mode
         self._attached: list[_Attached] = []
-        self._event: int = lib.queue_event(queue)
+        self.event: int = lib.queue_event(queue)
+        self._porter = porter
+        self._take_in: Callable[[bool], bool] | None = None
         self._caller = 0
         self._credentials = NOBODY
 
@@ -163,12 +175,24 @@ class _DoorInlet(Inlet):
             if self._queue is None:
                 raise CarrierError(errno.EBADF, "the inlet is closed")
             try:
-                await trio.lowlevel.wait_readable(self._event)
+                if self._take_in is not None and self._porter.is_busy:
+                    await self._porter.wait(self.event)
+                else:
+                    await trio.lowlevel.wait_readable(self.event)
             except trio.ClosedResourceError:
                 continue
             arrivals = self.take()
             if arrivals:
                 return arrivals
+
+    def hand_over_by(self, take: Callable[[bool], bool]) -> None:
+        if self._queue is not None:
+            self._take_in = take
+            self._porter.add(self)
+
+    def tell(self, *, alone: bool) -> bool:
+        """See `Visited`."""
+        return self._take_in is not None and self._take_in(alone)
 
     def take(self) -> Sequence[Arrival]:
         if self._queue is None:
@@ -237,7 +261,8 @@ class _DoorInlet(Inlet):
             return
         for attached in self._attached:
             attached.detach()
-        trio.lowlevel.notify_closing(self._event)
+        self._porter.remove(self.event)
+        trio.lowlevel.notify_closing(self.event)
         lib.queue_close(queue)
 
 

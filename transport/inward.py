@@ -195,12 +195,20 @@ class Inward:
         if arrivals:
             self._take_in_here(arrivals)
 
-    def _take_in_arrivals(self) -> None:
-        """Take in what has arrived, in the carrier's step."""
-        if self._reading is WAITING and not self._is_limited:
-            arrivals = self._inlet.take()
-            if arrivals:
-                self._take_in_here(arrivals)
+    def _take_in_arrivals(self, alone: bool) -> bool:
+        """Take in what has arrived, in the carrier's step, and what arrives within a moment if the peer is
+        alone; return false if the reader has to do so.
+        """
+        if self._reading is not WAITING or self._is_limited:
+            return False
+        self._patience.went_round()
+        arrivals = self._inlet.take()
+        while arrivals:
+            self._take_in_here(arrivals)
+            if not alone or self._reading is not WAITING or self._outward.pace is not SPOKEN:
+                break
+            arrivals = self._linger()
+        return True
 
     def _take_in_here(self, arrivals: Sequence[Arrival]) -> None:
         """Take in a turn's worth of what has arrived; the rest has a task of its own."""

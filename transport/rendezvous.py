@@ -50,15 +50,7 @@ from enfilade.transport.conversation import (
 from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.peer import Host, Kept, Peer
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights
-from enfilade.transport.seal import (
-    ANSWERER,
-    CALLER,
-    HANDSHAKE,
-    LINK,
-    NONCE_BYTES,
-    Agreement,
-    Seal,
-)
+from enfilade.transport.seal import ANSWERER, CALLER, HANDSHAKE, LINK, NONCE_BYTES, Agreement, Seal
 from enfilade.transport.settings import Settings
 from enfilade.transport.terms import check_terms, check_version
 from enfilade.transport.way import Way
@@ -193,6 +185,8 @@ class Rendezvous:
             async with trio.open_nursery() as self._nursery:
                 for way, inlet in places:
                     self._nursery.start_soon(self._meet_all, way, inlet)
+                for way in self.ways:
+                    self._nursery.start_soon(way.carrier.attend)
                 task_status.started()
                 await trio.sleep_forever()
         finally:

@@ -445,7 +445,7 @@ class MeshInlet(Inlet):
         self._arrived = trio.Event()
         self.sender: tuple[str, int] | None = None
         self.subject = ""
-        self._take_in: Callable[[], None] | None = None
+        self._take_in: Callable[[bool], bool] | None = None
         self._most_held = 0
         self._is_closed = False
 
@@ -470,13 +470,13 @@ class MeshInlet(Inlet):
     def linger(self, seconds: float) -> Sequence[Arrival]:
         return self.take()  # the carrier is not worth holding the loop for, as its traits say
 
-    def hand_over_by(self, take: Callable[[], None]) -> None:
+    def hand_over_by(self, take: Callable[[bool], bool]) -> None:
         self._take_in = take
 
     def tell(self) -> None:
         """Have the owner take in what has come, here and now, or when its turn comes."""
         if self._take_in is not None and not self._is_closed:
-            self._take_in()
+            self._take_in(False)
         if self._arrivals:
             self._arrived.set()
 
