@@ -32,7 +32,7 @@ class Future(Generic[T]):
     def __init__(self, on_cancel: Callable[[], object] | None = None) -> None:
         self.done = False
         self._value: T | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._callback: Callable[[Future[T]], None] | None = None
         self._on_cancel = on_cancel
 
