@@ -23,6 +23,7 @@ from enfilade.actors.messages.errors import (
     NoQuorum,
 )
 from enfilade.actors.messages.global_name import Global
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import NO_PROCESS, LeaseLost
 from enfilade.actors.messages.ref import NodeRef, Ref
 from enfilade.actors.messages.safe_text import safe_repr
@@ -285,7 +286,7 @@ class GlobalNames:
         if refusal:
             problem = f"{refusal} for the registry to say who holds global names"
             if not was_full:
-                logger.warning("what comes for %s is lost: %s", ref, problem)
+                log(logging.WARNING, "what comes for %s is lost: %s", ref, problem, logger=logger)
             self._fail(ref, signal, NoProcess(ref, problem=problem))
 
     async def _deliver_later(self, name: str, asking: _Asking) -> None:

@@ -18,6 +18,7 @@ import trio
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import CallError, CallTimeout, Moved, NoProcess, NoQuorum, NotConnected
+from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import NO_PROCESS
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.short_text import check_short
@@ -381,7 +382,13 @@ class KeyedActors:
             self.refusals += 1
             problem = f"{refusal} for the shard of {ref} to have a node"
             if not was_full:
-                logger.warning("what comes for actors of kind %s is lost: %s", safe_repr(ref.kind), problem)
+                log(
+                    logging.WARNING,
+                    "what comes for actors of kind %s is lost: %s",
+                    ref.kind,
+                    problem,
+                    logger=logger,
+                )
             self._fail(ref, signal, NoProcess(ref, problem=problem))
 
     def deliver_anew(self, kind: str, key: str, signal: signals.Signal) -> None:
