@@ -9,6 +9,8 @@ import fcntl
 import os
 import select
 import signal
+import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +24,7 @@ from enfilade.actors import Node, open_node
 from enfilade.transport import Policy, closing, memory_file
 from enfilade.transport.carrier import CarrierError, Credentials
 from enfilade.transport.door_carrier import DoorCarrier
-from enfilade.transport.doors import Descriptor, Door, Result
+from enfilade.transport.doors import Client, Descriptor, Door, Result
 from enfilade.transport.payload import _BYTES, _DESCRIPTOR, _MEMORY
 from enfilade.transport.records import PayloadError
 from tests.conformance.actors.town import Account
@@ -245,3 +247,24 @@ def test_a_socket_that_lingers_holds_no_caller() -> None:
         assert not closing.is_settled()
         one.let_go()
         assert within(20, closing.is_settled)
+
+
+def test_a_door_that_its_server_has_filled_holds_nobody() -> None:
+    """The door itself is a socket: what its server has put there is closed with it."""
+    one = Lingering()
+    magic, abi, hello, number = 0x524F4F44, 3, 1, 5
+    calling, serving = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    page = os.memfd_create("status", os.MFD_ALLOW_SEALING)
+    os.write(page, struct.pack("<QIIQ", magic, abi, 0, number).ljust(4096, b"\0"))
+    fcntl.fcntl(page, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    for file in (page, one.fileno):
+        header = struct.pack("<IHHQQIi32x", magic, abi, hello, number, 0, 0, 0)
+        socket.send_fds(serving, [header], [file])
+        os.close(file)  # what was sent keeps it open
+    with serving:
+        client = Client(calling.detach())
+        with at_once():
+            client.close()
+        assert client.closed
+    one.let_go()
+    assert within(20, closing.is_settled)

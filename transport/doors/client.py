@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Self
@@ -143,13 +144,16 @@ class Client:
             raise ValueError(f"expected at least 1 byte for the largest reply, got {largest}")
         fd = number_of(file)
         self._largest = min(largest, MOST_LARGEST)
-        known = lib.is_door(fd)
-        if known < 0 and ffi.errno != errno.EBADF:
+        info = ffi.new("door_info_t *")
+        if lib.door_info(fd, info) < 0:
+            if ffi.errno == errno.EBADF:
+                raise NotADoor.at(f"descriptor {fd}")
             raise OSError(ffi.errno, f"failed to look at descriptor {fd}: {os.strerror(ffi.errno)}")
-        if known != 1:
-            raise NotADoor.at(f"descriptor {fd}")
         self._keep = file
         self._descriptor = Descriptor(fd, owned=isinstance(file, int) if owned is None else owned)
+        if sys.platform == "linux" and not info.di_attributes & lib.DOOR_LOCAL:
+            # A door is a socket: its server may have put files there, which are closed with it.
+            self._descriptor.charge(-1, info.di_target)
 
     @classmethod
     def open(cls, path: api.Path, *, largest: int = LARGEST_REPLY) -> Self:

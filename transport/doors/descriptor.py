@@ -108,6 +108,10 @@ class Descriptor:
         """Close the file if it is owned; harmless when repeated."""
         close_all((self,))
 
+    def charge(self, user: int, process: int) -> None:
+        """Have a thread close the file, and this user's process pay for it; -1 for one that is not known."""
+        self._payer = ffi.new("struct closing_payer *", (user, 0, process))
+
     def __enter__(self) -> Self:
         return self
 
