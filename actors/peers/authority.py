@@ -72,9 +72,10 @@ class Authority:
             Refused: the peer may not address it.
         """
         if isinstance(to, int):
-            granted = self._passing.granted.refs
-            if to in granted:
-                return granted[to]
+            granted = self._passing.granted
+            ref = granted.refs.get(to)
+            if ref is not None or to in granted:
+                return ref or granted[to]
         elif isinstance(to, wire.Keyed):
             kinds = self._distribution.kinds
             if kinds is not None and self.rights.uses(to.kind):

@@ -12,6 +12,7 @@ nobody, unless the other had it already.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -50,12 +51,16 @@ MOST_NODES: Final = 1000
 class Granted:
     """The refs of this node that one peer may address: they were sent to it, or it has a token for them.
 
+    Args:
+        living: finds the process or alias of a serial number, if it lives.
+
     Attributes:
-        refs: the refs, by their serial numbers; None for one that was granted and is known to be dead.
+        refs: the refs, by their serial numbers; None for one that did not live when it was looked for last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, living: Callable[[int], Ref[Any] | None]) -> None:
         self.refs: dict[int, Ref[Any] | None] = {}
+        self._living = living
         self._whole: set[int] = set()
 
     def __len__(self) -> int:
@@ -65,8 +70,13 @@ class Granted:
         return serial in self.refs
 
     def __getitem__(self, serial: int) -> Ref[Any] | None:
-        """Return the ref; None when it was granted and is known to be dead."""
-        return self.refs[serial]
+        """Return the ref; None when it was granted, and lives no more, or not yet: a global name is claimed
+        for the number of a process before that is made.
+        """
+        ref = self.refs[serial]
+        if ref is None:
+            ref = self.refs[serial] = self._living(serial)
+        return ref
 
     def is_whole(self, serial: int) -> bool:
         """Tell whether it was granted with the authority to end what has no name."""
@@ -109,7 +119,7 @@ class RefPassing:
     """
 
     def __init__(self, distribution: Distribution, remote: PeerCarrier) -> None:
-        self.granted = Granted()
+        self.granted = Granted(distribution.handouts.living)
         self.giving = Giving.WHOLE
         self._distribution = distribution
         self._remote = remote
@@ -234,7 +244,7 @@ class RefPassing:
 
     def forget(self) -> None:
         """Withdraw all that was granted, because the node link is over."""
-        self.granted = Granted()
+        self.granted = Granted(self._distribution.handouts.living)
 
 
 def _is_number(value: Any, bits: int) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import trio
 
 from enfilade.actors import Actor, CallError, Child, Global, Node, Supervisor
 from enfilade.actors.messages.errors import NoProcess
@@ -115,3 +116,30 @@ def test_without_protection_a_stale_holder_is_called_for_ever(
     for each in sabotage:
         each(monkeypatch)
     assert run_simulation(after_a_move, caller, seed=1) == [error] * 3
+
+
+async def before_it_is_made(world: World) -> list[str]:
+    """A node calls a name whose process is still to be made, and again when that is there."""
+    mesh = world.open_servers(lease=2.0)
+    await world.run(3.0)
+    for name in ("south", "east"):
+        await world.open_node(name, mesh=mesh, boot=boot, policy=OPEN)
+    south = world.hosts["south"]
+    found = []
+    for _ in range(2):
+        await world.run(5.0)
+        found.append(await asked(world, south, called, south))
+    return found
+
+
+def test_a_holder_that_was_found_before_it_was_made_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node that asked first has presented the holder's ref when there was no such process."""
+    reserve = GlobalNames.reserve
+
+    async def slowly(names: GlobalNames, name: Global, waits: Callable[[], bool]) -> int:
+        serial = await reserve(names, name, waits)
+        await trio.sleep(7.0)
+        return serial
+
+    monkeypatch.setattr(GlobalNames, "reserve", slowly)
+    assert run_simulation(before_it_is_made, seed=1) == ["NoProcess", "east"]
