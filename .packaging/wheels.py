@@ -9,7 +9,9 @@ for symbols that an older C library does not have.
 """
 
 import argparse
+import gzip
 import hashlib
+import io
 import os
 import shutil
 import stat
@@ -70,7 +72,20 @@ def source_archive(target: Path, epoch: str) -> Path:
         run("git", "clone", "--quiet", "--no-local", str(ROOT), str(checkout))
         command = (sys.executable, "-c", BACKEND, "sdist", str(target))
         name = run(*command, cwd=checkout, environment={"SOURCE_DATE_EPOCH": epoch}).split()[-1]
+    settle(target / name, int(epoch))
     return target / name
+
+
+def settle(archive: Path, epoch: int) -> None:
+    """Write an archive again, in one order, without what it says of the time and the user that made it."""
+    with tarfile.open(archive) as made:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as settled:
+            for member in sorted(made, key=lambda each: each.name):
+                member.mtime, member.uid, member.gid, member.uname, member.gname = epoch, 0, 0, "", ""
+                member.pax_headers = {}
+                settled.addfile(member, made.extractfile(member) if member.isfile() else None)
+    archive.write_bytes(gzip.compress(packed.getvalue(), mtime=epoch))
 
 
 def wheel(archive: Path, machine: str, target: Path, epoch: str) -> Path:
@@ -112,6 +127,7 @@ def audit(path: Path) -> None:
 
 def main() -> None:
     """Make the archives and print their names and digests, in the form of `sha256sum`."""
+    os.umask(0o022)  # the modes of files are a part of the archives
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--machine", action="append", choices=MACHINES, help="all of them, if none is named")
     parser.add_argument("--target", type=Path, default=ROOT / "dist")

@@ -2,8 +2,10 @@
 
 import ast
 import importlib.metadata
+import io
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -270,3 +272,21 @@ def test_the_command_is_installed_with_the_distribution() -> None:
         ("console_scripts", "enfilade"): "enfilade.actors.cli:main",
         ("pytest11", "enfilade"): "enfilade.actors.simulation.pytest_plugin",
     }
+
+
+def test_source_archives_do_not_tell_when_and_by_whom_they_were_made(tmp_path: Path) -> None:
+    settle = runpy.run_path(str(ROOT / ".packaging" / "wheels.py"))["settle"]
+    archives = [tmp_path / "a.tar.gz", tmp_path / "b.tar.gz"]
+    for number, archive in enumerate(archives):
+        with tarfile.open(archive, "w:gz") as made:
+            for name in ("one", "two") if number else ("two", "one"):
+                member = tarfile.TarInfo(f"enfilade/{name}")
+                member.size, member.mtime, member.uid, member.uname = 3, number, number, str(number)
+                made.addfile(member, io.BytesIO(name.encode()))
+        settle(archive, 1_700_000_000)
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with tarfile.open(archives[0]) as settled:
+        assert [(each.name, each.mtime) for each in settled] == [
+            ("enfilade/one", 1_700_000_000),
+            ("enfilade/two", 1_700_000_000),
+        ]

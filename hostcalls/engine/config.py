@@ -87,20 +87,20 @@ class EngineConfig:
 
     def __attrs_post_init__(self) -> None:
         if not 1 <= self.max_guests <= 1_000_000:
-            raise InvalidConfig(f"max_guests must be from 1 to 1,000,000, and is {self.max_guests}")
+            raise InvalidConfig(f"max_guests must be from 1 to 1,000,000, got {self.max_guests}")
         if not 64 * KIBIBYTE <= self.max_memory <= 4096 * MEBIBYTE or self.max_memory % (64 * KIBIBYTE):
             raise InvalidConfig(
-                f"max_memory must be a multiple of 64 KiB and at most 4 GiB, and is {self.max_memory}"
+                f"max_memory must be a multiple of 64 KiB and at most 4 GiB, got {self.max_memory}"
             )
         for name in ("max_source", "max_functions", "max_function", "compile_memory", "compile_time"):
             if not getattr(self, name) > 0:
-                raise InvalidConfig(f"{name} must be positive, and is {getattr(self, name)}")
+                raise InvalidConfig(f"{name} must be positive, got {getattr(self, name)}")
         if not 16 * KIBIBYTE <= self.stack <= 64 * MEBIBYTE:
-            raise InvalidConfig(f"stack must be from 16 KiB to 64 MiB, and is {self.stack}")
+            raise InvalidConfig(f"stack must be from 16 KiB to 64 MiB, got {self.stack}")
         if not 0.0001 <= self.tick <= 1.0:
-            raise InvalidConfig(f"tick must be from 0.0001 to 1 second, and is {self.tick}")
+            raise InvalidConfig(f"tick must be from 0.0001 to 1 seconds, got {self.tick}")
         if not 0 <= self.workers <= 64:
-            raise InvalidConfig(f"workers must be from 0 to 64, and is {self.workers}")
+            raise InvalidConfig(f"workers must be from 0 to 64, got {self.workers}")
         if self.deterministic and self.workers:
             raise InvalidConfig(
                 f"a deterministic engine must have no workers, and workers is {self.workers}: say workers=0"

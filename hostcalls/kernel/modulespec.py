@@ -179,7 +179,9 @@ def make_invocation(
 ) -> EntrypointInvocation:
     """As `parse_invocation`, with the values apart, so that they may contain commas."""
     if kinds is not None and len(kinds) != len(values):
-        raise ModuleSpecError(f"expected one arg a param, got {len(kinds)} params and {len(values)} args")
+        raise ModuleSpecError(
+            f"expected one `args` value for each of `params`, got {len(kinds)} params and {len(values)} args"
+        )
     signature: list[AbiParam] = []
     arguments: list[EntrypointArg] = []
     if log_uri is not None:

@@ -101,7 +101,7 @@ def read_identity(directory: str | os.PathLike[str]) -> Identity:
     try:
         expires = fields["expires"]
         if not isinstance(expires, datetime) or expires.tzinfo is None:
-            raise TypeError("expires must be a time with its zone")
+            raise TypeError(f"expires must be a time with its zone, got {expires}")
         return Identity(
             directory=where,
             node=str(fields["node"]),
