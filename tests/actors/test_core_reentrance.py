@@ -92,7 +92,8 @@ async def test_monitors_that_a_finalizer_takes_down_while_they_fire(core: str) -
                 ending.exit(KILL)
                 await settled()
             assert taken[-1] + await watching.call(Watching.told) == MONITORS
-    assert any(0 < number < MONITORS for number in taken)  # it came in the middle
+    if core == "python" or sys.version_info < (3, 12):  # since then nothing is collected within C
+        assert any(0 < number < MONITORS for number in taken)  # it came in the middle
 
 
 async def test_a_timer_that_a_finalizer_sets_while_another_is_made(core: str) -> None:
