@@ -229,13 +229,16 @@ class Record(Handle):
     def extras(self) -> Extras:
         """Return the extras, allocated now on first use."""
         if self.extras_or_none is None:
-            self.extras_or_none = Extras()
+            made = Extras()
+            if self.extras_or_none is None:  # no finalizer has asked for them while they were made
+                self.extras_or_none = made
         return self.extras_or_none
 
     def bound(self, mailbox: Mailbox) -> None:
         """Give the mailbox its bound: `mailbox` has a capacity."""
         assert mailbox.capacity is not None
-        waiting, self.queue = self.queue, BoundedQueue(self)
+        made = BoundedQueue(self)  # while it is made, a finalizer may send something
+        waiting, self.queue = self.queue, made
         if waiting:
             self.queue.extend(waiting)
         self.mailbox = mailbox
@@ -245,7 +248,11 @@ class Record(Handle):
         """Return the data lane, which is about to be used: a deque from now on."""
         queue: Any = self.queue
         if type(queue) is UnusedQueue:
-            queue = self.queue = deque()
+            made: deque[Any] = deque()
+            now: Any = self.queue
+            if now is queue:  # no finalizer has sent anything while it was made
+                now = self.queue = made
+            queue = now
         return queue  # type: ignore[no-any-return]
 
     def reckon_limit(self) -> None:
@@ -321,7 +328,9 @@ class Record(Handle):
         if self.ended is not None:
             return
         if self.control is None:
-            self.control = deque()
+            made: deque[Control] = deque()
+            if self.control is None:  # no finalizer has put anything there while it was made
+                self.control = made
         self.control.append(item)
         self.attention = True
         if self.idle:

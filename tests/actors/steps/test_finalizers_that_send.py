@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -12,6 +13,8 @@ import trio
 from trio.testing import MockClock
 
 from enfilade.actors import Actor, Deferred, Node, Process, Ref, RequestCollection, open_node
+from enfilade.actors.processes import record
+from enfilade.actors.processes.local_ref import process_of
 from tests.isolation.collector import eager
 
 RATE = 1 / 40
@@ -37,6 +40,9 @@ class Sync(Actor):
 
     def count(self) -> int:
         return len(self.seen)
+
+    def all_seen(self) -> list[Any]:
+        return list(self.seen)
 
 
 class Async(Sync):
@@ -195,3 +201,53 @@ async def _timed(rounds: int) -> None:
 def test_a_finalizer_may_set_timers() -> None:
     """U15: also while the node works out when to wake next."""
     trio.run(_timed, 100, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "function"])
+async def test_the_first_message_may_meet_another(
+    kind: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """U15: the mailbox is made for the first message, and meanwhile a finalizer sends what is first then."""
+    seen: list[int] = []
+
+    def make() -> deque[Any]:
+        monkeypatch.undo()
+        ref.send(1)
+        return deque()
+
+    async with open_node("n") as node:
+        targets: dict[str, tuple[Any, ...]] = {"sync": (Sync,), "async": (Async,), "function": (reader, seen)}
+        target, *args = targets[kind]
+        ref = await node.spawn(target, *args)
+        monkeypatch.setattr(record, "deque", make)
+        ref.send(2)
+        await trio.sleep(1)
+        if kind != "function":
+            seen = await ref.call(Sync.all_seen)
+    assert seen == [1, 2]
+
+
+async def test_what_is_made_at_first_use_is_made_once(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """U15: the same of the control lane, and of what few processes have."""
+    async with open_node("n") as node:
+        process: Any = process_of(await node.spawn(Sync))
+
+        def make() -> deque[Any]:
+            monkeypatch.undo()
+            process.control_put("first")
+            return deque()
+
+        monkeypatch.setattr(record, "deque", make)
+        process.control_put("second")
+        assert list(process.control) == ["first", "second"]
+        process.control.clear()
+
+        def make_extras() -> Any:
+            monkeypatch.undo()
+            process.extras().places = 7
+            return record.Extras()
+
+        monkeypatch.setattr(record, "Extras", make_extras)
+        assert process.extras().places == 7
