@@ -270,7 +270,7 @@ def test_the_command_is_installed_with_the_distribution() -> None:
         pytest.skip("the distribution is not installed here, only the checkout is on the path")
     assert {(entry.group, entry.name): entry.value for entry in entries} == {
         ("console_scripts", "enfilade"): "enfilade.actors.cli:main",
-        ("pytest11", "enfilade"): "enfilade.actors.simulation.pytest_plugin",
+        ("pytest11", "enfilade"): "enfilade.pytest_plugin",
     }
 
 

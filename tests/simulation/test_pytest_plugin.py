@@ -46,3 +46,10 @@ def test_pytest_has_a_clock_and_further_seeds(tmp_path: Path) -> None:
     assert "the seed that was kept" in said
     kept.write_text("test_bank.py::test_seed 77\n")
     assert "line 1: expected TEST, a tab and a seed, got 'test_bank.py::test_seed 77'" in run(tmp_path)
+
+
+def test_pytest_loads_no_simulation_for_it() -> None:
+    """All runs of pytest load the plugin, wherever enfilade is installed."""
+    told = "import sys, enfilade.pytest_plugin; print([name for name in sys.modules if 'enfilade' in name])"
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "['enfilade', 'enfilade.pytest_plugin']\n"

@@ -1,6 +1,9 @@
 """A plugin of pytest: a clock for tests of worlds, and further seeds for the tests that `simulated` makes.
 
 pytest finds it where enfilade is installed. Without it, `simulated` works with its own seeds.
+
+It stands beside the packages, because every run of pytest loads it, also one in which nothing is simulated:
+only the clock imports the simulation.
 """
 
 from __future__ import annotations
@@ -8,11 +11,12 @@ from __future__ import annotations
 import random
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from enfilade.actors.simulation.machine.clock import SimulationClock
+if TYPE_CHECKING:
+    from enfilade.actors.simulation.machine.clock import SimulationClock
 
 __all__ = ["simulation_clock"]
 
@@ -39,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def simulation_clock() -> SimulationClock:
     """The clock of a test with pytest-trio that opens a world by `simulate`."""
+    from enfilade.actors.simulation.machine.clock import SimulationClock
+
     return SimulationClock()
 
 
