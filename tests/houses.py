@@ -158,7 +158,6 @@ SIMULATION = House(
         "story": ("checkers", "mishaps", "world"),
         "trial": ("faults", "mishaps", "fault_schedule", "run", "story", "world"),
         "seeds": ("fault_schedule", "trial"),
-        "pytest_plugin": ("machine",),
     },
     outside=PACKAGES,
 )
