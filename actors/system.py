@@ -66,7 +66,7 @@ T = TypeVar("T")
 
 
 class NoState(RuntimeFault):
-    """The process exposes no state: it is a guest, or a function that has not called `expose`."""
+    """The process `ref` exposes no state: it is a guest, or a function that has not called `expose`."""
 
     def __init__(self, ref: Ref[Any]) -> None:
         super().__init__(
@@ -154,7 +154,7 @@ async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
 
 
 def expose(me: Process, get: Callable[[], Mapping[str, Any]], put: Callable[[Any], None]) -> None:
-    """Let a function process take part: `get()` returns its state, `put(state)` replaces it.
+    """Let the function process `me` take part: `get()` returns its state, `put(state)` replaces it.
 
     Not a checkpoint.
     """
@@ -216,9 +216,10 @@ def _restore(actor: Actor, state: Mapping[str, Any]) -> None:
 
 
 async def get_state(ref: Ref[Any]) -> dict[str, Any]:
-    """Return the state of a process: an actor's attributes by name, in a shallow copy.
+    """Return the state of the process `ref`: an actor's attributes by name, in a shallow copy.
 
-    A checkpoint when it has to wait; cancelled, nothing has changed. All functions of this file raise:
+    A checkpoint when it has to wait; cancelled, nothing has changed. Source: `sys:get_state/1`. All functions
+    of this file that wait do so, and raise:
 
     Raises:
         NoProcess, Restarting: the process does not exist, or is being restarted.
@@ -234,7 +235,7 @@ async def get_state(ref: Ref[Any]) -> dict[str, Any]:
 
 
 async def replace_state(ref: Ref[Any], fn: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
-    """Replace the state by `fn(state)`, which runs inside the process; returns the new state.
+    """Replace the state of `ref` by `fn(state)`, which runs inside the process; return the new state.
 
     If `fn` raises, or an attribute cannot be set to its value or deleted, the state stays as it was, and so
     does the process; the caller gets the error.
@@ -252,7 +253,9 @@ async def replace_state(ref: Ref[Any], fn: Callable[[dict[str, Any]], Mapping[st
 
 
 async def get_status(ref: Ref[Any]) -> Status:
-    """Return the status of a process. Raises: as `get_state`, but never `NoState`."""
+    """Return the status of the process `ref`. A checkpoint as `get_state`, and raises as that, but never
+    `NoState`. Source: `sys:get_status/1`.
+    """
 
     def act(process: Process) -> Status:
         actor = _actor(process)
@@ -282,9 +285,9 @@ async def get_status(ref: Ref[Any]) -> Status:
 
 
 async def suspend(ref: Ref[Any]) -> None:
-    """Let the process serve only system messages until `resume`; other messages wait.
+    """Let the process `ref` serve only system messages until `resume`; other messages wait.
 
-    A process that is suspended already stays suspended.
+    A process that is suspended already stays suspended. Source: `sys:suspend/1`.
 
     Raises: as `get_state`, but never `NoState`.
     """
@@ -297,7 +300,7 @@ async def suspend(ref: Ref[Any]) -> None:
 
 
 async def resume(ref: Ref[Any]) -> None:
-    """Let a suspended process go on; no effect on other processes. Raises: as `suspend`."""
+    """Let the suspended process `ref` go on; no effect on others. Raises: as `suspend`."""
 
     def act(process: Process) -> None:
         process.suspended = False
@@ -306,7 +309,7 @@ async def resume(ref: Ref[Any]) -> None:
 
 
 async def terminate(ref: Ref[Any], reason: Reason = NORMAL) -> None:
-    """Have the process stop with `reason`, even if it is suspended; return once the order is accepted.
+    """Have `ref` stop with `reason`, even if it is suspended; return once the order is accepted.
 
     Raises: as `suspend`.
     """
@@ -413,7 +416,7 @@ def _uninstall(process: Process, unwanted: Callable[[Any], bool]) -> list[Any]:
 
 
 async def install(ref: Ref[Any], observer: Observer) -> None:
-    """Show every message of the process to `observer`, before and after it is handled.
+    """Show every message of the process `ref` to `observer`, before and after it is handled.
 
     It runs inside the process, must be quick, and is removed when it raises. Raises: as `suspend`.
     """
@@ -421,7 +424,7 @@ async def install(ref: Ref[Any], observer: Observer) -> None:
 
 
 async def uninstall(ref: Ref[Any], observer: Observer) -> bool:
-    """Remove an observer; return true if it was installed. Raises: as `suspend`."""
+    """Remove `observer` from `ref`; return true if it was installed. Raises: as `suspend`."""
     return bool(await _ask(ref, lambda process: _uninstall(process, lambda other: other is observer)))
 
 
@@ -436,12 +439,12 @@ class _Installing:
 
 
 def install_soon(process: Process, observer: Observer) -> None:
-    """As `install`, from its next message on, without waiting. Not a checkpoint."""
+    """Install `observer` in `process` from its next message on, without waiting. Not a checkpoint."""
     process.control_put(_Installing(observer))
 
 
 def uninstall_soon(process: Process, observer: Observer) -> None:
-    """As `uninstall`, at once; a message that is being handled is shown to it no more. Not a checkpoint."""
+    """Remove `observer` from `process` at once, even while a message is handled. Not a checkpoint."""
     _uninstall(process, lambda other: other is observer)
 
 
@@ -461,7 +464,7 @@ class _Trace:
 
 
 async def trace(ref: Ref[Any], on: bool = True, *, keep: int = 10) -> list[str]:
-    """Switch tracing on or off: every message is logged by `enfilade.trace`, and the last `keep` remembered.
+    """Switch tracing of `ref` on or off: `enfilade.trace` logs each message; the last `keep` are remembered.
 
     Returns:
         The lines that the trace that was on before remembers, oldest first.
@@ -479,7 +482,7 @@ async def trace(ref: Ref[Any], on: bool = True, *, keep: int = 10) -> list[str]:
 
 
 def known_statistics(process: Process) -> Statistics | None:
-    """Return the statistics of a process, without waiting; None when they are off. Not a checkpoint."""
+    """Return the statistics of `process`, without waiting; None when they are off. Not a checkpoint."""
     extras = process.extras_or_none
     for entry in () if extras is None else extras.observers:
         observer = entry.observer if isinstance(entry, _Guarded) else entry

@@ -26,21 +26,20 @@ WORDS = re.compile(
 """Words that no message contains: negation as in German, archaic words, persons in the place of things."""
 
 PAGES = re.compile(
-    r"\b((?<!there )(?:is|are|was|were) no (?!longer|more|\*)|there (?:is|are) not\b|(?:whoever|borne)\b"
-    r"|in vain\b|for want of\b|by and by\b)",
+    r"\b((?<!there )(?:is|are|was|were) no (?!longer|more|\*)|there (?:is|are) not\b|(?:whoever|borne|anew)\b"
+    r"|in vain\b|for want of\b|by and by\b|(?<!there )(?:is|are|was|were) no more\b(?! than)"
+    r"|in the place of\b"
+    r"|as ever\b|ever after\b|sees? to it\b|in wrong hands\b|others than\b|something else than\b"
+    r"|nothing of (?:this|that)\b)",
     re.IGNORECASE,
 )
-"""Words that no page of the first hour and no explanation contains."""
+"""Words that no page contains: negation and phrases as in German, archaic words."""
 
-READ = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/explanation",
-    "docs/tutorials",
-    "docs/examples",
-    "docs/index.md",
-)
-"""The pages that are held to the rules."""
+READ = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs")
+"""The pages that are held to the rules: all that people write."""
+
+MADE = {"docs/conformance.md"}
+"""Pages that a program writes, from texts that are held to the rules elsewhere."""
 
 LOGGERS = {"log", "logger"}
 
@@ -144,6 +143,7 @@ def poor_prose(page: str) -> list[str]:
 def test_prose_of_pages(place: str) -> None:
     path = ROOT / place
     pages = [path] if path.is_file() else sorted(path.rglob("*.md"))
+    pages = [page for page in pages if str(page.relative_to(ROOT)) not in MADE]
     assert pages
     found = [f"{page.relative_to(ROOT)}:{line}" for page in pages for line in poor_prose(page.read_text())]
     assert not found, "\n".join(found)
@@ -151,7 +151,8 @@ def test_prose_of_pages(place: str) -> None:
 
 def test_poor_prose_is_found() -> None:
     page = "It is no door.\n```\nit is no door\n```\nThere is no door.\nIt is no longer one.\nWhoever asks.\n"
-    assert [line.partition(":")[0] for line in poor_prose(page)] == ["1", "7"]
+    page += "It is no more.\nThere is no more.\nIt is no more than that.\n"
+    assert [line.partition(":")[0] for line in poor_prose(page)] == ["1", "7", "8"]
 
 
 @pytest.mark.parametrize("place", HELD)

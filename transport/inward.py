@@ -291,7 +291,7 @@ class Inward:
             frames = self._link.received(arrival.data, handles)
             if self._assembly is not None:
                 if handles:
-                    raise MalformedBatch("handles came, and none travel this way")
+                    raise MalformedBatch("received handles over a carrier that passes none")
                 frames, handles = self._assembly.take_in(frames)
         except MalformedBatch as error:
             self._discard(handles)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class EventLoopThread:
-    """An event loop of asyncio that runs in a thread, made by `open`::
+    """An event loop of asyncio that runs in a thread. Made by `open`::
 
         async with EventLoopThread.open() as aio:
             rows = await aio.run(connection.fetch, "select 1")
@@ -40,7 +40,8 @@ class EventLoopThread:
     async def open(cls) -> AsyncIterator[EventLoopThread]:
         """Run a loop in a thread of its own for the length of a block.
 
-        The end of the block cancels what still runs in the loop, and waits for that and for the thread.
+        Entering is not a checkpoint. Leaving is one that cancellation does not hasten: it cancels what still
+        runs in the loop, and waits for that and for the thread.
         """
         loop = asyncio.new_event_loop()
         opened = cls(loop)

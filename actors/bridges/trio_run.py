@@ -97,8 +97,9 @@ class TrioRun:
                 its own.
             What `fn` raises.
 
-        When the task of asyncio is cancelled, the task of trio is cancelled, and has ended when this raises
-        `asyncio.CancelledError`. A result that has come by then is lost.
+        It waits as asyncio does, and is not a checkpoint of trio. When the task of asyncio is cancelled, the
+        task of trio is cancelled, and has ended when this raises `asyncio.CancelledError`. A result that has
+        come by then is lost.
         """
         nursery = self._nursery
         if nursery is None or self._over is None or self._over.done():
@@ -137,7 +138,12 @@ class TrioRun:
         """Enter an async context manager of trio's side, such as `open_node(...)`, for the length of a block.
 
         It is entered and left in one task of trio's, as trio demands. If the block raises, the manager is
-        left as if nothing had been raised, and the error goes on.
+        left as if nothing had been raised, and the error goes on. Both wait as asyncio does, and are not
+        checkpoints of trio; cancelled on its way in, `manager` is left again.
+
+        Raises:
+            RuntimeError: the run has not begun, or is over.
+            What entering or leaving `manager` raises.
         """
         loop = asyncio.get_running_loop()
         value: asyncio.Future[T] = loop.create_future()

@@ -175,7 +175,7 @@ def _make_visible(
     try:
         stack.enter_context(announced(node.full_name, door=listen, zone_file=str(path), dumps=dumps))
     except OSError as error:
-        log(logging.WARNING, "observers do not find %s by themselves: %s", node.full_name, error)
+        log(logging.WARNING, "observers cannot discover %s: %s", node.full_name, error)
     return files
 
 

@@ -240,7 +240,17 @@ class Guest(Spawnable["Guest"]):
     def body(
         self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> GuestBody | LoadingBody:
-        """Make the guest, or have its module compiled first. `node.spawn` calls this."""
+        """Make the guest of `process`, or have its module compiled first. `node.spawn` calls this.
+
+        Args:
+            process: the new process.
+            args: further arguments of the entrypoint.
+            kwargs: none.
+
+        Raises:
+            TypeError: there are keyword arguments.
+            StartError: the guest cannot be started.
+        """
         if kwargs:
             raise TypeError(f"expected no keyword arguments for a guest, got {', '.join(kwargs)}")
         guest_body, loading_body, start_error, refusal = _bodies()
@@ -265,7 +275,7 @@ class Guest(Spawnable["Guest"]):
         return self.label or f"{name}:{self.entrypoint}"
 
     def inputs(self, node: Node, args: tuple[Any, ...]) -> list[Any]:
-        """The arguments of the entrypoint; refs and channels are resources, which the list holds."""
+        """Return the entrypoint's arguments, `args` last; refs and channels become resources of `node`."""
         values = (*self.arguments, *args)
         if not values:
             return []
@@ -276,8 +286,8 @@ class Guest(Spawnable["Guest"]):
     def prepare(self, runtime: Runtime, values: Sequence[Any], *, keep: bool) -> Prepared:
         """Check the description against its module, which is compiled, and do what comes before a start.
 
-        `values` are the arguments, and `keep` tells whether they are those of the description alone. Raises
-        `enfilade.hostcalls.StartError`.
+        `runtime` is that of the node, `values` are the arguments, and `keep` tells whether they are those of
+        the description alone. Raises `enfilade.hostcalls.StartError`.
         """
         from enfilade.hostcalls.contracts.arguments import argument
         from enfilade.hostcalls.contracts.authority import Authority
@@ -334,7 +344,11 @@ class Guest(Spawnable["Guest"]):
         raise TypeError("a Guest is a description: spawn it, and call Guest.exchange through the ref")
 
     def work(self, job: bytes | Message) -> bytes | Message:
-        """Do a job of a `Pool` whose workers are guests: a request like any other, answered in its kind."""
+        """Do `job` of a `Pool` whose workers are guests: a request like any other, answered in its kind.
+
+        Raises:
+            TypeError: it was called on the description, and not through the pool.
+        """
         raise TypeError("a Guest is a description: spawn it as the worker of a Pool")
 
 

@@ -241,7 +241,7 @@ class SenderDropped(CallError):
 
 
 class ImproperError(CallError):
-    """The callee failed the call with `error`, which is no `Exception` and would harm the caller.
+    """The callee failed the call with `error`, which is not an `Exception` and would harm the caller.
 
     A `trio.Cancelled` of the callee, say, or a `GeneratorExit`. An exception is the cause, too.
     """
@@ -275,11 +275,11 @@ class NoQuorum(CallError):
     """
 
     def __init__(self, target: Ref[Any] | str, why: str) -> None:
-        super().__init__(target, f"no word of the registry about {safe_repr(target)}: {why}")
+        super().__init__(target, f"no answer from the registry about {safe_repr(target)}: {why}")
 
 
 class NotPublic(RuntimeFault, TypeError):
-    """The method may not be called from outside: a hook, a name that starts with `_`, or not a method."""
+    """`method` may not be called from outside: a hook, a name that starts with `_`, or not a method."""
 
     def __init__(self, method: object, problem: str | None = None) -> None:
         which = "" if problem is None else f", which is {problem}"
@@ -290,7 +290,7 @@ class NotPublic(RuntimeFault, TypeError):
 
 
 class UnknownMethod(UnknownName):
-    """An actor was sent a call or cast for a method that its class does not have.
+    """An actor was sent a call or cast of `method`, which its class does not have.
 
     `known` are the methods that it has; the text of the error suggests the nearest of them.
     """
@@ -369,7 +369,7 @@ class LiveArgument(RuntimeFault, TypeError):
 
 
 class MailboxFull(RuntimeFault):
-    """The receiver's mailbox is full, and its policy is to refuse. `ref` is the receiver."""
+    """The mailbox of the receiver, `ref`, has `capacity` messages, and its policy is to refuse more."""
 
     def __init__(self, ref: Ref[Any], capacity: int) -> None:
         super().__init__(f"the mailbox of {ref} is full ({capacity} messages)")
@@ -388,7 +388,7 @@ class WrongThread(RuntimeFault, RuntimeError):
 
 
 class StashOverflow(RuntimeFault):
-    """More messages were stashed than the stash holds."""
+    """The stash holds `capacity` messages, and one more was to be stashed."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(f"the stash is full ({capacity} messages); unstash some, or raise its capacity")
@@ -404,7 +404,7 @@ class ReceiveTimeout(RuntimeFault):
 
 
 class NameTaken(RuntimeFault):
-    """The name belongs to `holder`, or `holder` already has another name."""
+    """The name `name` belongs to `holder`, or `holder` already has another name."""
 
     def __init__(self, name: str, holder: Ref[Any], message: str | None = None) -> None:
         super().__init__(message or f"the name {safe_repr(name)} is taken by {holder}")
@@ -445,7 +445,7 @@ class StartTimeout(StartError):
 
 
 class AlreadyStarted(StartError):
-    """A process of that name runs already: `ref`; or `ref` had it, and its supervisor is restarting it."""
+    """The process `ref` is already running as `name`; or it was, and its supervisor is restarting it."""
 
     def __init__(self, name: str, ref: Ref[Any], message: str | None = None) -> None:
         message = message or f"{safe_repr(name)} is already started: {ref}"
@@ -462,7 +462,7 @@ class Ignore(RuntimeFault):
 
 
 class NodeStopped(RuntimeFault):
-    """The node is stopping or has stopped: nothing can be spawned on it."""
+    """The node `node` is stopping or has stopped: nothing can be spawned on it."""
 
     def __init__(self, node: str) -> None:
         super().__init__(f"node {safe_repr(node)} is stopping or has stopped; nothing can be spawned on it")
@@ -470,7 +470,7 @@ class NodeStopped(RuntimeFault):
 
 
 class NotOwner(RuntimeFault):
-    """Only the process that set up a monitor or alias may take it down."""
+    """Only the process that set up a monitor or alias may remove it."""
 
 
 class NotJoined(RuntimeFault):

@@ -132,7 +132,7 @@ class Ref(Handle, Generic[A]):
         return method_name(method)
 
     def given_up(self, number: int) -> None:
-        """Note that the caller of the call of that number waits no longer. What `Request` itself uses."""
+        """Note that the caller of the call `number` waits no longer. What `Request` itself uses."""
 
     def send(self, message: Any) -> None:
         """Send `message`: any object; share nothing mutable. Not a checkpoint.
@@ -162,8 +162,8 @@ class Ref(Handle, Generic[A]):
         self.deliver(Cast(self.name_of(method), args, kwargs))
 
     async def send_wait(self, message: Any) -> None:
-        """Wait until the mailbox has room, then `send`. A checkpoint only when it waits; cancelled, it sent
-        nothing.
+        """Wait until the mailbox has room, then `send` `message`. A checkpoint only when it waits; cancelled,
+        it sent nothing.
 
         On another node it waits for an answer, too: each time when the mailbox is bounded or the ref is to a
         name, otherwise once.
@@ -235,11 +235,11 @@ class Ref(Handle, Generic[A]):
         raise AssertionError("a bare Ref stands for nothing")
 
     def within(self, seconds: float) -> Ref[A]:
-        """The same ref with another time limit for `call` and `stop`. Not a checkpoint.
+        """Return the same ref with another time limit for `call` and `stop`. Not a checkpoint.
 
         Args:
-            seconds: how long a call may wait for its reply; 0: it is to be there when the caller would wait;
-                `math.inf`: no limit.
+            seconds: how long a call may wait for its reply; 0: the reply must be there when the caller would
+                begin to wait; `math.inf`: no limit.
 
         Raises:
             TypeError: `seconds` is not a float or an int.
@@ -252,8 +252,12 @@ class Ref(Handle, Generic[A]):
         raise AssertionError("a bare Ref stands for nothing")
 
     def exit(self, reason: Reason) -> None:
-        """Send an exit signal, from the running process if there is one, else from the node. Not a
-        checkpoint.
+        """Send an exit signal with `reason`, from the running process, or else from the node.
+
+        Not a checkpoint. Source: `erlang:exit/2`.
+
+        Raises:
+            TypeError: `reason` is not a `Reason`.
         """
         self.deliver(signals.Exit(self._node().asker, checked(reason), linked=False))
 
@@ -385,7 +389,7 @@ class NodeRef(HomeRef[Any]):
 
 class NameRef(HomeRef[A]):
     """The holder of `name` on this node at the moment of use: it follows a restarted process to its next
-    incarnation.
+    incarnation. Made by `Node.named`.
 
     Two are equal when their names are. Sending to a name that is not registered raises `NoProcess`, as
     Erlang's `!` does.

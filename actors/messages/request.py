@@ -358,8 +358,8 @@ def _end_of(target: Ref[Any], reason: Reason) -> CallError:
 
 
 class Deferred(Handle, Generic[R]):
-    """A reply that is given later, possibly by another process: what `Process.defer` returns, and the handler
-    too.
+    """A reply that is given later, possibly by another process. Made by `Process.defer`; the handler returns
+    it.
 
     Dropped without an answer, it fails the call with `SenderDropped`, at once.
     """
@@ -400,7 +400,7 @@ class Deferred(Handle, Generic[R]):
         self._process.settle_deferred(self.request)
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
+        """Answer with `error`, which the caller's `call` raises. Not a checkpoint."""
         self.request.fail(error)
         self._process.settle_deferred(self.request)
 

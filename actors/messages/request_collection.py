@@ -71,10 +71,11 @@ class RequestCollection(Generic[L]):
         return None
 
     async def wait(self, timeout: float = math.inf) -> tuple[L, Request[Any]]:
-        """Wait for the next settled request; on timeout all stay good. A checkpoint when it has to wait.
+        """Wait for the next settled request. A checkpoint when it has to wait.
 
-        A request that was given up, or that ran out of its time, counts as settled: its `receive` raises
-        `CallTimeout`.
+        On timeout, and when cancelled, all requests stay good and can be waited for again. A request that was
+        given up, or that ran out of its time, counts as settled: its `receive` raises `CallTimeout`.
+        Source: `gen_server:wait_response/3`.
 
         Args:
             timeout: seconds, at least 0; `math.inf` for ever.
@@ -128,9 +129,9 @@ async def multi_call(
 ) -> tuple[list[tuple[Ref[Any], Any]], list[tuple[Ref[Any], BaseException]]]:
     """Call the same method of several processes at once; return the replies and the failures.
 
-    The processes may be of several classes, each with a method of that name: `method` is any one of them. A
-    checkpoint. All share one time limit, `timeout` seconds; late replies are dropped. Source:
-    `gen_server:multi_call/4`.
+    The processes may be of several classes, each with a method of that name: `method` is any one of them. All
+    share one time limit, `timeout` seconds. A checkpoint. Late replies are dropped, and, when it is
+    cancelled, all replies. Source: `gen_server:multi_call/4`.
 
     Raises:
         NotPublic: `method` is not a public method.

@@ -175,7 +175,7 @@ class Call(Handle):
         raise AssertionError("a bare Call has no caller to reply to")
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error, which the caller's `call` raises. Not a checkpoint."""
+        """Answer with `error`, which the caller's `call` raises. Not a checkpoint."""
         raise AssertionError("a bare Call has no caller to reply to")
 
     def abandon(self, reason: Reason) -> None:

@@ -57,7 +57,7 @@ class ChildEvent:
 
 
 class ChildEvents:
-    """The subscriptions to the child events of one node.
+    """The subscriptions to the child events of one node. Made by `open_node`.
 
     Attributes:
         subscriptions: who has subscribed to the events of the children of which supervisor.
@@ -88,7 +88,7 @@ class ChildEvents:
         self.subscriptions[checked_ref(ref, "subscriber"), supervisor] = None
 
     def unsubscribe(self, ref: Ref[Any], supervisor: Ref[Any] | None = None) -> None:
-        """Cancel that subscription of `ref`, if there is one. Not a checkpoint."""
+        """Cancel the subscription of `ref` to `supervisor`, if there is one. Not a checkpoint."""
         self.subscriptions.pop((ref, supervisor), None)
 
     def publish(self, event: ChildEvent) -> None:

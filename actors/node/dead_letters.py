@@ -42,7 +42,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters of one node.
+    """The dead letters of one node. Made by `open_node`.
 
     Attributes:
         count: how many there have been.
@@ -92,8 +92,9 @@ class DeadLetters:
                 log(logging.ERROR, "%s cannot be sent %s", ref, signal, error=error)
 
     def publish(self, message: Any, ref: Ref[Any], reason: Reason, *, level: int = logging.INFO) -> None:
-        """Publish `message`, which did not reach `ref`, and log it at that level. A call fails instead. Not a
-        checkpoint.
+        """Publish `message`, which did not reach `ref` because of `reason`, and log it at `level`.
+
+        A call fails instead. Not a checkpoint.
         """
         message = bare(message)
         if issubclass(type(message), Call):

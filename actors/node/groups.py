@@ -68,7 +68,7 @@ class GroupMonitor:
 
 
 class GroupScope:
-    """The groups of one scope.
+    """The groups of one scope. Made by `Node.scope`.
 
     Attributes:
         name: the scope's name.
@@ -112,7 +112,7 @@ class GroupScope:
         self._tell(Joined(self.name, group, refs), local=True)
 
     def leave(self, group: Hashable, *refs: Ref[Any]) -> None:
-        """Undo one `join` of each of the processes. Not a checkpoint. Source: `pg:leave/3`.
+        """Undo one `join` of `group` by each of the processes. Not a checkpoint. Source: `pg:leave/3`.
 
         Raises:
             NotJoined: one of them is not a member; then none has left.
@@ -173,18 +173,21 @@ class GroupScope:
             self._tell(Left(self.name, group, left), local=True)
 
     def members(self, group: Hashable) -> list[Ref[Any]]:
-        """All members, those of this node first."""
+        """Return all members of `group`, those of this node first. Not a checkpoint.
+
+        Source: `pg:get_members/2`.
+        """
         found = list(self._local.get(group, ()))
         for groups in self._remote.values():
             found.extend(groups.get(group, ()))
         return found
 
     def local_members(self, group: Hashable) -> list[Ref[Any]]:
-        """The members on this node, in the order in which they joined."""
+        """Return the members of `group` on this node, in the order in which they joined. Not a checkpoint."""
         return list(self._local.get(group, ()))
 
     def which_groups(self) -> list[Hashable]:
-        """All groups that have a member."""
+        """Return all groups that have a member. Not a checkpoint. Source: `pg:which_groups/1`."""
         found: dict[Hashable, None] = dict.fromkeys(self._local)
         for groups in self._remote.values():
             found.update(dict.fromkeys(groups))
@@ -195,14 +198,14 @@ class GroupScope:
         return {group: tuple(members) for group, members in self._local.items()}
 
     def replace_remote(self, node_name: str, groups: Mapping[Hashable, Iterable[Ref[Any]]]) -> None:
-        """The memberships on another node are now `groups`; none when it was lost. Differences are told to
-        monitors.
+        """Replace the memberships on the node `node_name` by `groups`, none when it was lost. Monitors are
+        sent the differences.
         """
         for group in dict.fromkeys([*self._remote.get(node_name, ()), *groups]):
             self.replace_remote_group(node_name, group, groups.get(group, ()))
 
     def replace_remote_group(self, node_name: str, group: Hashable, members: Iterable[Ref[Any]]) -> None:
-        """The members of one group on another node are now `members`; the rest as `replace_remote`."""
+        """Replace the `members` of `group` on the node `node_name`; the rest as `replace_remote`."""
         told = self._remote.setdefault(node_name, {})
         before, after = told.pop(group, []), list(members)
         if after:
@@ -217,7 +220,7 @@ class GroupScope:
             self._tell(Joined(self.name, group, joined), local=False)
 
     def remote_groups(self, node_name: str) -> Collection[Hashable]:
-        """The groups that have members on another node."""
+        """Return the groups that have members on the node `node_name`."""
         return self._remote.get(node_name, {}).keys()
 
     def monitor(self, watcher: Ref[Any], group: Hashable) -> tuple[GroupMonitor, list[Ref[Any]]]:

@@ -259,7 +259,12 @@ class Node(ObservedNode):
     def new_process(
         self, parent: Process | None, mailbox: Mailbox, arena: start.Arena = "supervisor", serial: int = 0
     ) -> Process:
-        """A record for a new process, in the table."""
+        """Make a record for a new process in the table, `mailbox` and `arena` as of `spawn`; a `serial` of 0
+        stands for the next number.
+
+        Raises:
+            NodeStopped: the node is stopping, and `parent` is None, or has stopped.
+        """
         if self.stopped or (self.stopping and parent is None):
             raise NodeStopped(self.full_name)
         if not serial:
@@ -279,11 +284,11 @@ class Node(ObservedNode):
         return process
 
     def start_task(self, run: Callable[[], Awaitable[None]], name: str, process: Process) -> None:
-        """Start a task of this node, in the node's context, as a step that is taken for `process`."""
+        """Start `run()` as the task `name` of this node, in its context, as a step of `process`."""
         self.contexts.new().run(self._start_task, name, _contained, run, process)
 
     def start_service(self, run: Callable[[], Awaitable[None]], name: str) -> None:
-        """Start a task that the whole node depends on: if it fails, the node ends, and says so."""
+        """Start `run()` as the task `name`, which the whole node depends on: if it fails, the node ends."""
         self.contexts.new().run(self._start_task, name, self._serve, run, name)
 
     def _start_task(self, name: str, run: Callable[..., Awaitable[None]], *args: Any) -> None:
@@ -297,7 +302,7 @@ class Node(ObservedNode):
                 self.fail(name, error)
 
     def fail(self, part: str, error: BaseException) -> None:
-        """Leave the block at once, and raise `RuntimeFault` at its end: `part` of the runtime has failed."""
+        """Leave the block at once, and raise `RuntimeFault` at its end: `part` has failed with `error`."""
         fault = RuntimeFault(f"node {self.full_name} has ended, because a part of the runtime failed: {part}")
         fault.__cause__ = error
         log(logging.CRITICAL, "%s", fault, error=error)
@@ -352,11 +357,11 @@ class Node(ObservedNode):
             raise ProcessDied(process.ref, body.result(None))
 
     def whereis(self, name: str) -> Ref[Any] | None:
-        """The process of that name. Not a checkpoint."""
+        """Return the process called `name`; None if there is none. Not a checkpoint."""
         return self.registry.whereis(name)
 
     def register(self, name: str, ref: Ref[Any]) -> None:
-        """Give a name to a process of this node. Not a checkpoint.
+        """Give `ref`, a process of this node, the name `name`. Not a checkpoint.
 
         Source: `erlang:register/2`.
 
@@ -390,7 +395,7 @@ class Node(ObservedNode):
             call(self.hooks.name_registered, process, name)
 
     def unregister(self, name: str) -> None:
-        """Take a name back. Not a checkpoint.
+        """Take `name` back. Not a checkpoint. Source: `erlang:unregister/1`.
 
         Raises:
             NoProcess: the name is not registered.
@@ -414,7 +419,7 @@ class Node(ObservedNode):
         return ref
 
     def send(self, name: str, message: Any) -> None:
-        """Send to the process of that name. Not a checkpoint.
+        """Send `message` to the process called `name`. Not a checkpoint.
 
         Raises:
             NoProcess: the name is not registered.
@@ -424,7 +429,7 @@ class Node(ObservedNode):
         self.named(name).send(message)
 
     def mark_restarting(self, ref: Ref[Any], name: str | None = None, *, restarting: bool = True) -> None:
-        """Note that a supervisor is about to restart `ref` under `name`, or no longer is.
+        """Note that a supervisor is `restarting` the process `ref` under `name`, or no longer is.
 
         Until then calls to the name, and calls to `ref` itself, raise `Restarting`, not `NoProcess`, nobody
         else can register the name, and a mailbox that is to be inherited takes messages. Not a checkpoint.
@@ -476,7 +481,7 @@ class Node(ObservedNode):
         return self.exit_after(seconds, destination, KILL)
 
     def scope(self, name: str = "default") -> GroupScope:
-        """The process groups of that scope. Not a checkpoint."""
+        """Return the process groups of the scope `name`. Not a checkpoint."""
         return self.groups.scope(name)
 
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
@@ -518,7 +523,7 @@ class Node(ObservedNode):
         workers: Workers | None = None,
         observation: Observation | None = None,
     ) -> None:
-        """Give the node its peers, its workers, or what observes it: what `open_node` calls."""
+        """Give the node its `peers`, its `workers`, or its `observation`: what `open_node` calls."""
         self._distribution = peers or self._distribution
         self._workers = workers or self._workers
         self._observation = observation or self._observation
@@ -536,7 +541,7 @@ class Node(ObservedNode):
         return self.distribution.mesh
 
     async def connect(self, address: str) -> str:
-        """Connect to the node at an address, and return its name. A checkpoint. See `Peers.connect`."""
+        """Connect to the node at `address`, and return its name. A checkpoint. See `Peers.connect`."""
         return await self.distribution.connect(address)
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
@@ -552,11 +557,11 @@ class Node(ObservedNode):
         return await self.distribution.spawn_on(peer, entry, *args, **kwargs)
 
     def finish(self, process: Process, reason: Reason, error: BaseException | None = None) -> None:
-        """End `process` with `reason`: the last call of a body."""
+        """End `process` with `reason`, and with the `error` it raised, if any: the last call of a body."""
         end.finish(process, reason, error)
 
     def ended(self, process: Process, reason: Reason, error: BaseException | None, quietly: bool) -> None:
-        """Conclude the end of `process`, once its links and monitors know; `quietly`: without logging it."""
+        """Conclude the end of `process` with `reason` and `error`; `quietly`: without logging it."""
         if error is not None and is_a(error, SystemExit, KeyboardInterrupt):
             self.stop_for(error)
         if not (reason.is_normal or self.stopping or quietly) and is_logged(logging.ERROR):

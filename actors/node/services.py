@@ -62,7 +62,7 @@ class Peers(Protocol):
         """
 
     async def connect(self, address: str) -> str:
-        """Connect to the node at an address; without effect when we are connected. A checkpoint.
+        """Connect to the node at `address`; no effect when connected. A checkpoint; cancelled, it gives up.
 
         Returns:
             The node's name.
@@ -95,7 +95,9 @@ class Peers(Protocol):
         """
 
     async def whereis_on(self, peer: str, name: str) -> Ref[Any] | None:
-        """The process that holds `name` on the node `peer` now, if it is exported. A checkpoint.
+        """Return the process that holds `name` on the node `peer` now, if it is exported.
+
+        A checkpoint; cancelled, the answer is dropped.
 
         Raises:
             TypeError: an argument is no text.

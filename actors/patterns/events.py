@@ -33,7 +33,7 @@ __all__ = ["EventHandler", "EventManager", "HandlerExists", "HandlerRemoved", "N
 
 @travels
 class HandlerExists(RuntimeFault):
-    """The event manager already has a handler with this key."""
+    """The event manager already has a handler with the key `key`."""
 
     def __init__(self, key: Hashable) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class HandlerExists(RuntimeFault):
 
 @travels
 class NoHandler(RuntimeFault):
-    """The event manager has no handler with this key."""
+    """The event manager has no handler with the key `key`."""
 
     def __init__(self, key: Hashable) -> None:
         super().__init__(f"no handler has the key {safe_repr(key)}")
@@ -83,10 +83,12 @@ class EventHandler:
         """Runs when the handler is added; if it raises, the handler is not added."""
 
     def on_event(self, event: Any) -> None:
-        """Handle an event."""
+        """Handle `event`, for which the default does nothing."""
 
     def on_call(self, request: Any) -> Any:
-        """Answer a call to this handler alone; the result is the reply. Source: `gen_event:handle_call/2`.
+        """Answer `request`, a call to this handler alone, by returning the reply.
+
+        Source: `gen_event:handle_call/2`.
 
         Raises:
             TypeError: the handler does not define it.
@@ -94,7 +96,9 @@ class EventHandler:
         raise TypeError(f"{shown_name(type(self))} does not answer calls: define on_call(self, request)")
 
     def on_remove(self, reason: Reason) -> Any:
-        """Runs last, unless the handler crashed; `delete_handler` returns the result."""
+        """Clean up, because the handler is removed with `reason`, unless it crashed. `delete_handler` returns
+        the result.
+        """
 
 
 class RemoveHandler(Exception):
@@ -194,7 +198,7 @@ class EventManager(Actor):
     def swap_handler(
         self, key: Hashable, new_key: Hashable, handler: Callable[..., EventHandler], *args: Any
     ) -> Any:
-        """Replace a handler by another in one step; returns nothing.
+        """Replace the handler of `key` by another one of `new_key` in one step; returns nothing.
 
         Each event goes to exactly one of the two. The new handler is made as `handler(*args, left)`, where
         `left` is the result of the old one's `on_remove`. The supervising process stays the same.
@@ -221,7 +225,7 @@ class EventManager(Actor):
         return None
 
     def call_handler(self, key: Hashable, request: Any) -> Any:
-        """Call one handler; returns the result of its `on_call`.
+        """Call the handler of `key` with `request`; returns the result of its `on_call`.
 
         Raises (in the caller):
             NoHandler: no handler has this key.

@@ -173,7 +173,7 @@ class _Lasted:
 
 @travels
 class UnknownState(RuntimeFault, ValueError):
-    """A machine that lists its states was given another one."""
+    """A machine that lists its states was given another one, `state`."""
 
     def __init__(self, machine: type[Machine], state: Hashable) -> None:
         known: Any = machine.states
@@ -276,6 +276,9 @@ class Machine(Actor):
     def on_start(self) -> Any:
         """Enter the first state. A subclass that overrides this method may call it where it wants that to be;
         if it does not, the state is entered when its own `on_start` has returned.
+
+        Raises:
+            TypeError: the class names no `initial` state, and `__init__` has not entered one.
         """
         if not self._machine_entered:
             own = [base for base in type(self).__mro__ if base is not Machine]

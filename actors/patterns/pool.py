@@ -68,7 +68,11 @@ class Worker(Actor):
     """The base of a pool's workers, sync or async."""
 
     def work(self, job: Any) -> Any:
-        """Do one job; the result answers `Pool.submit`. Subclasses must define it."""
+        """Do `job`; the result answers `Pool.submit`. May be async. Subclasses must define it.
+
+        Raises:
+            TypeError: the class does not define it.
+        """
         raise TypeError(f"{shown_name(type(self))} does not define work(self, job)")
 
 

@@ -96,26 +96,28 @@ class Actor:
         """
 
     def on_message(self, message: Any) -> Any:
-        """Handle a message that came by `send`; may be async. The default logs a warning and drops it."""
+        """Handle `message`, which came by `send`; may be async. The default logs a warning and drops it."""
         process = self.process
         text = "%s dropped an unhandled message: %r"
         process.node.reports.note("unhandled messages", logging.WARNING, text, message, about=process.ref)
 
     def on_exit(self, exited: Exited) -> Any:
-        """Handle a trapped exit signal; may be async. The default passes it to `on_message`.
+        """Handle `exited`, a trapped exit signal; may be async. The default passes it to `on_message`.
 
         Not called when it is the parent's: then the actor stops with that reason. Source: `gen_server`.
         """
         return self.on_message(exited)
 
     def on_down(self, down: Down) -> Any:
-        """Handle the end of a monitored process; may be async. The default passes it to `on_message`."""
+        """Handle `down`, of a monitored process; may be async. The default passes it to `on_message`."""
         return self.on_message(down)
 
     def on_stop(self, reason: Reason) -> Any:
-        """Runs last, when the actor stops by its own decision, is asked to, crashed, or its parent ended
-        while it traps exits; may be async. Not for other exit signals, nor for `KILL`. If it raises, that
-        becomes the reason.
+        """Clean up, as the last thing that the actor does; may be async.
+
+        It runs when the actor ends with `reason` because it decided to stop, was asked to stop, or crashed,
+        or because its parent ended while it traps exits. It does not run after other exit signals, such as
+        `KILL`. If it raises, that becomes the reason.
         """
 
     def format_status(self) -> Any:

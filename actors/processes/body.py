@@ -100,7 +100,7 @@ class Body:
         return None
 
     def has_put_off(self, request: Request[Any]) -> bool:
-        """Tell whether a call waits until something else that this process waits for is over."""
+        """Tell whether the call `request` waits until something else that this process waits for is over."""
         return False
 
     def limits(self, start: Request[Any]) -> bool:
@@ -128,7 +128,7 @@ class Body:
         return None
 
     def count_hostcalls(self, on: bool) -> None:
-        """Have a guest's hostcalls counted from now on, or no more; nothing for other processes."""
+        """Begin to count a guest's hostcalls, or stop it if `on` is false; other processes do nothing."""
 
     def exit(self, reason: Reason) -> None:
         """Hasten the end: an exit signal ends the process with `reason`. Must not raise.
@@ -141,10 +141,10 @@ class Body:
         """Carry out a pending exit signal now, unless a task has to be unwound first."""
 
     def replace_target(self, ref: Ref[Any], target: Any) -> None:
-        """A child moved to another target: start that at later restarts. Only supervisors restart."""
+        """Note that the child `ref` has moved to `target`, for later restarts. Only supervisors restart."""
 
     def child_ending(self, child: Process) -> None:
-        """A process of which this one's arena is the nearest is about to end: its state is still there."""
+        """Note that `child`, which is in this process's arena, is about to end; its state is still there."""
 
     def place_of(self, ref: Ref[Any]) -> tuple[Hashable, int]:
         """The id of the child that runs as `ref`, None if it has none or is not a child of this process; and
@@ -153,7 +153,7 @@ class Body:
         return None, 0
 
     def linked_ended(self, ref: Ref[Any], reason: Reason) -> None:
-        """A process that this one is linked to has just ended; its exit signal is about to arrive."""
+        """Note that the linked process `ref` has ended with `reason`; its exit signal is about to arrive."""
 
     def abandon_restarts(self) -> None:
         """The process has ended: start none of its children again. Called for the owner of an arena."""
@@ -257,7 +257,7 @@ class DispatchedBody(Body):
         return False
 
     def stop(self, reason: Reason) -> bool:
-        """Carry out a request to stop, between two messages; true if the process has to go on for a while.
+        """Carry out a request to stop with `reason`, between two messages; true if the process must go on.
 
         The default ends the process at once.
         """
@@ -354,7 +354,7 @@ class DispatchedBody(Body):
     # The parts of a hand-off that are rare, for both of its twins.
 
     def concluded(self, handler: Callable[..., Any], result: Any) -> Any:
-        """The result of a handler, after what an unusual one, or a process that needs attention, needs."""
+        """Return the `result` of `handler`, after an unusual one, or the process's attention, is served."""
         process = self.process
         context = process.dispatcher.callers
         if not is_among(result, PLAIN):
@@ -388,7 +388,12 @@ class DispatchedBody(Body):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
     ) -> NoReturn:
-        """The handler of a call that was handed off has raised `error`: what the caller is told."""
+        """Raise in the caller what becomes of `error`, which `handler(*args, **kwargs)` of its call raised.
+
+        Raises:
+            ProcessDied: the process crashed.
+            BadArguments, LiveResult: as of `hand_off`; or `error` itself, if the process resumes.
+        """
         process = self.process
         context = process.dispatcher.callers
         run = context.run
@@ -412,7 +417,7 @@ class DispatchedBody(Body):
         raise ProcessDied(process.ref, reason) from (reason.error if isinstance(reason, Crashed) else error)
 
     def overflowed(self, error: RecursionError, frame: FrameType | None) -> NoReturn:
-        """The stack was full in a call that was handed off, from `frame`.
+        """Raise in the caller what becomes of `error`: the stack was full in a hand-off, from `frame`.
 
         The process would have had a stack of its own in the dispatcher. So a caller that has filled a good
         part of it is told, as by any function that it calls so deep, and the process goes on. Otherwise it is
@@ -463,7 +468,10 @@ class Spawnable(Protocol[A_co]):
     """Anything that `spawn` can make a process of."""
 
     def body(self, process: Process, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Body:
-        """Make the body, a `DispatchedBody`. Runs inside the new process; if it raises, the start fails."""
+        """Make the body of `process`, a `DispatchedBody`, from the `args` and `kwargs` of `spawn`.
+
+        It runs inside the new process; if it raises, the start fails.
+        """
 
 
 def is_spawnable(target: object) -> TypeGuard[Spawnable[Any]]:
@@ -486,7 +494,7 @@ class Observer(Protocol):
     """An observer sees every message of one process: tracing and statistics are built on it."""
 
     def received(self, process: Process, message: Any) -> None:
-        """`message` was taken out of the mailbox and is about to be handled."""
+        """Note that `message` was taken out of the mailbox of `process` and is about to be handled."""
 
     def handled(self, process: Process, message: Any) -> None:
-        """The handler of `message` has returned."""
+        """Note that the handler of `message` in `process` has returned."""

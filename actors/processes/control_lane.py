@@ -27,8 +27,11 @@ class Control(Protocol):
     """An item of the control lane."""
 
     def serve(self, process: Process) -> Coroutine[Any, Any, None] | None:
-        """Serve the item, inside the process and between two messages; a process with a task awaits the
-        result.
+        """Serve the item, inside `process` and between two messages.
+
+        Returns:
+            None, or a coroutine, which a process with a task awaits: it may be a checkpoint there, and is
+            cancelled when the process ends.
         """
 
 

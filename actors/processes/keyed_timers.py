@@ -43,7 +43,7 @@ class KeyedTimers:
     """A process's timers by key: setting one replaces the last of that key, even one whose message is queued
     already.
 
-    Source: Pekko's `TimerScheduler`.
+    Made by `Process.timers`. Source: Pekko's `TimerScheduler`.
     """
 
     def __init__(self, process: Process) -> None:
@@ -100,7 +100,7 @@ class KeyedTimers:
         return entry is not None and entry[0] == tick.generation
 
     def admit(self, tick: Tick) -> bool:
-        """A tick came out of the mailbox: whether it counts; if it repeats, set the next."""
+        """Tell whether `tick`, out of the mailbox, counts; if it repeats, set the next."""
         if not self.is_current(tick):
             return False
         if tick.interval is None:
@@ -124,5 +124,5 @@ class IdleTimer(KeyedTimers):
             self.cancel(None)
 
     def admit(self, tick: Tick) -> bool:
-        """A tick came out of the mailbox: whether nothing was there but it."""
+        """Tell whether `tick`, out of the mailbox, counts: nothing else was in there."""
         return super().admit(tick) and not self._process.has_unseen()

@@ -75,6 +75,7 @@ class Monitor(Handle):
 
     Attributes:
         owner: the process that gets the `Down`.
+        number: which monitor of its node it is.
         ref: the monitored process; None when no process held the name.
         name: the name it was set up by, if it was.
         tag: what its owner gave `Process.monitor`.
@@ -121,7 +122,7 @@ class IdleTimeout:
 
 class Alias(LocalRef[A]):
     """Another handle for a process, which stops working when it is taken back: what is then sent to it
-    vanishes.
+    vanishes. Made by `Process.alias` and `Process.monitor`.
 
     Attributes:
         mode: "explicit": until `Process.unalias`. "demonitor": or until the monitor that it came with is

@@ -54,7 +54,7 @@ class Process(Record):
     # Global names.
 
     def holds(self, name: str) -> bool:
-        """Tell whether the process holds a global name at this moment. Not a checkpoint.
+        """Tell whether the process holds the global name `name` at this moment. Not a checkpoint.
 
         Raises:
             NotConnected: the node is in no mesh.
@@ -139,10 +139,13 @@ class Process(Record):
     ) -> Request[R]: ...
 
     def request(self, ref: Ref[Any], method: Any, /, *args: Any, **kwargs: Any) -> Request[Any]:
-        """Call without waiting: `await request.receive()`, or `request.then(fn)`, has the reply. Not a
-        checkpoint.
+        """Call `method(*args, **kwargs)` of `ref` without waiting. Not a checkpoint.
+
+        Returns:
+            The request: `await request.receive()`, or `request.then(fn)`, has the reply.
 
         Raises:
+            TypeError: `ref` is not a ref.
             NotPublic: `method` is not a public method.
         """
         node = self.node
@@ -249,7 +252,7 @@ class Process(Record):
         extras.stash.append(message)
 
     def unstash(self) -> int:
-        """Put the stashed messages back to the front of the mailbox, in order; how many. Not a checkpoint."""
+        """Put the stashed messages at the front of the mailbox; return their number. Not a checkpoint."""
         extras = self.extras_or_none
         if extras is None or not extras.stash:
             return 0
@@ -262,7 +265,7 @@ class Process(Record):
     # Links and monitors.
 
     def link(self, ref: Ref[Any]) -> None:
-        """Link this process and another, once. Not a checkpoint.
+        """Link this process and `ref`, once. Not a checkpoint. Source: `erlang:link/1`.
 
         Raises:
             NoProcess: the other has ended, and this one does not trap exits; if it does, it gets `Exited`.
@@ -270,8 +273,9 @@ class Process(Record):
         links.link(self, ref)
 
     def unlink(self, ref: Ref[Any]) -> None:
-        """Take the link down: no exit signal comes over it any more; a queued `Exited` stays. Not a
-        checkpoint.
+        """Remove the link with `ref`: no exit signal arrives over it any more; a queued `Exited` stays.
+
+        Not a checkpoint. Source: `erlang:unlink/1`.
         """
         links.unlink(self, ref)
 
@@ -288,7 +292,7 @@ class Process(Record):
         return links.monitor(self, target, alias, tag)
 
     def demonitor(self, monitor: Monitor, flush: bool = False) -> bool:
-        """Take a monitor down; whether it was still up. Not a checkpoint.
+        """Remove `monitor`; return true if it was still up. Not a checkpoint.
 
         A `Down` that is queued already stays, unless `flush` removes that too.
 
@@ -299,13 +303,22 @@ class Process(Record):
         return links.demonitor(self, monitor, flush)
 
     def alias(self, mode: AliasMode = "explicit") -> Alias[Any]:
-        """Make another handle for this process, which can be taken back. Not a checkpoint. Source:
-        `erlang:alias/1`.
+        """Make another handle for this process, which can be taken back. Not a checkpoint.
+
+        Source: `erlang:alias/1`.
+
+        Args:
+            mode: until when it works; see `Alias`.
         """
         return links.alias(self, mode)
 
     def unalias(self, alias: Alias[Any]) -> bool:
-        """Take `alias` back: what is sent to it from now on vanishes; whether it was still good.
+        """Take `alias` back: what is sent to it from now on vanishes. Not a checkpoint.
+
+        Source: `erlang:unalias/1`.
+
+        Returns:
+            True if it still worked.
 
         Raises:
             NotOwner: another process made it.
@@ -313,7 +326,13 @@ class Process(Record):
         return links.unalias(self, alias)
 
     def exit(self, ref: Ref[Any], reason: Reason) -> None:
-        """Send an exit signal; `KILL` cannot be trapped. Not a checkpoint. Source: `erlang:exit/2`."""
+        """Send an exit signal with `reason` to `ref`; `KILL` cannot be trapped. Not a checkpoint.
+
+        Source: `erlang:exit/2`.
+
+        Raises:
+            TypeError: `ref` is not a ref, or `reason` is not a `Reason`.
+        """
         if type(ref) is not LocalRef:
             checked_ref(ref).deliver(signals.Exit(self.ref, checked(reason), linked=False))
             return

@@ -123,7 +123,7 @@ class Lane:
 
 
 class Timer(Handle):
-    """A timer that was set: `cancel()` it, or let it fire.
+    """A timer that was set: `cancel()` it, or let it fire. Made by `send_after` and `exit_after`.
 
     Attributes:
         deadline: when it fires, on `trio.current_time()`.

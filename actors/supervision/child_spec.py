@@ -103,7 +103,7 @@ class InvalidFlag(RuntimeFault, ValueError):
 
 @travels
 class DuplicateChild(RuntimeFault, ValueError):
-    """Two child specifications of one supervisor have the same id."""
+    """Two child specifications of one supervisor have the same `id`."""
 
     def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
         super().__init__(f"two children have the id {safe_repr(id)}; give one of them another `id=`")
@@ -426,8 +426,7 @@ class Child:
                     )
 
     def with_arguments(self, *args: Any, **kwargs: Any) -> Child:
-        """The same specification with further arguments for the target: positional ones after those that are
-        there.
+        """Return the same specification with further arguments for the target.
 
         Args:
             args: appended to `args`.
@@ -446,11 +445,11 @@ class Child:
         return self._with(args=(), kwargs={})
 
     def retargeted(self, target: Any) -> Child:
-        """The same specification with another target, for which the same arguments are meant."""
+        """Return the same specification with another `target`, for which the same arguments are meant."""
         return self._with(target=target)
 
     def renamed(self, id: Hashable, name: str | Global | None) -> Child:  # noqa: A002 (the field's name)
-        """The same specification with another id, and for another registered name or none."""
+        """Return the same specification with another `id`, and another registered `name` or None."""
         return self._with(id=id, name=name)
 
     def _with(self, **changes: Any) -> Child:

@@ -27,9 +27,9 @@ __all__ = [
 @travels
 @attrs.frozen
 class FailedToStart:
-    """The detail of a supervisor's `Shutdown` reason when a child's start failed: which child, and why.
+    """The detail of a supervisor's `Shutdown` reason when a child's start failed: `id` and `reason`.
 
-    It is no error: who asked a running supervisor for a child gets `StartFailed`.
+    It is not an error: a caller that asked a running supervisor for a child gets `StartFailed`.
     """
 
     id: Hashable
@@ -43,7 +43,7 @@ class FailedToStart:
 
 @travels
 class ChildNotFound(RuntimeFault, LookupError):
-    """The supervisor has no child of that id or ref."""
+    """The supervisor has no child with the id or ref `key`."""
 
     def __init__(self, key: object) -> None:
         super().__init__(f"this supervisor has no child {safe_repr(key)}")
@@ -52,7 +52,7 @@ class ChildNotFound(RuntimeFault, LookupError):
 
 @travels
 class AlreadyPresent(RuntimeFault):
-    """A specification with that id is there, and its child is not running: restart it, or delete it first."""
+    """A specification with the id `id` exists, and its child does not run: restart it, or delete it first."""
 
     def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
         super().__init__(
@@ -63,9 +63,7 @@ class AlreadyPresent(RuntimeFault):
 
 @travels
 class ChildRunning(RuntimeFault):
-    """A child with that id runs, as `ref`, and what was asked is for children that do not: terminate it
-    first.
-    """
+    """The child `id` runs as `ref`, and the request is for children that do not: terminate it first."""
 
     def __init__(self, id: Hashable, ref: Hashable) -> None:  # noqa: A002 (the field's name)
         super().__init__(f"child {safe_repr(id)} is running as {safe_str(ref)}; use terminate_child first")
@@ -75,7 +73,7 @@ class ChildRunning(RuntimeFault):
 
 @travels
 class ChildRestarting(RuntimeFault):
-    """The child is between two attempts to restart it: terminate it first, or wait."""
+    """The child `id` is between two attempts to restart it: terminate it first, or wait."""
 
     def __init__(self, id: Hashable) -> None:  # noqa: A002 (the field's name)
         super().__init__(f"child {safe_repr(id)} is being restarted; use terminate_child first, or wait")
@@ -84,7 +82,7 @@ class ChildRestarting(RuntimeFault):
 
 @travels
 class MaxChildren(RuntimeFault):
-    """The dynamic supervisor has as many children as it may have."""
+    """The dynamic supervisor has as many children as it may have, `limit`."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"this supervisor already has its maximum of {limit} children")
@@ -94,7 +92,7 @@ class MaxChildren(RuntimeFault):
 @travels
 class NoChildIds(RuntimeFault):
     """The children of a dynamic supervisor have no ids: they are known by their refs, and cannot be restarted
-    by hand.
+    by hand. `request` is the method that was called.
     """
 
     def __init__(self, request: str) -> None:
@@ -104,7 +102,7 @@ class NoChildIds(RuntimeFault):
 
 @travels
 class NoTemplate(RuntimeFault):
-    """The dynamic supervisor was made without a template, so that it has to be told what to start."""
+    """The dynamic supervisor was made without a template, so a start must say what to start."""
 
     def __init__(self) -> None:
         super().__init__("this dynamic supervisor has no template; use start_child with a Child")

@@ -95,7 +95,7 @@ class Supervisor(Actor):
         supervise(self, NamedChildren(flags, children))
 
     def on_child_event(self, event: ChildEvent) -> None:
-        """Learn what has happened to a child. The default does nothing.
+        """Learn from `event` what has happened to a child. The default does nothing.
 
         Runs in the middle of the supervisor's work, so it must be quick, and must not make requests of this
         supervisor but by casts to `self.process.ref`. What it raises is logged, and the tree goes on. See
@@ -123,7 +123,7 @@ class Supervisor(Actor):
         return carry_out(self, strategy_of(self).start_child, child)
 
     def restart_child(self, id: Hashable) -> Deferred[AnyRef | Started[AnyRef] | None]:  # noqa: A002 (the field's name)
-        """Start a child that is stopped.
+        """Start the child `id`, which is stopped.
 
         Returns:
             As of `start_child`.
@@ -135,7 +135,7 @@ class Supervisor(Actor):
         return carry_out(self, strategy_of(self).restart_child, id)
 
     def terminate_child(self, id: Hashable) -> Deferred[None]:  # noqa: A002 (the field's name)
-        """Stop a child, by its shutdown rule, and do not restart it.
+        """Stop the child `id`, by its shutdown rule, and do not restart it.
 
         The specification stays unless the child is temporary. A child that is stopped already is left alone.
 
@@ -145,7 +145,7 @@ class Supervisor(Actor):
         return carry_out(self, strategy_of(self).terminate_child, id)
 
     def delete_child(self, id: Hashable) -> Deferred[None]:  # noqa: A002 (the field's name)
-        """Remove a child that is stopped.
+        """Remove the child `id`, which is stopped.
 
         Raises:
             ChildNotFound, ChildRunning, ChildRestarting: there is no stopped child of that id.
@@ -153,19 +153,19 @@ class Supervisor(Actor):
         return look_up(self, strategy_of(self).children.delete, id)
 
     def children(self) -> tuple[ChildInfo[AnyRef], ...]:
-        """All children, in start order."""
+        """Return all children, in start order."""
         return strategy_of(self).children.infos()
 
     def which_children(self) -> tuple[ChildInfo[AnyRef], ...]:
-        """All children, newest first: OTP's order."""
+        """Return all children, newest first: OTP's order."""
         return self.children()[::-1]
 
     def count_children(self) -> ChildCounts:
-        """The numbers of children: specifications, running ones, supervisors, workers."""
+        """Count the children: specifications, running ones, supervisors, workers."""
         return strategy_of(self).children.counts(_is_alive)
 
     def get_childspec(self, key: Hashable) -> Deferred[Child]:
-        """The specification of a child, with all defaults filled in.
+        """Return the specification of a child, with all defaults filled in.
 
         Args:
             key: its id, or the ref of its process.

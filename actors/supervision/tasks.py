@@ -68,7 +68,7 @@ class Outcome(Generic[R]):
 
 
 class Task(Generic[R]):
-    """A task that was started, held by the process that started it.
+    """A task that was started, held by the process that started it. Made by `async_nolink`.
 
     Attributes:
         ref: its process.
@@ -246,7 +246,9 @@ def async_stream(
 
 
 class TaskStream(Generic[T, R]):
-    """The outcomes of `async_stream`: an async iterator, to be used within its `async with` block."""
+    """The outcomes of tasks: an async iterator, to be used within its `async with` block. Made by
+    `async_stream`.
+    """
 
     def __init__(
         self,

@@ -80,7 +80,10 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
             raise Stuck(self._trouble)
 
     async def settle(self) -> None:
-        """Wait until nothing can run and nothing is under way; no time passes. A checkpoint."""
+        """Wait until nothing can run and nothing is under way; no time passes.
+
+        A checkpoint; cancelled, it waits no longer.
+        """
         task = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:

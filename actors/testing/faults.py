@@ -59,12 +59,25 @@ class _KillAfter:
 
 
 def crash_at(ref: Ref[Any], message: int, error: BaseException | None = None) -> None:
-    """Have the process crash with `error` as it takes up a message: 1 is the next, 2 the one after that."""
+    """Have the process `ref` crash with `error` as it takes up a message. Not a checkpoint.
+
+    Args:
+        ref: a process of this node.
+        message: which one: 1 is the next, 2 the one after that.
+        error: what its handler raises; None for a `RuntimeError`.
+
+    Raises:
+        TypeError: the process lives on another node.
+        NoProcess: `ref` is a name that is not registered.
+    """
     _watch(_process(ref), _CrashAt(message, error or RuntimeError("injected fault")))
 
 
 def kill_after(ref: Ref[Any], messages: int = 0) -> None:
-    """Kill the process after it has handled so many more messages; 0 kills it at once."""
+    """Kill the process `ref` after it has handled so many more `messages`; 0 kills it at once.
+
+    Not a checkpoint. Errors as of `crash_at`.
+    """
     process = _process(ref)
     if messages == 0:
         process.interrupt(asked_by(KILLED, process.node.ref))
@@ -73,7 +86,10 @@ def kill_after(ref: Ref[Any], messages: int = 0) -> None:
 
 
 def stall(ref: Ref[Any], seconds: float) -> None:
-    """Let the process handle nothing for `seconds`, as if its machine were slow; messages queue up."""
+    """Let the process `ref` handle nothing for `seconds`, as if its machine were slow; messages queue up.
+
+    Not a checkpoint. Errors as of `crash_at`.
+    """
     process = _process(ref)
     process.suspended = True
     process.attention = True
@@ -86,7 +102,10 @@ def stall(ref: Ref[Any], seconds: float) -> None:
 
 
 def drop_queued(ref: Ref[Any], unwanted: Callable[[Any], bool] = lambda _: True) -> int:
-    """Lose the queued messages for which `unwanted` is true; how many. Calls among them get no answer."""
+    """Lose the queued messages of `ref` for which `unwanted` returns true; return their number.
+
+    Calls among them get no answer. Not a checkpoint. Errors as of `crash_at`.
+    """
     process = _process(ref)
     before = len(process.queue)
     process.remove_message(unwanted)

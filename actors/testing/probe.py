@@ -44,7 +44,7 @@ class Probe:
     async def expect(self, match: Any = object, seconds: float = SECONDS) -> Any:
         """Take the next message, which must match.
 
-        A checkpoint when it has to wait.
+        A checkpoint when it has to wait; cancelled, no message is lost.
 
         Args:
             match: a type, a predicate, or a value that the message must equal.
@@ -62,7 +62,13 @@ class Probe:
         return message
 
     async def expect_eventually(self, match: Any, seconds: float = SECONDS) -> Any:
-        """Take the first message that matches; others stay. A checkpoint when it has to wait.
+        """Take the first message that matches; others stay.
+
+        A checkpoint when it has to wait; cancelled, no message is lost.
+
+        Args:
+            match: as of `expect`.
+            seconds: as of `expect`.
 
         Raises:
             Unexpected: none came; what did come is shown.
@@ -77,7 +83,7 @@ class Probe:
             raise Unexpected(f"expected {_shown(match)}, {came} within {seconds} s") from None
 
     async def expect_nothing(self, seconds: float = 0.0) -> None:
-        """Let `seconds` pass in silence. A checkpoint.
+        """Let `seconds` pass in silence. A checkpoint; cancelled, no message is lost.
 
         Raises:
             Unexpected: something came.
@@ -105,7 +111,7 @@ def _shown(match: Any) -> str:
 
 @async_block
 async def open_probe(node: Node, *, trap_exits: bool = True) -> AsyncIterator[Probe]:
-    """Be a probe for the length of a block.
+    """Be a probe for the length of a block. A checkpoint, and cancelled, as `Node.mailbox`.
 
     Args:
         node: where.

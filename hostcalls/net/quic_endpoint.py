@@ -155,7 +155,7 @@ class _Port(abc.ABC):
                 return
             except OSError as error:
                 if not has_failed:
-                    _log.warning("a UDP port waits: %s", error.strerror)
+                    _log.warning("a UDP port cannot receive now, and tries again: %s", error.strerror)
                 has_failed = True
                 await trio.sleep(_PAUSE)
             else:

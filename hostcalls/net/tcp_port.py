@@ -114,7 +114,11 @@ class TcpPort:
                     stream, (host, port) = await socket.accept()
                 except OSError as error:
                     if not has_failed:
-                        logger.warning("the listener of guest %s waits: %s", self._label, error.strerror)
+                        logger.warning(
+                            "the listener of guest %s cannot accept now, and tries again: %s",
+                            self._label,
+                            error.strerror,
+                        )
                     has_failed = True
                     await trio.sleep(_PAUSE)
                     continue

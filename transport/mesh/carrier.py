@@ -398,7 +398,7 @@ class MeshCarrier(Carrier):
         self.resumed += links
         waiting = sum(outlet.is_waiting for outlet in self._outlets)
         logger.info(
-            "%s is at server %s after %.2f s: %d node links resumed, %d batches have waited",
+            "%s connected to server %s after %.2f s: %d node links resumed, %d batches had waited",
             self.subjects.node,
             self.connection.where,
             seconds,

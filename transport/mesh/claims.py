@@ -320,7 +320,7 @@ class Claims:
                 value = msgspec.msgpack.encode(broken(lease, claim.term))
                 await self._registry.write(_lease_key(claim.node), value, at)
                 logger.info(
-                    "the lease of %s is over: it was not renewed, or its process has ended", claim.node
+                    "the lease of %s has expired: it was not renewed, or its process has ended", claim.node
                 )
             return None
         return await self._write(key, Claim(VERSION, *self._self(term), serial, token, self._nonce()), found)

@@ -359,7 +359,7 @@ class Connection:
                     stream.close()
                     raise
         except trio.TooSlowError:
-            raise MeshError(f"it says nothing for {CONNECT_SECONDS:g} s") from None
+            raise MeshError(f"it has sent nothing for {CONNECT_SECONDS:g} s") from None
 
     async def _introduce(self, server: Server, stream: Stream) -> Session:
         session = Session(server, stream, Parser())
@@ -509,7 +509,7 @@ class Connection:
             return
         before = f"; {session.complaints} more before that" if session.complaints else ""
         session.complained_at, session.complaints = now, 0
-        logger.warning("server %s complains: %s%s", session.server, text, before)
+        logger.warning("server %s reported an error: %s%s", session.server, text, before)
 
     def _answered(self, message: Message) -> None:
         then = self._answers.get(message.subject.rpartition(".")[2])

@@ -275,13 +275,13 @@ class Keeper:
         try:
             is_newer = self._take(data)
         except MeshError as error:
-            logger.warning("a list of nodes from %s is passed over: %s", where, error)
+            logger.warning("ignored a list of nodes from %s: %s", where, error)
             return False
         if is_newer:
             self._configure()
             if self._server is not None:
                 self._server.reload()
-            logger.info("server %s goes by list %d, from %s", self._file.name, self.nodes.number, where)
+            logger.info("server %s uses list %d of nodes, from %s", self._file.name, self.nodes.number, where)
         return is_newer
 
     async def _look(self) -> None:
@@ -311,7 +311,7 @@ class Keeper:
             except MeshError as error:
                 if str(error) != known:
                     known = str(error)
-                    logger.warning("server %s does not take its own keeper: %s", self._file.name, error)
+                    logger.warning("server %s rejects its own keeper: %s", self._file.name, error)
                 await trio.sleep(LAST_PAUSE / 10)
 
     async def _make_registry(self) -> None:
@@ -367,7 +367,7 @@ class Keeper:
                 answer = await connection.request(f"{self._subject}.ask", b"")
                 if self._take(answer.payload):
                     number = self.nodes.number
-                    logger.info("server %s goes by list %d, from %s", self._file.name, number, other)
+                    logger.info("server %s uses list %d of nodes, from %s", self._file.name, number, other)
                 nursery.cancel_scope.cancel()
         except* (OSError, NoResponders) as errors:
             logger.info("no list of nodes from server %s: %s", other, errors.exceptions[0])

@@ -232,7 +232,7 @@ class ShardKeeper:
             self.problem, self._agreed_in = "", self._claims.epoch
         elif not self.problem:
             self.problem = f"this node says {self.shards} shards, and the mesh has {agreed}"
-            logger.error("kind %s does not run here: %s; say the same everywhere", self.kind, self.problem)
+            logger.error("kind %s does not run here: %s; configure all nodes alike", self.kind, self.problem)
         if self.may_run is not could_run:
             self._holder.agreed()
 

@@ -286,7 +286,7 @@ class GlobalNames:
         if refusal:
             problem = f"{refusal} for the registry to say who holds global names"
             if not was_full:
-                log(logging.WARNING, "what comes for %s is lost: %s", ref, problem, logger=logger)
+                log(logging.WARNING, "messages for %s are lost: %s", ref, problem, logger=logger)
             self._fail(ref, signal, NoProcess(ref, problem=problem))
 
     async def _deliver_later(self, name: str, asking: _Asking) -> None:

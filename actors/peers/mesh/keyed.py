@@ -384,7 +384,7 @@ class KeyedActors:
             if not was_full:
                 log(
                     logging.WARNING,
-                    "what comes for keys of %s is lost: %s",
+                    "messages for keys of %s are lost: %s",
                     ref.kind,
                     problem,
                     logger=logger,

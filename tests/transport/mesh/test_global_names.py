@@ -216,7 +216,7 @@ async def test_mesh_74_mesh_83_without_a_registry_nobody_holds_a_name(runtime: P
         try:
             await until(lambda: told == [("bank", False)])
             assert process.fence is None
-            with pytest.raises(NoQuorum, match="no word of the registry about 'bank'"):
+            with pytest.raises(NoQuorum, match="no answer from the registry about 'bank'"):
                 await b.mesh.whereis("bank")
             with pytest.raises(NoQuorum):
                 await a.mesh.register("bank", ref)

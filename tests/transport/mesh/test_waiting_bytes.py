@@ -76,9 +76,9 @@ async def test_shards_without_a_node_share_their_bytes(caplog: pytest.LogCapture
                 accounts[0].send(text)
             await until(lambda: _lost(letters) == ["late", "later"])
             assert node.mesh.status().refusals == 2
-            (line,) = [each.message for each in caplog.records if "is lost" in each.message]
+            (line,) = [each.message for each in caplog.records if "are lost" in each.message]
             assert re.fullmatch(
-                rf"what comes for keys of One is lost: {BYTES}for the shard of .* a node", line
+                rf"messages for keys of One are lost: {BYTES}for the shard of .* a node", line
             )
             # When those have been waited for in vain, there is room again.
             await until(lambda: len(letters) == FIT + 2)
