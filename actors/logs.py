@@ -25,6 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.plain import plain
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 from enfilade.actors.messages.trace_context import TRACE
 from enfilade.actors.messages.tracebacks import trace_of
@@ -60,7 +61,7 @@ GUEST: Final = {
 }
 """The fields of a guest's record, and the keys that they have under `guest`."""
 
-PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+ALWAYS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """The attributes that every record has."""
 
 FRAMES: Final = 50
@@ -135,7 +136,7 @@ def _line(record: logging.LogRecord) -> str:
     guest = _chosen(given, GUEST)
     if guest:
         shown["guest"] = guest
-    known = PLAIN | FIELDS.keys() | GUEST.keys()
+    known = ALWAYS | FIELDS.keys() | GUEST.keys()
     extra = {name: value for name, value in given.items() if name not in known}
     if extra:
         shown["extra"] = extra
@@ -147,26 +148,11 @@ def _encoded(shown: dict[str, Any]) -> str:
     try:
         return msgspec.json.encode(shown, enc_hook=_repr).decode()
     except Exception:  # a key of a mapping, a surrogate, a number that is too large, a circle
-        return msgspec.json.encode(_plain(shown, 4)).decode()
+        return msgspec.json.encode(plain(shown, _repr, 4, safe_str)).decode()
 
 
 def _repr(value: object) -> str:
     return safe_repr(value, LARGEST)
-
-
-def _plain(value: Any, depth: int) -> Any:
-    """The value without anything that JSON cannot express."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if type(value) is int and value.bit_length() < 64:
-        return value
-    if type(value) is str:
-        return value.encode("utf-8", "backslashreplace").decode()
-    if depth and type(value) is dict:
-        return {_plain(safe_str(key), 0): _plain(inner, depth - 1) for key, inner in value.items()}
-    if depth and type(value) in (list, tuple):
-        return [_plain(inner, depth - 1) for inner in value]
-    return safe_repr(value, LARGEST).encode("utf-8", "backslashreplace").decode()
 
 
 def _chosen(given: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
@@ -219,4 +205,4 @@ def _excuse(record: logging.LogRecord) -> str:
         "logger": record.name,
         "message": f"a record could not be formatted: {shown}",
     }
-    return msgspec.json.encode(_plain(fields, 2)).decode()
+    return msgspec.json.encode(plain(fields, _repr, 1)).decode()

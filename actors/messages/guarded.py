@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from enfilade.actors.messages.attempt import attempt, is_interrupt
+from enfilade.actors.messages.plain import is_word
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.tracebacks import formatted, trace_of
 
@@ -106,7 +107,7 @@ def _hand_to(handler: logging.Handler, record: logging.LogRecord) -> None:
 
 
 def _is_small_number(value: object) -> bool:
-    return type(value) is float or (type(value) is int and value.bit_length() < 64)
+    return type(value) is float or (type(value) is int and is_word(value))
 
 
 class _Shown:

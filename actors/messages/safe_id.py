@@ -14,16 +14,16 @@ from enfilade.actors.messages.safe_text import safe_str, shown_name
 
 __all__ = ["safe_id"]
 
-PLAIN: Final[frozenset[type]] = frozenset({str, int, float, bool, bytes, type(None)})
+SHOWN: Final[frozenset[type]] = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def safe_id(value: Any) -> str:
     """Return an id as text. Runs no code of the program, and never raises."""
     kind = type(value)
-    if is_among(value, PLAIN):
+    if is_among(value, SHOWN):
         return safe_str(value)
     if kind is tuple:
-        return safe_str(tuple(each if is_among(each, PLAIN) else _Shown(safe_id(each)) for each in value))
+        return safe_str(tuple(each if is_among(each, SHOWN) else _Shown(safe_id(each)) for each in value))
     if issubclass(kind, enum.Enum):
         return f"{shown_name(kind)}.{safe_str(object.__getattribute__(value, '_name_'))}"
     if issubclass(kind, str):

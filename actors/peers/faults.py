@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from enfilade.actors.messages.errors import RuntimeFault, UnknownName
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.plain import plain
 from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
@@ -99,7 +100,7 @@ def error_in_words(error: BaseException, origin: str) -> BaseException:
     """An error that travels, for one that does not; the arguments are those of `reason_in_words`."""
     kind = type(error)
     if issubclass(kind, RuntimeFault) and FAULTS.get(kind.__name__) is kind:
-        values = {name: _plain(value, origin) for name, value in vars(error).items() if name[:2] != "__"}
+        values = {name: _attribute(value, origin) for name, value in vars(error).items() if name[:2] != "__"}
         return revive_fault([kind.__name__, _words(_told(error)), values])
     frames = BaseException.__dict__["__traceback__"].__get__(error)  # past a `__getattribute__` of its own
     trace = places(frames)[-LONGEST_TRACE:]
@@ -117,16 +118,15 @@ def _name(kind: type) -> str:
     return _words(name if module == "builtins" else f"{safe_str(module)}.{name}")
 
 
-def _plain(value: Any, origin: str) -> Any:
+def _attribute(value: Any, origin: str) -> Any:
     """An attribute of an error, as something that travels."""
-    if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 2**63):
-        return value
-    return reason_in_words(value, origin) if issubclass(type(value), Reason) else _words(value)
+    if issubclass(type(value), Reason):
+        return reason_in_words(value, origin)
+    return _words(value) if type(value) is str else plain(value, _words)
 
 
 def _words(value: Any) -> str:
-    """The text of a value, as UTF-8 can carry it."""
-    return safe_str(value, LONGEST_TEXT).encode("utf-8", "backslashreplace").decode()
+    return safe_str(value, LONGEST_TEXT)
 
 
 def decode_reason(decode: Callable[[Any], Any], payload: Any, by: Any) -> Reason:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING, Any, Final
 
+from enfilade.actors.messages.plain import LARGEST
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.processes.links import Alias
 
@@ -60,7 +61,7 @@ class Handouts:
 
     def giving(self, serial: int, token: bytes) -> Giving:
         """Tell what the token of a serial number is good for; nothing, when it is forged."""
-        if 0 <= serial < 2**63:
+        if 0 <= serial <= LARGEST:
             for giving in (Giving.WHOLE, Giving.ADDRESS):
                 if hmac.compare_digest(self._token(serial, giving), token):
                     return giving

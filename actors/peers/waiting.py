@@ -53,16 +53,20 @@ class Waiting:
 
     Attributes:
         is_open: whether a call is under way that signals may wait for.
-        size: the bytes that wait, about.
     """
 
     def __init__(self, node: Node, node_name: str) -> None:
         self.is_open = False
-        self.size = 0
         self._node = node
         self._node_name = node_name
-        self._signals: list[tuple[RemoteRef[Any], signals.Signal]] = []
+        self._room = Room()
+        self._line: Line[tuple[RemoteRef[Any], signals.Signal]] = Line(self._room)
         self._calls = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that wait, about."""
+        return self._room.size
 
     def open(self) -> int:
         """Let signals wait for a call of the node that begins now; return its number, for `fail`."""
@@ -72,15 +76,15 @@ class Waiting:
 
     def add(self, ref: RemoteRef[Any], signal: signals.Signal) -> None:
         """Let a signal wait. If too much waits already, all of it fails, as with a node link that ends."""
-        size, self.size = self.size, self.size + _weight(signal)
-        self._signals.append((ref, signal))
-        if size > WAITING_LIMIT:
-            self._overflow(size)
+        item = ref, signal
+        if self._line.add(item, signal):
+            size = self.size
+            self._lose([*self._line.take(), item], size)
 
     def deliver(self, carry: Callable[[RemoteRef[Any], signals.Signal], None]) -> None:
         """Deliver what waits: the node is connected."""
         self.is_open = False
-        for ref, signal in self._taken():
+        for ref, signal in self._line.take():
             try:
                 carry(ref, signal)
             except Exception as error:  # it cannot travel, and its sender has gone on
@@ -90,20 +94,16 @@ class Waiting:
         """Answer what waits for a call that has failed. It is somebody else's if it waits for a later one."""
         if call == self._calls:
             self.is_open = False
-            for ref, signal in self._taken():
+            for ref, signal in self._line.take():
                 answer(ref, signal)
 
-    def _overflow(self, size: int) -> None:
+    def _lose(self, items: list[tuple[RemoteRef[Any], signals.Signal]], size: int) -> None:
         text = f"{size} bytes wait for {self._node_name}, which is being called; the limit is {WAITING_LIMIT}"
-        for ref, signal in self._taken():
+        for ref, signal in items:
             if isinstance(signal, signals.Call):
                 signal.fail(NotConnected(self._node_name, text))
             else:
                 undeliverable(self._node, ref, signal, NO_CONNECTION)
-
-    def _taken(self) -> list[tuple[RemoteRef[Any], signals.Signal]]:
-        taken, self._signals, self.size = self._signals, [], 0
-        return taken
 
 
 class Room:

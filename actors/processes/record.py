@@ -14,6 +14,9 @@ test of those, and is woken by no others.
 
 The control lane carries system messages (get the state, suspend, change code, stop): an item has
 `serve(process)`, runs inside the process between two messages, and is never refused for lack of room.
+
+The lanes and the extras are made for their first use. While one is made, the garbage collector may call a
+finalizer that uses the same: so whether it is still missing is asked again before it is put in its place.
 """
 
 from __future__ import annotations
@@ -230,14 +233,14 @@ class Record(Handle):
         """Return the extras, allocated now on first use."""
         if self.extras_or_none is None:
             made = Extras()
-            if self.extras_or_none is None:  # no finalizer has asked for them while they were made
+            if self.extras_or_none is None:
                 self.extras_or_none = made
         return self.extras_or_none
 
     def bound(self, mailbox: Mailbox) -> None:
         """Give the mailbox its bound: `mailbox` has a capacity."""
         assert mailbox.capacity is not None
-        made = BoundedQueue(self)  # while it is made, a finalizer may send something
+        made = BoundedQueue(self)
         waiting, self.queue = self.queue, made
         if waiting:
             self.queue.extend(waiting)
@@ -250,7 +253,7 @@ class Record(Handle):
         if type(queue) is UnusedQueue:
             made: deque[Any] = deque()
             now: Any = self.queue
-            if now is queue:  # no finalizer has sent anything while it was made
+            if now is queue:
                 now = self.queue = made
             queue = now
         return queue  # type: ignore[no-any-return]
@@ -329,7 +332,7 @@ class Record(Handle):
             return
         if self.control is None:
             made: deque[Control] = deque()
-            if self.control is None:  # no finalizer has put anything there while it was made
+            if self.control is None:
                 self.control = made
         self.control.append(item)
         self.attention = True

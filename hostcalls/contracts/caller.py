@@ -76,7 +76,7 @@ class Caller:
     @property
     def account(self) -> Account:
         """The account of the network that it shares with its tree."""
-        return self.place.budget.account
+        return self.budget.account
 
     def adopt(self, launch: Launch) -> None:
         """Be the guest that `launch` describes from now on: another module in the same process."""

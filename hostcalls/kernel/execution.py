@@ -145,7 +145,7 @@ class Execution:
         self.is_on_trial = False
         self._at_end = at_end
         self._clock = clock
-        self._calls = caller.place.budget.hostcalls
+        self._calls = caller.budget.hostcalls
         self._rest: Timer | None = None
         self._entries = prepared.entries
         self._may_offload = may_offload
@@ -226,7 +226,7 @@ class Execution:
 
     def _must_rest(self) -> bool:
         """Tell whether the guest's tree was faster than it may be, and have the guest woken later."""
-        pause = self.caller.place.budget.pause()
+        pause = self.caller.budget.pause()
         if pause <= 0:
             return False
         self._rest = self._clock.call_later(pause, self._rested)

@@ -317,7 +317,7 @@ def _purse(launch: Launch, caller: Caller) -> Purse | None:
     """The purse of the guest's tree; None for a guest that is alone in it for ever, whose own limits do."""
     limits = launch.limits
     alone = caller.place.parent is None and not caller.children and _STARTING.isdisjoint(launch.grants)
-    return None if alone and limits.memory <= limits.tree_memory else caller.place.budget.purse
+    return None if alone and limits.memory <= limits.tree_memory else caller.budget.purse
 
 
 def _check_exports(launch: Launch) -> None:

@@ -290,9 +290,7 @@ class Registry:
     def owner_ended(self, process: int) -> None:
         """Release what an ended process created, unless another process holds it."""
         self.departures += 1
-        if process not in self._owned:
-            return
-        owned = tuple(self._owned.pop(process).values())
+        owned = tuple(self._owned.pop(process, {}).values())
         for resource in owned:
             resource.owner = None
             resource.orphaned = True

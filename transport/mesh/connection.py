@@ -183,12 +183,6 @@ class Connection:
         return 0.0 if self.is_up else max(0.0, trio.current_time() - self._lost_at)
 
     @property
-    def is_asking(self) -> bool:
-        """True while the answer to a question, or a sign of life of the server, is waited for."""
-        session = self._session
-        return bool(self._answers) or (session is not None and bool(session.pings))
-
-    @property
     def unsent(self) -> int:
         """Bytes that the socket has yet to take."""
         session = self._session

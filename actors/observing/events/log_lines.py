@@ -11,6 +11,7 @@ from collections import deque
 from typing import Any, Final
 
 from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.plain import LARGEST
 from enfilade.actors.messages.safe_text import safe_str
 
 __all__ = ["KEPT", "LogLines"]
@@ -24,8 +25,6 @@ WAITING: Final = 5_000
 LARGEST_LINE: Final = 2_000
 LARGEST_NAME: Final = 200
 """Characters of a line, and of the names of a logger and a level."""
-
-LARGEST_SERIAL: Final = 2**63
 
 
 class LogLines(logging.Handler):
@@ -75,7 +74,7 @@ class LogLines(logging.Handler):
                 "levelno": record.levelno,
                 "logger": safe_str(record.name, LARGEST_NAME),
                 "message": safe_str(record.getMessage(), LARGEST_LINE),
-                "process": serial if type(serial) is int and 0 <= serial < LARGEST_SERIAL else None,
+                "process": serial if type(serial) is int and 0 <= serial <= LARGEST else None,
                 "event": safe_str(event) if type(event) is str else None,
             }
         )

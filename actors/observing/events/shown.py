@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import attrs
 
+from enfilade.actors.messages.plain import is_word
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.messages.safe_text import safe_str, told
-from enfilade.actors.observing.events.plain import INT_BITS
 from enfilade.actors.observing.events.reasons import Why
 from enfilade.actors.observing.events.records import Event, Failure
 
@@ -29,7 +29,7 @@ SECRET: Final = {
 }
 """The fields, by kind of event, whose texts only those see who may inspect."""
 
-PLAIN: Final = (type(None), int, str)
+SHORT_IDS: Final = (type(None), int, str)
 """The kinds of ids of children that are told as they are."""
 
 LARGEST_TEXT: Final = 8_192
@@ -42,7 +42,7 @@ def event_shown(event: Event, *, inspects: bool) -> dict[str, Any]:
     secret = () if inspects else SECRET.get(event.kind, ())
     for field in attrs.fields(type(event)):
         value = getattr(event, field.name)
-        if field.name == "child_id" and type(value) not in PLAIN:
+        if field.name == "child_id" and type(value) not in SHORT_IDS:
             value = safe_id(value)  # of several parts, say: as it is in tables
         shown[field.name] = None if field.name in secret else _shown(value, inspects)
     if secret:
@@ -57,7 +57,7 @@ def _shown(value: Any, inspects: bool) -> Any:
     if kind is str:
         return told(value, LARGEST_TEXT)
     if kind is int:
-        return value if value.bit_length() < INT_BITS else safe_id(value)
+        return value if is_word(value) else safe_id(value)
     if isinstance(value, Ref):
         return {"serial": value.serial, "text": safe_str(value)}
     if isinstance(value, Why | Failure) and not inspects:

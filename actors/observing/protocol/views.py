@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from enfilade.actors.messages.errors import Refused
+from enfilade.actors.messages.plain import LARGEST
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.observing.events.subscriptions import kinds_of
 from enfilade.actors.observing.protocol.columns import COLUMNS_OF, KEYS
@@ -342,7 +343,7 @@ def check_view(view: object, rights: Collection[str], shown: Container[type]) ->
         return view  # type: ignore[return-value]
     if type(view) is EventView:
         _check_all("kinds", view.kinds, str, 100)
-        _check_count("since", view.since, 0, 2**63)
+        _check_count("since", view.since, 0, LARGEST)
         _check_match(view.match)
         try:
             kinds_of(tuple(view.kinds))

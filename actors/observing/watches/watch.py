@@ -14,9 +14,10 @@ import trio
 
 from enfilade.actors.messages.errors import Refused
 from enfilade.actors.messages.guarded import log
+from enfilade.actors.messages.plain import plain
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.observing.events.plain import plain
+from enfilade.actors.messages.safe_id import safe_id
 from enfilade.actors.observing.protocol.views import LIMITS, Update, View, check_view
 from enfilade.actors.observing.watches.shots import Picture, Pictures, Scene, Shot
 from enfilade.actors.processes.actor import Actor
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 TICK: Final = "enfilade.observe.tick"
+
+DEPTH: Final = 16
+"""How deep the data of an update may be that is made plain."""
 
 PATIENCE: Final = 0.05
 """Seconds after which a picture that takes long is given up, if another one is wanted, or none."""
@@ -165,7 +169,7 @@ class Watch(Actor):
         try:
             self._observer.send(update)
         except Exception:
-            self._observer.send(attrs.evolve(update, data=plain(update.data)))
+            self._observer.send(attrs.evolve(update, data=plain(update.data, safe_id, DEPTH)))
 
     def _send(self, shot: Shot, *, took: float, began: float) -> None:
         is_full, self._is_full = self._is_full or shot.is_new, False

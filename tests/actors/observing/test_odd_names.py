@@ -16,7 +16,6 @@ from enfilade.actors import Actor, Child, Node, Process, Supervisor, open_node
 from enfilade.actors.logs import JsonFormatter
 from enfilade.actors.messages.safe_text import told
 from enfilade.actors.observing.dumps.dump import dump, written
-from enfilade.actors.observing.events.plain import plain
 from enfilade.actors.observing.protocol.views import (
     DumpView,
     EventView,
@@ -195,15 +194,3 @@ def test_a_name_is_told_as_it_is_if_that_can_be_done() -> None:
     assert told("x" * 1_001) == "x" * 997 + "..."
     assert told(HALF) == "a\\ud800b"
     assert told("abcdefgh", 5) == "ab..."
-
-
-def test_plain_data_are_the_same_but_for_what_cannot_be_sent() -> None:
-    same = {"a": [1, 2.5, None, True, "text", {"b": [-(2**62)]}]}
-    assert plain(same) == same
-    assert plain({HALF: (HALF, 2**100, Odd(3), b"x", idle)}) == {
-        "a\\ud800b": ["a\\ud800b", str(2**100), "<Odd>", "b'x'", "<function>"]
-    }
-    deep: Any = 1
-    for _ in range(1_000):
-        deep = [deep]
-    assert "[" in repr(plain(deep))

@@ -212,7 +212,7 @@ def under_way(nodes: Sequence[Node]) -> str:
     for node in nodes:
         name, meeting = node.full_name, meetings[node.full_name]
         connection = next((mesh for way in meeting.ways if (mesh := connection_of(way.carrier))), None)
-        if connection is not None and (connection.is_asking or connection.unsent):
+        if connection is not None and (is_asking(connection) or connection.unsent):
             found.append(f"what {name} and the server of the mesh say to each other")
         for peer in meeting.peers.values():
             other = meetings[peer.name].peers.get(name)
@@ -232,6 +232,12 @@ def under_way(nodes: Sequence[Node]) -> str:
             if copied:
                 found.append(f"a payload of {copied} bytes that {name} copies")
     return ", ".join(found)
+
+
+def is_asking(connection: Any) -> bool:
+    """Tell whether the answer to a question, or a sign of life of the server, is waited for."""
+    session = connection._session
+    return bool(connection._answers) or (session is not None and bool(session.pings))
 
 
 def connection_of(carrier: Any) -> Any:
