@@ -31,7 +31,7 @@ class FileDescriptor:
 
     @classmethod
     def received(cls, fileno: int) -> "FileDescriptor":
-        """Duplicate a descriptor; the duplicate belongs to the new object."""
+        """Duplicate the descriptor `fileno`; the duplicate belongs to the new object."""
         descriptor = cls(fileno)
         descriptor._owned = True
         return descriptor

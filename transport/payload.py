@@ -300,7 +300,7 @@ class Codec:
         kwargs: Mapping[str, Any],
         unwritten: list[memory_file.Unwritten] | None = None,
     ) -> tuple[msgspec.Raw, Sequence[int]]:
-        """Encode the arguments of a call as the pair [positional, keyword]. Otherwise as `encode`."""
+        """Encode the arguments of a call, as the pair `[args, kwargs]`. Otherwise as `encode`."""
         data = b""
         if not kwargs and _are_atoms(args):
             try:

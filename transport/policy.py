@@ -39,7 +39,14 @@ class NotAdmitted(Exception):
 
 @attrs.frozen
 class Identity:
-    """A node that wants to connect: what it claims to be, beside what the kernel says."""
+    """A node that wants to connect: what it claims to be, beside what the kernel says.
+
+    Attributes:
+        name: the full name that it claims, `name@zone`.
+        zone: the zone that it claims.
+        incarnation: which start of the node this is, as it claims.
+        credentials: what the kernel, or the certificate of a mesh, says of it.
+    """
 
     name: str
     zone: str
@@ -153,7 +160,7 @@ class Rights:
     limits: Limits = attrs.field(default=Limits(), validator=_ARE_LIMITS)
 
     def sees(self, name: str) -> bool:
-        """Tell whether a registered name is exported to the peer."""
+        """Tell whether the registered name `name` is exported to the peer."""
         if name.startswith(_RESERVED):
             opened = {
                 OBSERVE: self.observe,
@@ -165,19 +172,19 @@ class Rights:
         return _matches(name, self.exports)
 
     def may_end(self, name: str) -> bool:
-        """Tell whether the peer may end the process that holds a registered name."""
+        """Tell whether the peer may end the process that holds the registered name `name`."""
         return not name.startswith(_RESERVED) and _matches(name, self.ends)
 
     def may_spawn(self, entry: str) -> bool:
-        """Tell whether the peer may start a process from this entry."""
+        """Tell whether the peer may start a process from `entry`."""
         return _matches(entry, self.entries)
 
     def uses(self, kind: str) -> bool:
-        """Tell whether the peer may use the keyed actors of a kind."""
+        """Tell whether the peer may use the keyed actors of `kind`."""
         return _matches(kind, self.kinds)
 
     def shares(self, scope: str) -> bool:
-        """Tell whether the process groups of a scope are shared with the peer."""
+        """Tell whether the process groups of `scope` are shared with the peer."""
         return _matches(scope, self.groups)
 
 
@@ -214,7 +221,7 @@ class Rule:
     rights: Rights | None = attrs.field(default=Rights(), validator=_IS_RIGHTS)
 
     def fits(self, peer: Identity) -> bool:
-        """Tell whether the rule applies to this peer."""
+        """Tell whether the rule applies to `peer`."""
         credentials = peer.credentials
         if self.over != "any" and (self.over == "mesh") != (credentials.mesh is not None):
             return False
@@ -320,16 +327,16 @@ class Policy:
         return any(each.observe or each.inspect or each.trace or each.control for each in given)
 
     def rule_for(self, peer: Identity) -> Rule | None:
-        """Find the first rule that fits a peer; None when none does."""
+        """Return the first rule that fits `peer`; None when none does."""
         return next((rule for rule in self.rules if rule.fits(peer)), None)
 
     def names(self, peer: Identity) -> bool:
-        """Tell whether the rule that fits a peer says which users, or groups, it is for."""
+        """Tell whether the rule that fits `peer` says which users, or groups, it is for."""
         rule = self.rule_for(peer)
         return rule is not None and (rule.uids is not None or rule.gids is not None)
 
     def admit(self, peer: Identity) -> Rights:
-        """Decide about a peer.
+        """Decide about `peer`.
 
         Returns:
             Its rights.

@@ -198,7 +198,7 @@ def _fields(cls: type) -> tuple[tuple[str, str], ...]:
 class TypeRegistry:
     """The types that may travel in payloads, by class and by name.
 
-    A registry may have a base, whose types it knows as well.
+    A registry may have a `base`, whose types it knows as well.
     """
 
     def __init__(self, base: "TypeRegistry | None" = None) -> None:
@@ -239,7 +239,7 @@ class TypeRegistry:
         return found if found is not None or self._base is None else self._base.by_type(cls)
 
     def by_name(self, name: str) -> Record | None:
-        """The record of a name, or None."""
+        """Return the record called `name`, or None."""
         found = self._by_name.get(name)
         return found if found is not None or self._base is None else self._base.by_name(name)
 

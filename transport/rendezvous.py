@@ -146,6 +146,9 @@ class Rendezvous:
     async def open(self, addresses: Sequence[str], nursery: trio.Nursery) -> AsyncIterator[None]:
         """Meet other nodes for the length of a block; at its end, close every node link with a goodbye.
 
+        Entering is a checkpoint; cancelled, nothing stays open. Leaving is one that cancellation does not
+        hasten.
+
         Args:
             addresses: where to be found; without any, to call others only.
             nursery: where the tasks live; all have ended when the block has been left.
@@ -211,17 +214,18 @@ class Rendezvous:
         return self._nursery
 
     def start_soon(self, run: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Run a task until the rendezvous closes. It must not raise."""
+        """Run `run(*args)` as a task until the rendezvous closes. It must not raise. Not a checkpoint."""
         self._tasks().start_soon(run, *args)
 
     def resolve(self, address: str) -> str:
-        """Complete an address, so that it means the same to every program, now and later."""
+        """Complete `address`, so that it means the same to every program, now and later."""
         return self._way_to(address).carrier.resolve(address)
 
     async def connect(self, address: str) -> Peer:
-        """Call the node at an address; return the peer at once when it is connected already.
+        """Call the node at `address`; return the peer at once when it is connected already.
 
-        A node that can be found nearby, too, is called there first.
+        A node that can be found nearby, too, is called there first. A checkpoint when it has to call;
+        cancelled, it gives up the call.
 
         Returns:
             The peer, whose node link is up.
@@ -251,9 +255,10 @@ class Rendezvous:
         raise HandshakeFailed(f"the node at {address!r} said nothing for {self._settings.handshake:g} s")
 
     async def keep(self, address: str) -> None:
-        """Stay connected to the node at an address: call it, and call again whenever the node link has ended.
+        """Stay connected to the node at `address`: call it, and call again whenever the node link has ended.
 
-        Never returns; pauses grow while it fails and start over when it has succeeded.
+        Never returns; pauses grow while it fails and start over when it has succeeded. A checkpoint;
+        cancelled, it calls no more, and a node link that is up stays.
         """
         pause = self._settings.first_retry
         kept = self.kept.setdefault(address, Kept())

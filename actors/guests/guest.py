@@ -110,7 +110,10 @@ def abandon_guests(node: Node) -> None:
 
 
 def hold(node: Node, thing: Channel | Ref[Any]) -> Held:
-    """Make a channel or a ref a resource that can be sent to guests in a `Message`. Not a checkpoint."""
+    """Make `thing`, a channel or a ref, a resource of `node` that can be sent to guests in a `Message`.
+
+    Not a checkpoint.
+    """
     from enfilade.hostcalls.resources.message import Held
     from enfilade.hostcalls.resources.registry import Kind
 
@@ -353,7 +356,7 @@ class Guest(Spawnable["Guest"]):
 
 
 async def run_guest(node: Node, guest: Guest) -> Reason:
-    """Run a guest to its end; return the exit reason.
+    """Run `guest` on `node` to its end; return the exit reason.
 
     A checkpoint; cancelled, the guest is stopped.
 

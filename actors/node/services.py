@@ -47,7 +47,7 @@ class Peers(Protocol):
         """
 
     def rights_of(self, peer: str) -> Any:
-        """The rights that the policy gives a peer: `enfilade.transport.policy.Rights`. Not a checkpoint.
+        """Return the rights that the policy gives `peer`, a `Rights`. Not a checkpoint.
 
         Raises:
             NotConnected: the peer is not connected.
@@ -75,13 +75,13 @@ class Peers(Protocol):
         """
 
     def keep_connected(self, address: str) -> None:
-        """Connect to the node at an address, and again whenever the node link is over. Not a checkpoint.
+        """Connect to the node at `address`, and again whenever the node link ends. Not a checkpoint.
 
         Why an attempt fails is logged as a warning when the reason is another than that of the one before.
         """
 
     def disconnect(self, name: str) -> None:
-        """End the node link to a node at once. Not a checkpoint."""
+        """End the node link to the node `name` at once. Not a checkpoint."""
 
     def remote(self, name: str, peer: str) -> Ref[Any]:
         """Return a ref to the holder of `name` on the node `peer` at the moment of use. Not a checkpoint.
@@ -158,7 +158,7 @@ class Peers(Protocol):
         """Have `listener` told the name of each node on which this one kills a process."""
 
     def start_soon(self, run: Callable[..., Any], *args: Any) -> None:
-        """Run a task until the node stops."""
+        """Run `run(*args)` as a task until the node stops. Not a checkpoint."""
 
 
 class Observation(Protocol):
@@ -221,7 +221,7 @@ class Observation(Protocol):
         """
 
     def watches_changed(self, count: int) -> None:
-        """Tell that there are so many watches now. Not a checkpoint."""
+        """Note that there are `count` watches now. Not a checkpoint."""
 
     @property
     def crash_count(self) -> int:
@@ -257,7 +257,8 @@ class Observation(Protocol):
         handler: Callable[[Any, Any], object],
         config: Any = None,
     ) -> None:
-        """Have `handler(event, config)` run in the step that causes an event. Not a checkpoint.
+        """Have `handler(event, config)` run in the step that causes an event of one of `kinds`, until
+        `detach(id)`. Not a checkpoint.
 
         It must be quick and must not wait. One that raises is detached, and "handler.detached" tells of it.
         Events that it causes itself are not shown to it.
@@ -268,10 +269,13 @@ class Observation(Protocol):
         """
 
     def acted(self, operator: str, action: str, on: Ref[Any] | None) -> None:
-        """Tell, and log, that an operator has acted on a process, or on the whole node. Not a checkpoint."""
+        """Note, and log, that `operator` has done `action` on a process, or, with None, on the whole node.
+
+        Not a checkpoint. `on` is the process.
+        """
 
     def detach(self, id: Hashable) -> bool:  # noqa: A002 (the field's name)
-        """Run that handler no more; return true if it was attached. Not a checkpoint."""
+        """Detach the handler `id`; return true if it was attached. Not a checkpoint."""
 
 
 class Workers(Protocol):

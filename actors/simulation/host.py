@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from enfilade.transport.simulated.carrier import SimulatedCarrier
     from enfilade.transport.simulated.ways import Port
 
-__all__ = ["EPOCH", "Boot", "Host", "HostCrashed"]
+__all__ = ["EPOCH", "Boot", "Host", "HostCrashed", "nothing"]
 
 EPOCH: Final = 1767225600.0
 """The wall-clock time at which every world begins: 2026-01-01, 00:00 UTC."""
@@ -27,6 +27,10 @@ SLEW: Final = 1 / 2000
 
 Boot: TypeAlias = "Callable[[Node], Awaitable[object]]"
 """The first code of each life of a host: it spawns what the node is for."""
+
+
+async def nothing(_: object) -> None:
+    """Begin a life without any code."""
 
 
 class HostCrashed(Exception):
@@ -66,12 +70,20 @@ class Host:
         name: of the host, and of its node.
         zone: of the host.
         address: where its node can be called.
+        boot: the first code of each life.
+        options: the options of `open_node` for each life.
+        port: its place in the network.
         skew: by how much its wall clock is wrong.
         rate: seconds that its monotonic clock counts in one of the world.
         life: the present life, or the last one.
         lives: how many there were.
         latest: the node of that life; None until one is open.
-        disk: its disk; None until somebody has asked for it, by `World.disk`.
+        disk: its disk; None until it was asked for, by `World.disk`.
+        carrier: what moves the batches of the present life; None before the first.
+        ready, closing, ended: events of the present life: its `boot` has run, it is to end in order, it is
+            over.
+        trouble: why its `boot` has failed; None.
+        calls: the addresses to which each life connects.
     """
 
     name: str

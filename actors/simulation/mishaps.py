@@ -36,7 +36,7 @@ class NoChance:
         return "nothing happens by chance but what follows"
 
     def strike(self, world: Any) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         world.network.tape.is_silent = True
 
 
@@ -57,7 +57,7 @@ class Mishap:
         return f"by chance, at the hand-over of number {self.place}: {WORDS[self.what]}"
 
     def strike(self, world: Any) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         world.network.tape.prescribed.add((self.place, self.what))
 
 
@@ -79,7 +79,7 @@ class Rarity:
         return f"{self.host or 'the test'}: {self.name!r} happens at the question of number {self.number}"
 
     def strike(self, world: Any) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         world.network.tape.prescribed.add((self.host, self.name, self.number))
 
 

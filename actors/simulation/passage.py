@@ -25,11 +25,14 @@ class Passage:
     network: Network
     now: Callable[[], float]
     examine: Callable[[], None]
-    call_at: Callable[[float, Callable[[], Any]], None]
 
     def __init__(self) -> None:
         super().__init__()
         self._ends: dict[Hashable, float] = {}
+
+    def call_at(self, when: float, run: Callable[[], Any]) -> None:
+        """Call `run()` at the time `when` of the world, between two steps."""
+        self.clock.call_at(when, run)
 
     def last(self, what: Hashable, seconds: float, end: Callable[[], Any]) -> None:
         """Let something that has begun last for so many seconds; of several times for the same the longest

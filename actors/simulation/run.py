@@ -24,7 +24,8 @@ T = TypeVar("T")
 async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncIterator[World]:
     """Simulate a world for the length of a block, in a run whose clock is a `SimulationClock`.
 
-    At the end of the block all lives are crashed; `World.close_nodes` ends them in order.
+    At the end of the block all lives are crashed; `World.close_nodes` ends them in order. Entering is a
+    checkpoint; when the block is cancelled, the lives are crashed in the same way.
 
     Args:
         seed: which world: the same seed gives the same run.

@@ -23,8 +23,8 @@ from enfilade.actors.simulation.checkers.history import Event, History, Over
 from enfilade.actors.simulation.checkers.properties import Properties
 from enfilade.actors.simulation.checkers.verdicts import Verdicts
 from enfilade.actors.simulation.extremes import draw_options
-from enfilade.actors.simulation.fault_schedule import Fault, Release, Schedule
-from enfilade.actors.simulation.host import Boot, Host, HostCrashed
+from enfilade.actors.simulation.fault_schedule import Fault, Release, Schedule, check_fault
+from enfilade.actors.simulation.host import Boot, Host, HostCrashed, nothing
 from enfilade.actors.simulation.log import Log
 from enfilade.actors.simulation.machine.clock import Departures, SimulationClock
 from enfilade.actors.simulation.machine.custody import LIFE, Life
@@ -127,11 +127,11 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         return self.clock.now if self.ended_at is None else self.ended_at
 
     def random(self, name: str) -> Stream:
-        """A stream of draws of that name, for the test's own use."""
+        """Return the stream of draws called `name`, for the test's own use."""
         return self.entropy.stream(f"user/{name}")
 
     def rare(self, name: str, share: float) -> bool:
-        """Draw for code of the test what `enfilade.actors.rare` draws for that of hosts."""
+        """Draw whether `name` happens, in the `share` of cases: `enfilade.actors.rare` for tests."""
         return self._draw_rarity("", name, share, self.random(f"rare {name}"))
 
     def _draw_rarity(self, host: str, name: str, share: float, draws: Stream) -> bool:
@@ -140,21 +140,21 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         return self.network.tape.decides((host, name, number), share, draws, self.now())
 
     def tell_options(self, text: str) -> None:
-        """Note what the seed has drawn, in words."""
+        """Note in the words of `text` what the seed has drawn."""
         self.options = f"{self.options}; {text}" if self.options else text
 
     def record(self, kind: str, *fields: object, **named: object) -> None:
-        """Note an event of the test's own in the log; fields must be the same in every run."""
+        """Note an event `kind` of the test's own in the log; its fields must be the same in every run."""
         self._note(f"user.{kind}", *fields, *(f"{name}={value}" for name, value in named.items()))
 
     def owners(self, name: str) -> int:
-        """On how many living hosts a process has that name now."""
+        """Count the living hosts on which a process has the name `name` now."""
         return sum(node.whereis(name) is not None for node in self.living_nodes())
 
     # Hosts.
 
     def host(self, host: Host | str) -> Host:
-        """A host of this world, by its name or as it is.
+        """Return a host of this world; `host` is its name, or itself.
 
         Raises:
             ValueError: the world has no such host.
@@ -169,6 +169,8 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
     async def open_node(self, name: str, *, zone: str = "", boot: Boot | None = None, **options: Any) -> Host:
         """Make a host, start its first life, and wait until its `boot` has run.
+
+        A checkpoint; cancelled, the life may still begin.
 
         Args:
             name: of the host and its node.
@@ -192,7 +194,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         zone = zone or name
         address = f"{name}@{zone}" if "mesh" in options else options.setdefault("listen", f"/{name}")
         port = self.network.port(name, zone)
-        host = Host(name, zone, address, boot or _nothing, options, port)
+        host = Host(name, zone, address, boot or nothing, options, port)
         self.hosts[name] = host
         try:
             await self._start(host)
@@ -286,7 +288,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         )
 
     def start_later(self, host: Host, seconds: float) -> None:
-        """Start the next life of a host in so many seconds, unless somebody does before. One that finds no
+        """Start the next life of `host` in `seconds`, unless it is started before. A host that finds no
         server of its mesh is started again, as a service manager would.
         """
         number = host.lives
@@ -304,7 +306,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self._spawn(None, start)
 
     def start(self, run: Callable[[], Awaitable[Any]]) -> None:
-        """Run a task that belongs to no host, unless the world is over. It must end by itself."""
+        """Run `run()` as a task that belongs to no host, unless the world is over. It must end by itself."""
         if not self._ended.is_set():
             self._spawn(None, run)
 
@@ -328,7 +330,9 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             host.latest.distribution.keep_connected(address)
 
     async def on(self, host: Host | str, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a function as code of a host, and return what it returns. It may be a coroutine function.
+        """Run `function(*args)` as code of `host`, and return its result. It may be a coroutine function.
+
+        A checkpoint; cancelled, the function goes on in the host, and its result is dropped.
 
         Raises:
             HostCrashed: the host was crashed meanwhile, or has no life.
@@ -407,9 +411,14 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
     async def restart(self, host: Host | str, after: float = 0.0) -> None:
         """Start the next life of a host; crash the present one first, if there is one.
 
+        A checkpoint; cancelled, the next life may still begin.
+
         Args:
             host: which.
             after: seconds between the crash and the start.
+
+        Raises:
+            ValueError: the world has no such host, or `after` is negative.
         """
         host = self.host(host)
         if not after >= 0:
@@ -420,7 +429,9 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             await self._start(host)
 
     async def close(self, host: Host | str) -> None:
-        """End a host's life in order, as leaving the block of `open_node` does."""
+        """End the life of `host` in order, as leaving the block of `open_node` does. A checkpoint; cancelled,
+        the life still ends.
+        """
         host = self.host(host)
         host.closing.set()
         await host.ended.wait()
@@ -428,19 +439,19 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             self.network.end(host.carrier, silently=False)
 
     async def close_nodes(self) -> None:
-        """End all lives in order, one host after another."""
+        """End all lives in order, one host after another. A checkpoint, and cancelled, as `close`."""
         for host in self.hosts.values():
             if host.is_alive:
                 await self.close(host)
 
     def at(self, seconds: float, fault: Fault) -> None:
-        """Let a fault strike at a time of the world.
+        """Let `fault` strike `seconds` after the beginning of the world.
 
         Raises:
             TypeError: it is no fault.
             ValueError: the time is NaN.
         """
-        _check_fault(fault, seconds)
+        check_fault(fault, seconds)
         self.call_at(seconds, lambda: self._strike(fault))
 
     def faults(self, faults: Schedule | Release) -> None:
@@ -454,7 +465,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         """
         if isinstance(faults, list):
             for seconds, fault in faults:
-                _check_fault(fault, seconds)
+                check_fault(fault, seconds)
         elif not hasattr(faults, "release"):
             raise TypeError(f"expected a list of (seconds, fault), or swarm(), got {faults!r}")
         if self.prescribed is not None:
@@ -466,15 +477,15 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             faults.release(self)
 
     def prescribe(self, schedule: Schedule) -> None:
-        """Play these faults in the place of those that `faults` is given; what chance decides among them
-        holds from now on.
+        """Play the faults of `schedule` instead of those that `faults` is given; what chance decides among
+        them holds from now on.
         """
         mishaps, self.prescribed = split(schedule)
         for _, mishap in mishaps:
             mishap.strike(self)
 
     def strike(self, fault: Fault) -> None:
-        """Let a fault strike now, one of those that `faults` was given."""
+        """Let `fault` strike now, one of those that `faults` was given."""
         if not self.is_calm:
             self.drawn.append((self.now(), fault))
             self._strike(fault)
@@ -488,6 +499,8 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
     async def calm(self, seconds: float, core: list[Host] | None = None) -> None:
         """End all faults, and let so many seconds pass in which the system must recover.
+
+        A checkpoint; cancelled, the faults stay over.
 
         Args:
             seconds: how long; longer if a property of `eventually` has more time, and needs it.
@@ -519,16 +532,10 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         while self.is_awaiting:
             await self.run(SETTLED / 10)
 
-    # Time.
-
-    def call_at(self, when: float, run: Callable[[], Any]) -> None:
-        """Call a function at a time of the world, between two steps."""
-        self.clock.call_at(when, run)
-
     # For lives and substitutes.
 
     def stepped(self, life: Life) -> None:
-        """A task of a life has run."""
+        """Note that a task of `life` has run."""
         self.steps += 1
         if self.steps >= self._collect_at:
             self._collect_at += COLLECT
@@ -538,11 +545,11 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self.examine()
 
     def refused(self, error: Nondeterministic) -> None:
-        """Code of a life asked for something real: the world fails, whatever that code makes of the error."""
+        """Fail the world with `error`: code of a life asked for something real, whatever it makes of that."""
         self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """End the world's block with an error: the first one counts."""
+        """End the world's block with `error`: the first one counts."""
         if self._trouble is None:
             self._trouble = error
             self.scope.cancel()
@@ -553,7 +560,9 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
     # The world's own beginning and end.
 
     async def hold_lives(self, begun: trio.Event, over: trio.Event) -> None:
-        """Hold the tasks of all lives, out of reach of what surrounds the world."""
+        """Hold the tasks of all lives, out of reach of what surrounds the world. A checkpoint until it has
+        ended; cancelled, it fails. The events `begun` and `over` are set.
+        """
         try:
             async with trio.open_nursery() as self._holder:
                 begun.set()
@@ -587,14 +596,3 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         """Raise what has failed the world, with a note that names the seed."""
         if self._trouble is not None:
             raise self._trouble
-
-
-def _check_fault(fault: object, seconds: float) -> None:
-    if seconds != seconds:
-        raise ValueError(f"expected the time of {fault}, got NaN")
-    if not hasattr(fault, "strike"):
-        raise TypeError(f"expected a fault such as Crash('bank'), got {fault!r}")
-
-
-async def _nothing(_: object) -> None:
-    return None

@@ -17,9 +17,16 @@ from enfilade import actors
 from enfilade.actors.node import services
 
 MODULES = (
-    "enfilade.actors.system",
     "enfilade.actors.bridges",
+    "enfilade.actors.guests",
+    "enfilade.actors.node.services",
+    "enfilade.actors.simulation",
+    "enfilade.actors.system",
     "enfilade.actors.testing",
+    "enfilade.transport",
+    "enfilade.transport.doors",
+    "enfilade.transport.doors.api",
+    "enfilade.transport.mesh",
 )
 """The modules that are held beside the names of `enfilade.actors`: each with all that it exports."""
 

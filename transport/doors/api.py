@@ -284,13 +284,14 @@ def door_call(d: int, params: CData) -> int:
 
 
 def door_return(data_ptr: CData | bytes, data_size: int, desc_ptr: CData, num_desc: int) -> None:
-    """Return results to the caller of the procedure that is running, as described at the head of this file.
+    """Return results to the caller of the procedure that is running, as described at the head of this file:
+    `data_size` bytes at `data_ptr`, and `num_desc` descriptors at `desc_ptr`.
 
     On a new server thread (`server_thread`) it says that the thread is to park, and the arguments do not
     matter.
 
     Raises `RuntimeError` on a thread that is neither, and `ValueError` if bytes are given as `data_ptr` that
-    are fewer than `data_size`. Errors of the C function are raised at the `yield` of a
+    are fewer than `data_size`, or `MemoryError`. Errors of the C function are raised at the `yield` of a
     generator procedure as `DoorReturnError` (E2BIG, EFAULT, EINVAL, EMFILE), and logged for a plain one,
     whose client gets an empty reply. Source: door_return(3C).
     """
@@ -422,7 +423,7 @@ def door_getparam(d: int, param: int, out: CData) -> int:
 
 
 def door_setparam(d: int, param: int, val: int) -> int:
-    """Set a parameter of a door of this process, for later calls; return 0.
+    """Set the parameter `param` of `d`, a door of this process, to `val`, for later calls; return 0.
 
     Raises `DoorSetparamError`: EBADF, EINVAL, ENOTSUP, EPERM, ERANGE. Source: door_getparam(3C).
     """
@@ -449,12 +450,12 @@ def fdetach(path: Path) -> int:
 
 
 def isastream(fildes: int) -> int:
-    """Return 1 if the descriptor is a STREAM, 0 if not; a door is not. Raises `IsastreamError`: EBADF."""
+    """Return 1 if the descriptor `fildes` is a STREAM, 0 if not; a door is not. Raises `IsastreamError`."""
     return _check(lib.isastream(fildes), IsastreamError, f"descriptor {fildes}")
 
 
 def door_open(path: Path, oflag: int = os.O_RDONLY) -> int:
-    """Open the name of a door; return a descriptor.
+    """Open `path`, the name of a door, with `oflag`; return a descriptor.
 
     On illumos it is `open(2)`, which Linux cannot do for a door.
 
@@ -464,7 +465,7 @@ def door_open(path: Path, oflag: int = os.O_RDONLY) -> int:
 
 
 def door_dup(d: int) -> int:
-    """Return another descriptor of the door.
+    """Return another descriptor of the door `d`.
 
     On illumos it is `dup(2)`; on Linux it is the form whose references are counted.
 
@@ -485,7 +486,7 @@ def door_replace(fildes: int, path: Path) -> int:
 
 
 def door_counters(d: int, counters: CData) -> int:
-    """Fill in `counters`, a `door_counters_t *`, with what has become of the door's calls; return 0.
+    """Fill in `counters`, a `door_counters_t *`, with what became of the calls of the door `d`; return 0.
 
     For Linux: `calls` that a server thread has taken, `failures` among them (the client got an error or was
     gone), invocations that are `active`, and `references` (descriptors handed out, and names). Any holder may
@@ -497,12 +498,12 @@ def door_counters(d: int, counters: CData) -> int:
 
 
 def is_door(d: int) -> bool:
-    """Tell whether the descriptor is a door."""
+    """Tell whether the descriptor `d` is a door."""
     return lib.is_door(d) == 1
 
 
 def munmap(addr: CData, length: int) -> int:
-    """Unmap the results that `door_call` mapped: `munmap(params.rbuf, params.rsize)`; return 0.
+    """Unmap `length` bytes at `addr` that `door_call` mapped: `munmap(params.rbuf, params.rsize)`; return 0.
 
     Raises `OSError`.
     """

@@ -39,11 +39,11 @@ class Codec(Protocol[T]):
         ...
 
     def encode(self, value: T) -> Any:
-        """The bytes of a value. Raises `CodecError` when it is not of the type."""
+        """Return the bytes of `value`. Raises `CodecError` when it is not of the type."""
         ...
 
     def decode(self, data: memoryview) -> T:
-        """The value of bytes, which may go when this returns. Raises `CodecError` when they are none."""
+        """Return the value of the bytes `data`, which may go when this returns. Raises `CodecError`."""
         ...
 
 

@@ -50,7 +50,7 @@ class Credentials:
 
     @classmethod
     def from_ucred(cls, ucred: Any) -> Self:
-        """From a `ucred_t *`."""
+        """Read the credentials out of `ucred`, a `ucred_t *`."""
         groups = ffi.new("gid_t **")
         count = lib.ucred_getgroups(ucred, groups)
         return cls(

@@ -109,7 +109,7 @@ class Descriptor:
         close_all((self,))
 
     def charge(self, user: int, process: int) -> None:
-        """Have a thread close the file, and this user's process pay for it; -1 for one that is not known."""
+        """Have a thread close the file, and `process` of `user` pay for it; -1 for one that is not known."""
         self._payer = ffi.new("struct closing_payer *", (user, 0, process))
 
     def __enter__(self) -> Self:

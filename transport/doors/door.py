@@ -123,6 +123,7 @@ class Door:
     # What the dispatcher calls, on a server thread.
 
     def run(self, invocation: Any) -> None:
+        """Serve the call `invocation`, on a server thread: what the dispatcher calls."""
         if invocation.is_unreferenced:
             self._tell_unreferenced(invocation)
             return
@@ -151,6 +152,7 @@ class Door:
                 self._on_error(error, None)
 
     def failed(self, invocation: Any) -> None:
+        """Fill in another reply to `invocation`, whose first one could not be returned."""
         error = DoorReturnError.of(invocation.error)
         for entry in invocation.desc_ptr[0 : invocation.num_desc] if invocation.num_desc else ():
             if entry.d_attributes & lib.DOOR_RELEASE and isinstance(error, RETURN_KEEPS):
@@ -214,7 +216,8 @@ class Door:
     def force_install(self, path: api.Path, mode: int = 0o644) -> None:
         """Attach the door to `path` even if another door is there, dead or alive, which is detached from it.
 
-        Several servers may do so at a time: one of them, the last, has the name.
+        Several servers may do so at a time: one of them, the last, has the name. `mode` is that of the file
+        if it has to be created.
 
         Raises `FattachError`: EBUSY if something else than a door is there, EPERM, EACCES and so on;
         `OSError` as of `open(2)` if the file cannot be created.

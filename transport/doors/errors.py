@@ -48,7 +48,7 @@ class DoorError(OSError):
 
     @classmethod
     def of(cls, number: int, subject: str = "") -> "DoorError":
-        """The error for errno `number`: the specific class if the errno is documented, else this one."""
+        """Return the error for errno `number`, about `subject`: of its own class, if there is one."""
         error = cls.documented.get(number, cls)(number, numbers.errorcode.get(number, str(number)))
         error.subject = subject
         return error

@@ -58,7 +58,8 @@ _kept: list[Room] = []
 
 
 class Reply:
-    """The reply of a server. A context manager: leaving it closes the descriptors and frees the memory.
+    """The reply of a server, made by `Client.call`. A context manager: leaving it closes the descriptors and
+    frees the memory.
 
     Attributes:
         descriptors: those that were received, in order; each is owned, and closed with the reply unless
@@ -81,7 +82,9 @@ class Reply:
 
     @classmethod
     def mapped(cls, address: Any, length: int, size: int, descriptors: tuple[Descriptor, ...]) -> Self:
-        """A reply of `size` bytes at the start of a mapping of `length` bytes, which it takes over."""
+        """Make a reply of `size` bytes, with `descriptors`, at the start of a mapping of `length` bytes at
+        `address`, which it takes over.
+        """
         mapping = ffi.gc(address, lambda region: Room(region, length).keep(), length)
         buffer = ffi.buffer(mapping, size)
         return cls(memoryview(buffer), descriptors, mapping, buffer)

@@ -27,7 +27,7 @@ class Result:
 
 
 class Request:
-    """One call, as the server procedure sees it. It ends with the procedure.
+    """One call, as the server procedure sees it: made by `Door`. It ends with the procedure.
 
     Attributes:
         descriptors: those that the client passed, owned by the request: they are closed when the procedure

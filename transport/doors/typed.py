@@ -144,7 +144,10 @@ def server_procedure(function: Callable[..., Any], /, **types: Any) -> ServerPro
 
 
 class TypedClient(Generic[Req, Rep]):
-    """A client that sends and receives values: calling it calls the door. A context manager."""
+    """A client that sends and receives values, made by `open`: call it to call the door.
+
+    A context manager.
+    """
 
     def __init__(self, client: Client, request: Codec[Req], reply: Codec[Rep]) -> None:
         self.client = client
@@ -155,7 +158,8 @@ class TypedClient(Generic[Req, Rep]):
     def open(
         cls, path: api.Path, request: type[Req], reply: type[Rep], *, largest: int = LARGEST_REPLY
     ) -> Self:
-        """A client of the door at `path`, which takes and returns values of these types.
+        """Return a client of the door at `path`, which takes values of the type `request` and returns those
+        of `reply`.
 
         `largest` and errors as of `Client.open`.
         """
@@ -174,7 +178,7 @@ class TypedClient(Generic[Req, Rep]):
             return self._decode(reply.view)
 
     async def call_async(self, value: Req, descriptors: Sequence[Descriptor] = ()) -> Rep:
-        """The same beside a trio loop: a checkpoint; cancelled as `Client.call_async` is."""
+        """Send `value` beside a trio loop: a checkpoint; cancelled as `Client.call_async` is."""
         with await self.client.call_async(self._request.encode(value), descriptors) as reply:
             return self._decode(reply.view)
 

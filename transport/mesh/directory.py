@@ -61,20 +61,20 @@ class MeshNode:
     connected: bool = attrs.field(default=False, eq=False)
 
     def shards_of(self, kind: str) -> int:
-        """The number of shards of a kind that the node runs; 0 when it runs none."""
+        """Return the number of shards of `kind`, if the node runs that; 0 when it does not."""
         return next((shards for name, shards in self.kinds if name == kind), 0)
 
 
 @attrs.frozen
 class NodeJoined:
-    """A node is in the mesh: it came, or was heard of for the first time."""
+    """`node` is in the mesh: it joined, or was heard of for the first time."""
 
     node: MeshNode
 
 
 @attrs.frozen
 class NodeLeft:
-    """A node is no longer in the mesh, for the `reason` given in words."""
+    """`node` is no longer in the mesh, for the `reason` given in words."""
 
     node: MeshNode
     reason: str
@@ -82,7 +82,7 @@ class NodeLeft:
 
 @attrs.frozen
 class NodeChanged:
-    """A node of the mesh says something else of itself than before."""
+    """`node`, of the mesh, announces something else about itself than before."""
 
     node: MeshNode
 

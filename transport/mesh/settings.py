@@ -210,7 +210,7 @@ class Mesh:
             attrs.validate(self)
 
     def window_among(self, nodes: int) -> int:
-        """Return the bytes that may be under way over one node link in a mesh of so many nodes."""
+        """Return the bytes that may be under way over one node link in a mesh of `nodes` nodes."""
         return min(self.window, max(LEAST_WINDOW, MOST_WINDOWS // max(1, nodes)))
 
     @property

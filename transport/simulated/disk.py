@@ -165,25 +165,25 @@ class SimulatedDisk:
         return SimulatedFile(self, path, content)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file another name; what had that name before is removed. Raises `FileNotFoundError`."""
+        """Rename the file `old` to `new`; what had that name is removed. Raises `FileNotFoundError`."""
         content = self._find(old)
         if old != new:
             self._rename(old, new, content)
 
     def remove(self, path: str) -> None:
-        """Take a file's name away. Raises `FileNotFoundError`."""
+        """Remove the file `path`. Raises `FileNotFoundError`."""
         self._rename(path, None, self._find(path))
 
     def names(self, directory: str = "") -> list[str]:
-        """The names of the files in a directory, in order."""
+        """Return the names of the files in `directory`, in order."""
         return sorted(posixpath.basename(path) for path in self._seen if posixpath.dirname(path) == directory)
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is a file of that name."""
+        """Tell whether there is a file `path`."""
         return path in self._seen
 
     def sync_directory(self, directory: str = "") -> None:
-        """Bring the names in a directory to the device, with all changes of names that came before.
+        """Write the names in `directory` to the device, with all changes of names that came before.
 
         Raises:
             OSError: EIO, if it is to fail.
@@ -196,7 +196,7 @@ class SimulatedDisk:
     # What befalls it.
 
     def fail(self, operation: Operation, times: int = 1) -> None:
-        """Let the next operations of that kind fail with EIO.
+        """Let the next `times` operations of the kind `operation` fail with EIO.
 
         After a sync that has failed, what it was to store counts as stored, as on Linux: the next one
         succeeds, and stores nothing of it.
@@ -246,7 +246,7 @@ class SimulatedDisk:
         self._life += 1
 
     def fill(self, room: int = 0) -> None:
-        """Leave room for so many bytes more, until `recover`: what needs more fails with ENOSPC."""
+        """Leave room for `room` more bytes, until `recover`: what needs more fails with ENOSPC."""
         self.disturb(capacity=self.used + room)
 
     def slow(self, seconds: float) -> None:
@@ -275,7 +275,7 @@ class SimulatedDisk:
     # For files.
 
     def begin(self, operation: Operation, life: int) -> None:
-        """An operation on a file begins.
+        """Begin `operation` on a file, which belongs to the life of the number `life`.
 
         Raises:
             ValueError: the process that has opened the file has ended.
@@ -337,7 +337,7 @@ class SimulatedFile:
         return bytes(self._content.seen[offset : offset + size])
 
     def write(self, offset: int, data: bytes) -> int:
-        """Write bytes at `offset`, and return how many were written: fewer when the disk is full.
+        """Write `data` at `offset`; return how many bytes were written: fewer when the disk is full.
 
         Raises:
             OSError: ENOSPC: there is no room for any.
@@ -359,7 +359,7 @@ class SimulatedFile:
         return count
 
     def truncate(self, size: int) -> None:
-        """Let the file have so many bytes: cut it, or add zeros. Raises `OSError`, ENOSPC without room."""
+        """Cut the file, or add zeros, so that it has `size` bytes. Raises `OSError`, ENOSPC without room."""
         self._disk.begin("write", self._life)
         content = self._content
         before = len(content.seen)

@@ -21,7 +21,7 @@ __all__ = ["Append", "Read", "Transaction", "explain_transactions"]
 
 @attrs.frozen
 class Append:
-    """A value was appended to the list of a key. No other transaction appends an equal value to it."""
+    """`value` was appended to the list of `key`. No other transaction appends an equal value to it."""
 
     key: Hashable
     value: Hashable
@@ -32,7 +32,7 @@ class Append:
 
 @attrs.frozen
 class Read:
-    """The list of a key was read, and held these values."""
+    """The list of `key` was read, and held `values`."""
 
     key: Hashable
     values: tuple[Hashable, ...] = attrs.field(converter=tuple)

@@ -76,7 +76,7 @@ class Crash:
         return f"{self.host}: the {self.how} is crashed, {back}"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         host = world.host(self.host)
         if host.is_alive:
             world.crash(host, self.how)
@@ -86,7 +86,7 @@ class Crash:
 
 @attrs.frozen(field_transformer=by_annotation)
 class Freeze:
-    """Let a host stand still for so many seconds."""
+    """Let `host` stand still for `seconds`."""
 
     host: str
     seconds: float = attrs.field(default=1.0, validator=_SECONDS)
@@ -95,13 +95,13 @@ class Freeze:
         return f"{self.host} stands still for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         world.freeze(world.host(self.host), self.seconds)
 
 
 @attrs.frozen(field_transformer=by_annotation)
 class Slow:
-    """Give a host a slow processor: each step costs it seconds, for so many seconds."""
+    """Give `host` a slow processor: each step takes it `step` seconds, for `seconds`."""
 
     host: str
     step: float = attrs.field(default=2e-4, validator=_SECONDS)
@@ -111,7 +111,7 @@ class Slow:
         return f"{self.host} has a slow processor for {self.seconds:g} s: {self.step:.3g} s a step"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         host = world.host(self.host)
         life = host.life
         world.slow(host, step=self.step)
@@ -122,7 +122,7 @@ class Slow:
 
 @attrs.frozen(field_transformer=by_annotation)
 class Block:
-    """Let a host hold its loop for so many seconds."""
+    """Let `host` hold its loop for `seconds`."""
 
     host: str
     seconds: float = attrs.field(default=0.1, validator=_SECONDS)
@@ -131,7 +131,7 @@ class Block:
         return f"{self.host} holds its loop for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         host = world.host(self.host)
         if host.life is not None:
             world.slow(host, step=host.life.step_cost, blocked=self.seconds)
@@ -162,7 +162,7 @@ class Partition:
         )
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         world.keep_apart(self.one, self.other, self.seconds, how=self.how, one_way=self.one_way)
 
 
@@ -193,7 +193,7 @@ class Flaky:
         return f"the way {self.one} -> {self.other} has {changed or 'no fault'} for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         changed = {name: value for name in self.CHANGED if (value := getattr(self, name)) is not None}
         end = world.way(self.one, self.other).disturb(**changed)
         world.call_at(world.now() + self.seconds, end)
@@ -201,7 +201,7 @@ class Flaky:
 
 @attrs.frozen(field_transformer=by_annotation)
 class DiskFailure:
-    """Let the next operations on a host's disk fail, if it has one."""
+    """Let the next `times` operations of the kind `operation` on the disk of `host` fail, if it has one."""
 
     host: str
     operation: Literal["read", "write", "sync"] = attrs.field(default="sync", validator=_DISK_OPERATIONS)
@@ -211,7 +211,7 @@ class DiskFailure:
         return f"{self.host}: the next {self.times} {self.operation}s of its disk fail"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         disk = world.host(self.host).disk
         if disk is not None:
             disk.fail(self.operation, self.times)
@@ -239,7 +239,7 @@ class DiskTrouble:
         return f"{self.host}: its disk is in trouble for {self.seconds:g} s{room}{slow}"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         disk = world.host(self.host).disk
         if disk is None:
             return
@@ -271,7 +271,7 @@ class ServerTrouble:
         return f"server {self.server} is {self.what} for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         match self.what:
             case "killed":
                 world.end_server(self.server, back=self.seconds)
@@ -288,7 +288,7 @@ class ServerTrouble:
 
 @attrs.frozen(field_transformer=by_annotation)
 class LostRegistry:
-    """End all servers of the mesh, and start them again with empty disks after so many seconds."""
+    """End all servers of the mesh, and start them again with empty disks after `seconds`."""
 
     seconds: float = attrs.field(default=1.0, validator=_SECONDS)
 
@@ -296,13 +296,13 @@ class LostRegistry:
         return f"all servers lose their data, and are back after {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         world.lose_registry(self.seconds)
 
 
 @attrs.frozen(field_transformer=by_annotation)
 class Skew:
-    """Put the wall clock of a host forward, or back; or that of a server of the mesh, by its name."""
+    """Put the wall clock of `host` forward by `seconds`, or back; or that of a mesh's server of that name."""
 
     host: str
     seconds: float
@@ -311,7 +311,7 @@ class Skew:
         return f"{self.host}: its wall clock is put by {self.seconds:+g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         if self.host in world.servers:
             world.skew_server_clock(self.host, self.seconds)
         else:
@@ -336,7 +336,7 @@ class Drift:
         return f"{self.host}: its clock counts {self.rate:.3g} s a second for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         host = world.host(self.host)
         world.drift_clock(host, self.rate)
         world.call_at(world.now() + self.seconds, lambda: self._end(world, host))
@@ -348,7 +348,7 @@ class Drift:
 
 @attrs.frozen(field_transformer=by_annotation)
 class Distance:
-    """Let everything that travels between hosts, or to servers, take so many seconds from now on, also to
+    """Let everything that travels between hosts, or to servers, take `latency` seconds from now on, even to
     those that are opened later.
     """
 
@@ -358,7 +358,7 @@ class Distance:
         return f"each way takes {self.latency:g} s from now on"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         world.network.keep_apart(self.latency)
 
 
@@ -382,11 +382,11 @@ class Strike:
         return f"at the hand-over of number {self.place}: {self.what}"
 
     def strike(self, world: World) -> None:
-        """See `Fault`: sets the trap."""
+        """Set the trap in `world`: see `Fault`."""
         world.strike_at(self.place, self.hit)
 
     def hit(self, world: World, sender: str, receiver: str) -> None:
-        """The hand-over has come."""
+        """Strike `world` at the hand-over from `sender` to `receiver`, which has come."""
         match self.what:
             case "reset":
                 world.reset(sender, receiver)

@@ -22,7 +22,7 @@ Pair: TypeAlias = "tuple[str, str]"
 
 @attrs.frozen(field_transformer=by_annotation)
 class Blackout:
-    """Cut the power of hosts at one moment, for so many seconds: all of a site."""
+    """Cut the power of all `hosts` at one moment, for `seconds`: a whole site."""
 
     hosts: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
     seconds: float = attrs.field(default=2.0, validator=attrs.validators.ge(0.0))
@@ -31,14 +31,14 @@ class Blackout:
         return f"{', '.join(self.hosts)} have no power for {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         for host in self.hosts:
             Crash(host, how="machine", back=self.seconds).strike(world)
 
 
 @attrs.frozen(field_transformer=by_annotation)
 class CrashLoop:
-    """Crash a host again and again, so many times within so many seconds."""
+    """Crash `host` again and again, `times` times within `seconds`."""
 
     host: str
     times: int = attrs.field(default=5, validator=attrs.validators.ge(1))
@@ -48,14 +48,14 @@ class CrashLoop:
         return f"{self.host} is crashed {self.times} times within {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         pause = self.seconds / self.times
         _spread(world, pause, [Crash(self.host, back=pause / 2)] * self.times)
 
 
 @attrs.frozen(field_transformer=by_annotation)
 class RollingRestart:
-    """Crash hosts one after the other, the next one when the one before is back."""
+    """Crash the `hosts` one after the other within `seconds`, each when the one before is back."""
 
     hosts: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
     seconds: float = attrs.field(default=2.0, validator=attrs.validators.ge(0.0))
@@ -64,14 +64,14 @@ class RollingRestart:
         return f"{', '.join(self.hosts)} are crashed one after the other within {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         pause = self.seconds / len(self.hosts)
         _spread(world, pause, [Crash(host, back=pause / 2) for host in self.hosts])
 
 
 @attrs.frozen(field_transformer=by_annotation)
 class Flap:
-    """Break the connection between two hosts, again and again, so many times within so many seconds."""
+    """Break the connection between `one` and `other` again and again, `times` times within `seconds`."""
 
     one: str
     other: str
@@ -82,7 +82,7 @@ class Flap:
         return f"{self.one} | {self.other} lose their connection {self.times} times within {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         pause = self.seconds / self.times
         _spread(world, pause, [Partition(self.one, self.other, pause / 2, "reset")] * self.times)
 
@@ -106,7 +106,7 @@ class Swizzle:
         return f"{pairs} are silenced one by one, and healed in another order, within {self.seconds:g} s"
 
     def strike(self, world: World) -> None:
-        """See `Fault`."""
+        """Strike `world`: see `Fault`."""
         pause = self.seconds / (2 * len(self.silenced))
         ends = [self.seconds / 2 + self.healed.index(pair) * pause for pair in self.silenced]
         silences = [

@@ -64,7 +64,7 @@ class Stranger:
         return f"{self.host} is called for {self.seconds:g} s by a stranger, who {WORDS[self.what]}"
 
     def strike(self, world: World) -> None:
-        """See `Fault`. A host that is called by its name in a mesh has no address for strangers."""
+        """Strike `world`: see `Fault`. A host that is called by its name in a mesh has no such address."""
         address = world.host(self.host).address
         if address in world.network.homes:
             world.start(_Call(self, world, address).run)

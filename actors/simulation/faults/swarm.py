@@ -167,7 +167,7 @@ class Swarm:
             raise ValueError(f"rates must be two numbers above 0, the smaller one first, got {value!r}")
 
     def release(self, world: World) -> None:
-        """Draw the options, then faults for as long as the world is not calm.
+        """Draw the options, then faults that strike `world` for as long as it is not calm.
 
         Raises:
             ValueError: the world has no hosts yet, or not those that the faults are about.

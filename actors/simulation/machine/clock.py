@@ -59,12 +59,12 @@ class SimulationClock(trio.abc.Clock):
         self._events.clear()
 
     def call_at(self, when: float, run: Callable[[], Any]) -> None:
-        """Call `run` at that time, after what was set for the same time before."""
+        """Call `run` at the time `when`, after what was set for the same time before."""
         self._number += 1
         heapq.heappush(self._events, (when, self._number, run))
 
     def has_event_within(self, seconds: float) -> bool:
-        """Tell whether an event is due within so many seconds."""
+        """Tell whether an event is due within `seconds`."""
         return bool(self._events) and self._events[0][0] <= self.now + seconds
 
     # For trio.
