@@ -12,20 +12,16 @@ import math
 
 import attrs
 
-from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node.runtime import REAL
+from enfilade.actors.supervision.bad_field import BadField
 
 __all__ = ["Backoff", "InvalidBackoff"]
 
 
-class InvalidBackoff(RuntimeFault, ValueError):
+class InvalidBackoff(BadField):
     """A field of a `Backoff` is out of its range; `field` and `value` say which and what."""
 
-    def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"back-off field {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
-        self.field = field
-        self.value = value
+    what = "back-off field"
 
 
 @attrs.frozen(kw_only=True)

@@ -41,6 +41,7 @@ from enfilade.actors.processes.resumption import Resume
 from enfilade.actors.processes.start import is_resumable, joined
 from enfilade.actors.processes.targets import check_arguments
 from enfilade.actors.supervision.backoff import Backoff
+from enfilade.actors.supervision.bad_field import BadField
 from enfilade.actors.supervision.remote_entry import RemoteEntry
 from enfilade.fields import is_int, is_number
 
@@ -82,23 +83,17 @@ DEFAULT_SHUTDOWN = 5.0
 
 
 @travels
-class InvalidChild(RuntimeFault, ValueError):
+class InvalidChild(BadField):
     """A child specification has a bad field; `field` and `value` say which and what."""
 
-    def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"child field {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
-        self.field = field
-        self.value = value
+    what = "child field"
 
 
 @travels
-class InvalidFlag(RuntimeFault, ValueError):
+class InvalidFlag(BadField):
     """A supervisor flag has a bad value; `field` and `value` say which and what."""
 
-    def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(f"supervisor flag {safe_repr(field)} is {safe_repr(value)}; it must be {expected}")
-        self.field = field
-        self.value = value
+    what = "supervisor flag"
 
 
 @travels

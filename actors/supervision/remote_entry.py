@@ -11,8 +11,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from enfilade.actors.messages.errors import RuntimeFault
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.supervision.bad_field import BadField
 
 __all__ = ["Absent", "InvalidEntry", "Place", "RemoteEntry"]
 
@@ -21,15 +20,10 @@ Absent = Literal["wait", "fail"]
 Place = Literal["first", "spread", "least_loaded", "hash", "local"]
 
 
-class InvalidEntry(RuntimeFault, ValueError):
+class InvalidEntry(BadField):
     """A field of a `RemoteEntry` has a bad value; `field` and `value` say which and what."""
 
-    def __init__(self, field: str, value: object, expected: str) -> None:
-        super().__init__(
-            f"remote entry field {safe_repr(field)} is {safe_repr(value)}; it must be {expected}"
-        )
-        self.field = field
-        self.value = value
+    what = "remote entry field"
 
 
 @attrs.frozen(init=False)

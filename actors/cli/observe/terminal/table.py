@@ -201,8 +201,6 @@ class TablePage(ListPage):
 
     def status(self) -> str:
         parts = [self.range_shown()]
-        if self.match:
-            parts.append(f"filter {self.match!r} of {self._total:,}")
         if self.sort is not None:
             parts.append(
                 f"by {self.sort.replace('_', ' ')}, {'largest' if self.descending else 'smallest'} first"
@@ -211,6 +209,8 @@ class TablePage(ListPage):
             parts.append("frozen")
         if self._looks and self._looks[0].shown is not self._looks[0].view:
             parts.append("asking the node")
+        if self.match:  # last, because it can be longer than the line
+            parts.append(f"filter {self.match!r} of {self._total:,}")
         if self.refused:
             parts = [self.refused]
         return "  ".join(parts)
