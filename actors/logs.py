@@ -159,9 +159,15 @@ def _chosen(given: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {key: given[name] for name, key in names.items() if given.get(name) is not None}
 
 
-def _time(created: float) -> str:
-    moment = datetime.fromtimestamp(created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _time(created: float) -> str | None:
+    """The time of a record; None if its clock has made none."""
+    moment = _moment(created)
+    return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@attempt(None)
+def _moment(created: float) -> datetime:
+    return datetime.fromtimestamp(created, UTC)
 
 
 def described_error(error: BaseException) -> dict[str, Any]:

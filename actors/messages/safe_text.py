@@ -32,10 +32,10 @@ The places where the runtime touches objects of the program, other than to say w
 * `node/watchdog.py`: names of tasks and functions, and stacks
 * `observing/dumps/dump.py`: tables that change while a thread reads them
 * `observing/dumps/files.py`: a whole node, dumped in the middle of any line
+* `observing/events/contents.py`: messages, and a class's own view of them
 * `observing/events/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
 * `observing/events/log_lines.py`: records of the log
 * `observing/measurements/vitals.py`: files of the system that may not be there
-* `observing/watches/contents.py`: messages, and a class's own view of them
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
 * `patterns/routing_key.py`: keys of jobs, hashed and compared
@@ -111,11 +111,15 @@ def safe_repr(value: object, largest: int = 200) -> str:
     return text.cut()
 
 
-@attempt(UNPRINTABLE)
 def safe_str(value: object, largest: int = 200) -> str:
     """Return at most about `largest` characters of `str(value)`, on one line. Never raises."""
     if type(value) is str and len(value) <= largest and value.isprintable():
-        return value
+        return value  # as most are: a walk asks for a hundred thousand of them
+    return _cut_str(value, largest)
+
+
+@attempt(UNPRINTABLE)
+def _cut_str(value: object, largest: int) -> str:
     text = _Text(largest)
     text.add_str(value)
     return text.cut()

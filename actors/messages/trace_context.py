@@ -92,8 +92,11 @@ class TraceContext:
         """Read the header fields `traceparent` and `tracestate`.
 
         Raises:
+            TypeError: `state` is no text.
             ValueError: `traceparent` is malformed, or of an unknown form.
         """
+        if not isinstance(state, str):
+            raise TypeError(f"expected a tracestate as text, got {safe_repr(state)}")
         found = _PARENT.fullmatch(traceparent)
         version = "" if found is None else found[1]
         if found is None or version == "ff" or (version == "00" and found[5]):
@@ -135,8 +138,8 @@ class TraceContext:
 
 
 def bounded(state: str) -> str:
-    """A `tracestate`, or none if it is too long."""
-    return state if len(state.encode("utf-8", "replace")) <= LARGEST_STATE else ""
+    """A `tracestate`; none if it is too long, or has characters that the header field cannot have."""
+    return state if len(state) <= LARGEST_STATE and state.isascii() and state.isprintable() else ""
 
 
 ROOT: Final = TraceContext(_NO_TRACE, _NO_SPAN)

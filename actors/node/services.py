@@ -236,9 +236,11 @@ class Observation(Protocol):
             kinds: kinds of event, such as "child.restarted", or "child.*" for all of a family; without any,
                 all kinds.
             buffer: how many events may wait; then the oldest are dropped, and a `Missed` says how many.
-            match: a test of events; it is run in the step that caused one, and must be quick.
+            match: a test of events; it is run in the step that caused one, and must be quick. What it raises
+                ends the iteration.
 
         Raises:
+            TypeError: the match is no function, or an async one.
             ValueError: there is no such kind, or the buffer holds nothing.
         """
 
@@ -248,6 +250,7 @@ class Observation(Protocol):
         Raises:
             ValueError: there is no such kind.
             TypeError: `ref` is no process of this node.
+            NoProcess: it has ended.
         """
 
     def attach(

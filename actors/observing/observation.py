@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.blocks import async_block
+from enfilade.actors.messages.errors import NoProcess
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
@@ -125,9 +126,11 @@ class Observation:
             kinds: kinds of event, such as "child.restarted", or "child.*" for all of a family; without any,
                 all kinds.
             buffer: how many events may wait; then the oldest are dropped, and a `Missed` says how many.
-            match: a test of events; it is run in the step that caused one, and must be quick.
+            match: a test of events; it is run in the step that caused one, and must be quick. What it raises
+                ends the iteration.
 
         Raises:
+            TypeError: the match is no function, or an async one.
             ValueError: there is no such kind, or the buffer holds nothing.
         """
         sink = Events(kinds_of(kinds), buffer, match)
@@ -144,9 +147,11 @@ class Observation:
         Raises:
             ValueError: there is no such kind.
             TypeError: `ref` is no process of this node.
-            NoProcess: it has ended, and nothing of it is left.
+            NoProcess: it has ended.
         """
         process = the_process_of(ref, "expected the ref of a process of this node")
+        if process.ended is not None:
+            raise NoProcess(ref)
         self.subscribe(MailboxSink(kinds_of(kinds), process))
 
     def attach(
@@ -241,7 +246,7 @@ class Observation:
                 self._dismiss(sink)
 
     def _dismiss(self, sink: Sink) -> None:
-        """Tell a subscriber nothing any more: its process has ended, or it has raised."""
+        """Tell a subscriber nothing any more: its process has ended, or its function has raised."""
         self.unsubscribe(sink)
         if isinstance(sink, Handler):
             self._handlers.pop(sink.id, None)

@@ -14,7 +14,7 @@ import msgspec
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.trace_context import LARGEST_STATE, LINKED, TraceContext
+from enfilade.actors.messages.trace_context import LARGEST_STATE, LINKED, TraceContext, bounded
 from enfilade.actors.messages.traced import Traced, mark, trace_of
 from enfilade.actors.processes.trace_layers import outgoing, traced_message
 from enfilade.transport.wire import NIL
@@ -46,7 +46,7 @@ def _read(field: msgspec.Raw) -> TraceContext | None:
         data = _decode(field)
         if len(data) < _HEAD or len(data) > _HEAD + LARGEST_STATE or data[0] != VERSION:
             return None
-        state = data[_HEAD:].decode()
+        state = bounded(data[_HEAD:].decode())
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     made = TraceContext(data[1:17], data[17:25], data[25], state, data[26])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Fault", "Release", "Schedule", "check_fault"]
+from enfilade.fields import is_number
+
+__all__ = ["Fault", "Release", "Schedule", "check_schedule"]
 
 
 class Fault(Protocol):
@@ -23,18 +25,29 @@ class Release(Protocol):
         ...
 
 
-def check_fault(fault: object, seconds: float) -> None:
-    """Check what is to strike, and when.
-
-    Raises:
-        TypeError: `fault` is not a fault.
-        ValueError: `seconds` is NaN.
-    """
-    if seconds != seconds:
-        raise ValueError(f"expected the time of {fault}, got NaN")
-    if not hasattr(fault, "strike"):
-        raise TypeError(f"expected a fault such as Crash('bank'), got {fault!r}")
-
-
 Schedule: TypeAlias = "list[tuple[float, Fault]]"
 """Faults, and the virtual time of each."""
+
+
+def check_schedule(schedule: object) -> None:
+    """Refuse what is no schedule.
+
+    Raises:
+        TypeError: it is no list, or an entry is no time with a fault.
+        ValueError: a time is NaN.
+    """
+    if not isinstance(schedule, list):
+        raise TypeError(f"expected a list of (seconds, fault), got {schedule!r}")
+    for entry in schedule:
+        if not isinstance(entry, tuple) or len(entry) != 2:
+            raise TypeError(f"expected entries such as (3.5, Crash('bank')), got {entry!r}")
+        _check(*entry)
+
+
+def _check(seconds: object, fault: object) -> None:
+    if not hasattr(fault, "strike"):
+        raise TypeError(f"expected a fault such as Crash('bank'), got {fault!r}")
+    if not is_number(seconds):
+        raise TypeError(f"expected the time of {fault} in seconds, got {seconds!r}")
+    if seconds != seconds:
+        raise ValueError(f"expected the time of {fault}, got NaN")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from enfilade.actors.simulation.host import EPOCH, Host
+from enfilade.actors.simulation.machine.arguments import at_least_0
 from enfilade.actors.simulation.machine.custody import Life
 from enfilade.actors.simulation.machine.drift import set_rate
 from enfilade.actors.simulation.machine.entropy import Entropy, Stream
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     from enfilade.transport.simulated.network import Network
 
 __all__ = ["Machines"]
-
-
-def _at_least_0(seconds: float) -> float:
-    if not seconds >= 0:
-        raise ValueError(f"expected at least 0 seconds, got {seconds!r}")
-    return seconds
 
 
 class Machines:
@@ -44,7 +39,7 @@ class Machines:
         """Let a host stand still, as SIGSTOP does; for so many seconds, or until `thaw`. Of several times the
         longest counts.
         """
-        host, _ = self.host(host), _at_least_0(seconds)
+        host, _ = self.host(host), at_least_0(seconds)
         life = host.life
         if life is None or not host.is_alive:
             return
@@ -76,8 +71,8 @@ class Machines:
             blocked: seconds for which it holds its loop now, once.
         """
         host = self.host(host)
-        _at_least_0(step)
-        _at_least_0(blocked)
+        at_least_0(step)
+        at_least_0(blocked)
         if host.life is not None and host.is_alive:
             self._note("slow", host.name, step, blocked)
             host.life.step_cost = step

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Set
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from enfilade.actors.simulation.host import Host
+from enfilade.actors.simulation.machine.arguments import at_least_0
 from enfilade.actors.simulation.machine.entropy import Entropy
 from enfilade.transport.simulated.network import Network
 from enfilade.transport.simulated.ways import Way
 
 __all__ = ["Partitions"]
 
-Some: TypeAlias = "Host | str | Sequence[Host | str]"
+Some: TypeAlias = "Host | str | Collection[Host | str]"
 """A host, the name of a host or a zone, or several of them."""
 
 
@@ -28,8 +29,14 @@ class Partitions:
     _note: Callable[..., None]
 
     def way(self, origin: Host | str, destination: Host | str) -> Way:
-        """The way from one host to another; see `Way.set`."""
-        return self.network.way(_name(origin), _name(destination))
+        """The way from one host to another; see `Way.set`.
+
+        Raises:
+            ValueError: the world has no such host.
+        """
+        ends = _name(origin), _name(destination)
+        self.network.check_names(ends)
+        return self.network.way(*ends)
 
     def partition(
         self,
@@ -60,16 +67,19 @@ class Partitions:
         one_way: bool = False,
     ) -> None:
         """Keep hosts apart as `partition` does, for so many seconds; of several times the longest counts."""
+        at_least_0(seconds)
         self._note("partition", *_names(one), "|", *_names(other), how, one_way)
         for way in self._ways(one, other, one_way=one_way):
             (self.network.silence if how == "silence" else self.network.cut)(way)
             self.last(way, seconds, partial(self._heal, way))
 
-    def heal(self, one: Any = None, other: Any = None) -> None:
+    def heal(self, one: Some | None = None, other: Some | None = None) -> None:
         """Undo partitions: those between two sets of hosts, or all of them."""
         everyone = self.network.names()  # of servers of a mesh, too
-        self._note("heal", *_names(one or "all"), "|", *_names(other or "all"))
-        for way in self._ways(one or everyone, other or everyone, one_way=False):
+        ones, others = everyone if one is None else one, everyone if other is None else other
+        shown = ("all" if one is None else one), ("all" if other is None else other)
+        self._note("heal", *_names(shown[0]), "|", *_names(shown[1]))
+        for way in self._ways(ones, others, one_way=False):
             self._heal(way)
 
     def _heal(self, way: Way) -> None:
@@ -86,12 +96,14 @@ class Partitions:
         """Call `hit(world, sender, receiver)` within the hand-over of that number."""
         self.network.strikes[place] = lambda origin, destination: hit(self, origin.name, destination.name)
 
-    def hold(self, one: Any, other: Any) -> None:
+    def hold(self, one: Some, other: Some) -> None:
         """Hold back what travels between two sets of hosts, until `release`."""
         self.partition(one, other)
 
-    def release(self, one: Any, other: Any, order: Literal["fifo", "seeded"] = "fifo") -> None:
+    def release(self, one: Some, other: Some, order: Literal["fifo", "seeded"] = "fifo") -> None:
         """Let what was held back arrive, in the order in which it was sent, or in a drawn order of ways."""
+        if order not in ("fifo", "seeded"):
+            raise ValueError(f"expected 'fifo' or 'seeded', got {order!r}")
         ways = list(self._ways(one, other, one_way=False))
         if order == "seeded":
             self.entropy.stream("release").shuffle(ways)
@@ -99,7 +111,7 @@ class Partitions:
         for way in ways:
             self._heal(way)
 
-    def _ways(self, one: Any, other: Any, *, one_way: bool) -> list[Way]:
+    def _ways(self, one: Some, other: Some, *, one_way: bool) -> list[Way]:
         ways = dict.fromkeys(self.network.ways(_names(one), _names(other)))
         if not one_way:
             ways |= dict.fromkeys(self.network.ways(_names(other), _names(one)))
@@ -107,8 +119,13 @@ class Partitions:
 
 
 def _name(host: Host | str) -> str:
+    if not isinstance(host, Host | str):
+        raise TypeError(f"expected a host, or the name of a host or zone, got {host!r}")
     return host if isinstance(host, str) else host.name
 
 
-def _names(hosts: Any) -> list[str]:
-    return [_name(host) for host in (hosts if isinstance(hosts, list | tuple | dict) else [hosts])]
+def _names(hosts: Some) -> list[str]:
+    if isinstance(hosts, Host | str) or not isinstance(hosts, Collection):
+        return [_name(hosts)]
+    names = map(_name, hosts)
+    return sorted(names) if isinstance(hosts, Set) else list(names)  # whose order follows the hash seed

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import trio
 
+from enfilade.actors.simulation.machine.arguments import at_least_0, checked_predicate
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.transport.simulated.network import Network
 
@@ -71,20 +72,23 @@ class Passage:
         Args:
             predicate: a function without arguments.
             within: virtual seconds that it has at most.
-            every: virtual seconds between two questions.
+            every: virtual seconds between two questions, more than 0.
             name: what the failure is called; that of the function by default.
 
         Raises:
             AssertionError: it does not hold in time.
-            ValueError: the time is less than 0, or NaN.
+            TypeError: it cannot be called, or is an async function.
+            ValueError: one of the times is less than it must be, or NaN.
         """
-        if not within >= 0:
-            raise ValueError(f"expected at least 0 seconds, got {within!r}")
+        checked_predicate(predicate)
+        at_least_0(within)
+        if not every > 0:
+            raise ValueError(f"expected more than 0 seconds between two questions, got {every!r}")
         end = self.now() + within
         while not predicate():
             if self.now() >= end:
                 raise AssertionError(f"{name or _shown(predicate)} did not hold within {within:g} s")
-            await trio.sleep(every)
+            await trio.sleep(min(every, end - self.now()))
 
     async def settle(self, within: float = 60.0) -> None:
         """Let time pass until nothing is under way and nothing is due within a second.

@@ -9,7 +9,7 @@ import trio
 
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.simulation.checkers.following import calls_followed
-from enfilade.actors.simulation.fault_schedule import Schedule
+from enfilade.actors.simulation.fault_schedule import Schedule, check_schedule
 from enfilade.actors.simulation.machine.clock import SimulationClock
 from enfilade.actors.simulation.machine.custody import Warden
 from enfilade.actors.simulation.machine.substitutes import check_alone, put_back, replaced
@@ -32,7 +32,7 @@ async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncItera
         schedule: faults in the place of those that `World.faults` is given.
 
     Raises:
-        TypeError: the seed is no integer.
+        TypeError: the seed is no integer, or the schedule no list of times with faults.
         RuntimeError: the run has another clock, or another world runs in this process.
         Stuck: nothing in the world could ever run again, or its time stood still.
         Nondeterministic: code of a host asked for something real.
@@ -47,6 +47,7 @@ async def simulate(*, seed: int, schedule: Schedule | None = None) -> AsyncItera
         raise TypeError(f"a seed is an integer, got {seed!r}")
     world = World(seed, clock)
     if schedule is not None:
+        check_schedule(schedule)
         world.prescribe(schedule)
     warden = Warden()
     with replaced(world), calls_followed(world.history.calls, world.now):

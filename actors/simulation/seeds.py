@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from enfilade.actors.simulation.fault_schedule import Schedule
+from enfilade.actors.simulation.fault_schedule import Schedule, check_schedule
 from enfilade.actors.simulation.trial import Main, Trial
 
 __all__ = ["simulated"]
@@ -34,8 +34,8 @@ def simulated(
         schedule: faults in the place of those that `World.faults` is given.
 
     Raises:
-        TypeError: not exactly one of `seed` and `seeds` is given, or the function is not asynchronous or has
-            no argument `world`.
+        TypeError: not exactly one of `seed` and `seeds` is given, one of them or the schedule is none, or the
+            function is not asynchronous or has no argument `world`.
         ValueError: there are no seeds.
         ImportError: pytest is not installed.
     """
@@ -44,12 +44,16 @@ def simulated(
     if seeds is None:
         chosen = [seed]
     else:
+        if not isinstance(seeds, int | Iterable):
+            raise TypeError(f"expected a number of seeds, or integers, got seeds={seeds!r}")
         chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not chosen:
         raise ValueError(f"expected at least one seed, got seeds={seeds!r}: the test would never run")
     for each in chosen:
         if not isinstance(each, int):
             raise TypeError(f"a seed is an integer, got {each!r}")
+    if schedule is not None:
+        check_schedule(schedule)
 
     def decorate(main: Main) -> Any:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
@@ -23,9 +23,10 @@ from enfilade.actors.simulation.checkers.history import Event, History, Over
 from enfilade.actors.simulation.checkers.properties import Properties
 from enfilade.actors.simulation.checkers.verdicts import Verdicts
 from enfilade.actors.simulation.extremes import draw_options
-from enfilade.actors.simulation.fault_schedule import Fault, Release, Schedule, check_fault
+from enfilade.actors.simulation.fault_schedule import Fault, Release, Schedule, check_schedule
 from enfilade.actors.simulation.host import Boot, Host, HostCrashed, nothing
 from enfilade.actors.simulation.log import Log
+from enfilade.actors.simulation.machine.arguments import at_least_0
 from enfilade.actors.simulation.machine.clock import Departures, SimulationClock
 from enfilade.actors.simulation.machine.custody import LIFE, Life
 from enfilade.actors.simulation.machine.drift import set_rate
@@ -160,7 +161,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             ValueError: the world has no such host.
         """
         found = self.hosts.get(host) if isinstance(host, str) else host
-        if found is None or self.hosts.get(found.name) is not found:
+        if not isinstance(found, Host) or self.hosts.get(found.name) is not found:
             known = ", ".join(map(repr, self.hosts)) or "none"
             raise ValueError(
                 f"expected a host of the world ({known}), got {host!r}: open its node before that"
@@ -421,8 +422,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             ValueError: the world has no such host, or `after` is negative.
         """
         host = self.host(host)
-        if not after >= 0:
-            raise ValueError(f"expected at least 0 seconds, got {after!r}")
+        at_least_0(after)
         self.crash(host)
         await trio.sleep(after)
         if not host.is_alive:
@@ -448,10 +448,10 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         """Let `fault` strike `seconds` after the beginning of the world.
 
         Raises:
-            TypeError: it is no fault.
+            TypeError: it is no fault, or no time.
             ValueError: the time is NaN.
         """
-        check_fault(fault, seconds)
+        check_schedule([(seconds, fault)])
         self.call_at(seconds, lambda: self._strike(fault))
 
     def faults(self, faults: Schedule | Release) -> None:
@@ -462,12 +462,10 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
 
         Raises:
             TypeError: it is neither a list of times with faults, nor what `swarm()` returns.
+            ValueError: a time is NaN.
         """
-        if isinstance(faults, list):
-            for seconds, fault in faults:
-                check_fault(fault, seconds)
-        elif not hasattr(faults, "release"):
-            raise TypeError(f"expected a list of (seconds, fault), or swarm(), got {faults!r}")
+        if not hasattr(faults, "release"):
+            check_schedule(faults)
         if self.prescribed is not None:
             faults, self.prescribed = self.prescribed, []
         if isinstance(faults, list):
@@ -497,7 +495,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
             self._note(f"fault.{kind}")
             fault.strike(self)
 
-    async def calm(self, seconds: float, core: list[Host] | None = None) -> None:
+    async def calm(self, seconds: float, core: Sequence[Host | str] | None = None) -> None:
         """End all faults, and let so many seconds pass in which the system must recover.
 
         A checkpoint; cancelled, the faults stay over.
@@ -505,10 +503,14 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         Args:
             seconds: how long; longer if a property of `eventually` has more time, and needs it.
             core: only these hosts, and what lies between them, become healthy; the others stay as they are.
+
+        Raises:
+            ValueError: the world has no such host, or the time is less than 0, or NaN.
         """
+        at_least_0(seconds)
+        healthy = list(self.hosts.values()) if core is None else list(map(self.host, core))
         self.is_calm = core is None
         self.calm_since = self.now()
-        healthy = list(self.hosts.values()) if core is None else core
         names = [*(host.name for host in healthy), *self.recover_servers()]
         self._note("calm", *names)
         for way in self.network.ways(names, names):

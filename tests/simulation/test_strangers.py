@@ -10,7 +10,7 @@ from enfilade.actors import CallError, Node, Process
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.simulation import Stranger, World, run_simulation, swarm
 from enfilade.actors.simulation.checkers.history import Down
-from enfilade.actors.simulation.faults.strangers import Story
+from enfilade.actors.simulation.faults.stranger_calls import Story
 from enfilade.transport import Policy
 from tests.simulation.scenes import OPEN, QUICK, Ledger, branch
 
@@ -125,16 +125,12 @@ def test_an_earlier_life_calls() -> None:
 
 
 def test_nobody_is_there() -> None:
-    """Of a host that is down, or is called by its name in a mesh, strangers hear nothing."""
+    """Of a host that is down strangers hear nothing."""
 
     async def main(world: World) -> None:
-        mesh = world.open_servers()
-        await world.run(3)
         await world.open_node("east")
-        await world.open_node("far", mesh=mesh, policy=Policy.same_mesh())
         world.crash("east", "machine")
-        for name in ("east", "far"):
-            world.at(world.now(), Stranger(name, "version"))
+        world.at(world.now(), Stranger("east", "version"))
         await world.run(3)
         assert not world.history.of(Down)
 

@@ -124,7 +124,7 @@ class History:
         A part between two updates that belong together has the value of the later one.
         """
         found: list[float | None] = [None] * count
-        if not self._times:
+        if not self._times or not found:
             return found
         end, step = self._times[-1], seconds / count
         last = None

@@ -10,8 +10,9 @@ from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason, Trapped
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
-from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.messages.safe_text import safe_str, shown_name
 from enfilade.actors.observing.events import records as events
+from enfilade.actors.observing.events.contents import dead_contents_of
 from enfilade.actors.observing.events.notes import note_of, note_of_both, note_of_reason, noted
 from enfilade.actors.observing.events.reasons import why, why_of_error
 from enfilade.actors.observing.events.records import Event
@@ -184,7 +185,8 @@ class _Messages(_EventListener):
     """Hears of dead letters."""
 
     def message_dead(self, message: Any, ref: Ref[Any], reason: Reason) -> None:
-        contents = safe_repr(message) if self._observation.shows_contents(events.DeadLetterEvent) else None
+        is_shown = self._observation.shows_contents(events.DeadLetterEvent)
+        contents = dead_contents_of(message, ref) if is_shown else None
         fields = ref, why(reason), shown_name(type(message)), contents
         self._observation.emit(events.DeadLetterEvent, *fields)
 

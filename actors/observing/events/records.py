@@ -596,5 +596,5 @@ def _leaves(cls: type[Event]) -> list[type[Event]]:
     return [leaf for child in cls.__subclasses__() for leaf in (_leaves(child) or [child])]
 
 
-KINDS: Final[dict[str, type[Event]]] = {cls.kind: cls for cls in _leaves(Event)}
-"""The class of each kind of event."""
+KINDS: Final[dict[str, type[Event]]] = {cls.kind: cls for cls in _leaves(Event) if cls.kind}
+"""The class of each kind of event. (Classes that attrs has made others of are there for a while, too.)"""

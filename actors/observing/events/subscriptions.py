@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
@@ -73,6 +74,8 @@ class Events(AsyncIterator[Any]):
     def __init__(self, kinds: frozenset[str], buffer: int, match: Callable[[Any], bool] | None) -> None:
         if not isinstance(buffer, int) or not 0 < buffer <= LARGEST_BUFFER:
             raise ValueError(f"a buffer must hold 1 to {LARGEST_BUFFER} events, got {safe_repr(buffer)}")
+        if match is not None and (not callable(match) or inspect.iscoroutinefunction(match)):
+            raise TypeError(f"expected a function that tests an event, got {safe_repr(match)}")
         self.kinds = kinds
         self.inspects = True
         self.missed = 0
@@ -80,12 +83,19 @@ class Events(AsyncIterator[Any]):
         self._largest = buffer
         self._waiting: deque[Event] = deque()
         self._dropped = 0
+        self._error: Exception | None = None
         self._is_over = False
         self._lot = trio.lowlevel.ParkingLot()
 
     def take(self, event: Event) -> bool:
-        """See `Sink`."""
-        if self._match is None or self._match(event):
+        """See `Sink`. A match that raises ends the iteration with its error, and nobody else notices."""
+        try:
+            is_wanted = self._match is None or self._match(event)
+        except Exception as error:
+            self._error = error
+            self.close()
+            return False
+        if is_wanted:
             if len(self._waiting) == self._largest:
                 self._waiting.popleft()
                 self._dropped += 1
@@ -101,9 +111,16 @@ class Events(AsyncIterator[Any]):
         self._lot.unpark_all()
 
     async def __anext__(self) -> Any:
-        """The next event, or `Missed`. A checkpoint; cancelled, nothing is lost."""
+        """The next event, or `Missed`. A checkpoint; cancelled, nothing is lost.
+
+        Raises:
+            Exception: what the match has raised, after the events before that.
+        """
         await trio.lowlevel.checkpoint()
         while not self._waiting:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
             if self._is_over:
                 raise StopAsyncIteration
             await self._lot.park()

@@ -140,14 +140,17 @@ class Ranking(Listener):
         some = self._round[-self._at_a_time :]
         del self._round[-self._at_a_time :]
         self.looked += len(some)
-        processes, keys, run = self._node.processes, self._keys, self._run
-        for serial in reversed(some):
+        processes, keys, run, lively = self._node.processes, self._keys, self._run, self._lively
+        is_shown, value_of, key_of = self._is_shown, self._value_of, self.order.key
+        for serial in reversed(some):  # as `_key` does, which would cost as much again
             process = processes.get(serial)
-            if process is not None and process.ended is None:
-                key = self._key(process)
-                if key is not None:
-                    keys[serial] = key
-                    run.append(key)
+            if process is None or process.ended is not None:
+                continue
+            if (not process.idle or process.queue) and len(lively) < LIVELY:
+                lively[serial] = None
+            if is_shown is None or is_shown(process):
+                keys[serial] = key = key_of(value_of(process), serial)
+                run.append(key)
         if len(run) >= RUN or not self._round:
             run.sort()
             self._runs.append(run)

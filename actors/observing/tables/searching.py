@@ -16,6 +16,7 @@ from enfilade.actors.observing.protocol.matching import TEXTS, Match, Term, text
 from enfilade.actors.observing.tables.rows import VALUES
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.identity import actor_name, supervisor_of
+from enfilade.actors.supervision.children import DynamicChildren
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -62,7 +63,7 @@ def _nothing(process: Process) -> None:
 
 def _search_of(term: Term, counts: Counts) -> Search:
     if term.column is None:
-        return _TextSearch(term.fits)
+        return _TextSearch(term.fits).finds
     read, fits = reader(term.column, counts), term.fits
     return lambda process: fits(read(process))
 
@@ -70,74 +71,75 @@ def _search_of(term: Term, counts: Counts) -> Search:
 class _TextSearch:
     """Looks for a text in the columns that name a process.
 
-    Each column of `TEXTS` that processes have is looked at in turn: some in a way that is quicker than to
-    make the value of a row, the others by that value.
+    Those of `SEEN` are looked at here in one go, in a way that is quicker than to make the values of a row,
+    and others of `TEXTS` that processes have by those values.
     """
 
     def __init__(self, fits: Callable[[str], bool]) -> None:
         self._fits = fits
         self._known: dict[int, tuple[type, type, bool]] = {}  # by address: a class may not be hashed at all
+        self._kind, self._body, self._is_kind_found = type(self), type(self), False  # those looked at last
         self._parent: Ref[Any] | None = None
         self._supervisor: Process | None = None
-        columns = [column for column in TEXTS if column in VALUES]
-        self._looks = tuple(dict.fromkeys(map(self._look_at, columns)))
+        self._others = tuple(VALUES[column] for column in TEXTS if column in VALUES and column not in SEEN)
 
-    def __call__(self, process: Process) -> bool:
-        for look in self._looks:  # noqa: SIM110 (a generator for each process costs as much as a look)
-            if look(process):
+    def finds(self, process: Process) -> bool:
+        """Tell whether the text is in one of the columns of a process."""
+        fits = self._fits
+        name, label = process.name, process.label
+        if (name is not None and fits(text_of(name))) or (label is not None and fits(safe_str(label))):
+            return True
+        body = process.body
+        kind = type(body.actor)
+        if kind is self._kind and type(body) is self._body:
+            if self._is_kind_found:
                 return True
-        return False
-
-    def _look_at(self, column: str) -> Search:
-        """The look at a column."""
-        quick = QUICK.get(column)
-        if quick is not None:
-            found: Search = getattr(self, quick)
-            return found
-        value = VALUES[column]
-        return lambda process: self._is_in(value(process))
+        elif self._is_in_class(process):
+            return True
+        callers, supervisor = process.callers, self._supervisor
+        if (callers[0] if callers else None) is not self._parent or (
+            supervisor is not None and supervisor.ended is not None
+        ):
+            supervisor = self._find_supervisor(process)
+        if supervisor is not None and self._is_in_id(supervisor, process):
+            return True
+        if (process.at_hand is not None or not process.idle) and self._is_in(METHOD(process)):
+            return True
+        return bool(self._others) and any(self._is_in(value(process)) for value in self._others)
 
     def _is_in(self, text: str | None) -> bool:
         return bool(text) and self._fits(text_of(text))
 
-    def in_name(self, process: Process) -> bool:
-        name = process.name
-        return name is not None and self._fits(text_of(name))
-
-    def in_label(self, process: Process) -> bool:
-        label = process.label
-        return label is not None and self._fits(safe_str(label))
-
-    def in_class_or_kind(self, process: Process) -> bool:
+    def _is_in_class(self, process: Process) -> bool:
+        """Look at the class and at the kind of the body, which many processes share."""
         body = process.body
-        known = self._known.get(id(type(body.actor)))
-        if known is not None and known[1] is type(body):
-            return known[2]
-        found, kind = self._is_in(actor_name(process)) or self._is_in(body.kind), type(body.actor)
-        if issubclass(kind, Actor) and len(self._known) < CLASSES:
-            self._known[id(kind)] = kind, type(body), found
+        kind = type(body.actor)
+        known = self._known.get(id(kind))
+        if known is None or known[1] is not type(body):
+            found = self._is_in(actor_name(process)) or self._is_in(body.kind)
+            if not issubclass(kind, Actor) or len(self._known) >= CLASSES:
+                return found
+            known = self._known[id(kind)] = kind, type(body), found
+        self._kind, self._body, self._is_kind_found = known
+        return known[2]
+
+    def _find_supervisor(self, process: Process) -> Process | None:
+        """Find the supervisor of a process, and of those after it that have the same parent: None, too, if
+        it gives its children no ids.
+        """
+        self._parent = process.callers[0] if process.callers else None
+        found = supervisor_of(process)
+        if found is not None and (
+            not found.body.supervises or isinstance(found.body.strategy.children, DynamicChildren)
+        ):
+            found = None
+        self._supervisor = found
         return found
 
-    def in_id(self, process: Process) -> bool:
-        parent, supervisor = process.parent, self._supervisor
-        if parent is not self._parent or (supervisor is not None and supervisor.ended is not None):
-            self._parent, self._supervisor = parent, supervisor_of(process)
-            supervisor = self._supervisor
-        if supervisor is None or not supervisor.body.supervises:
-            return False
+    def _is_in_id(self, supervisor: Process, process: Process) -> bool:
         child = supervisor.body.strategy.children.running(process.ref)
         return child is not None and child.id is not None and self._is_in(safe_id(child.id))
 
-    def in_method(self, process: Process) -> bool:
-        return (process.at_hand is not None or not process.idle) and self._is_in(METHOD(process))
 
-
-QUICK: Final = {
-    "name": "in_name",
-    "label": "in_label",
-    "actor": "in_class_or_kind",
-    "kind": "in_class_or_kind",
-    "child_id": "in_id",
-    "method": "in_method",
-}
-"""The methods of a search that look at a column in a quicker way than by the value of a row."""
+SEEN: Final = frozenset({"name", "label", "actor", "kind", "child_id", "method"})
+"""The columns that a search looks at in a quicker way than by the value of a row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.messages.trace_context import TRACE, TraceContext
 from enfilade.actors.messages.traced import Traced, using
 from enfilade.actors.processes.trace_layers import begin_carrying, end_carrying
@@ -29,11 +30,15 @@ def use(traceparent: str | TraceContext | None, tracestate: str = "") -> Iterato
 
     Args:
         traceparent: the value of that header field; or what `context` has returned.
-        tracestate: the value of that header field. One of more than 512 bytes is left out.
+        tracestate: the value of that header field. One of more than 512 bytes, or with other characters than
+            printable ones of ASCII, is left out.
 
     Raises:
+        TypeError: one of them is of another type.
         ValueError: `traceparent` is malformed.
     """
+    if not (traceparent is None or isinstance(traceparent, str | TraceContext)):
+        raise TypeError(f"expected a traceparent, or a context, got {safe_repr(traceparent)}")
     trace = TraceContext.parse(traceparent, tracestate) if isinstance(traceparent, str) else traceparent
     begin_carrying()
     try:

@@ -20,6 +20,7 @@ from enfilade.actors.processes.actor import Actor
 from enfilade.actors.processes.identity import actor_name, supervisor_of
 
 if TYPE_CHECKING:
+    from enfilade.actors.messages.ref import Ref
     from enfilade.actors.observing.protocol.views import ReplicaView
     from enfilade.actors.processes.process import Process
 
@@ -27,6 +28,9 @@ __all__ = ["ReplicaPicture"]
 
 PIECE: Final = 512
 """How many rows a piece has, and how many changes."""
+
+CLASSES: Final = 1_024
+"""How many classes are remembered, with their names."""
 
 
 class ReplicaPicture(Listener):
@@ -41,7 +45,9 @@ class ReplicaPicture(Listener):
         self._cursor = 0
         self._changed: dict[int, bool] = {}  # true: it has ended
         self._piece = "begin"
-        self._titles: dict[type, str | None] = {}
+        self._titles: dict[int, tuple[type, str | None]] = {}  # by address: a class may not be hashed at all
+        self._parent: Ref[Any] | None = None
+        self._supervisor: Process | None = None
         node.hooks.add(self)
 
     async def shot(self, *, is_full: bool) -> Shot:
@@ -88,24 +94,31 @@ class ReplicaPicture(Listener):
 
     def _row_of(self, process: Process) -> dict[str, Any]:
         """What does not change with every message."""
-        actor, supervisor, label = process.body.actor, supervisor_of(process), process.label
-        if isinstance(actor, Actor):
-            title = self._titles.get(type(actor))
-            if title is None:
-                title = self._titles[type(actor)] = actor_name(process)
-        else:
-            title = actor_name(process)
+        kind, parent, label = type(process.body.actor), process.parent, process.label
+        known = self._titles.get(id(kind))
+        title = known[1] if known is not None else self._title_of(kind, process)
+        supervisor = self._supervisor
+        if parent is not self._parent or (supervisor is not None and supervisor.ended is not None):
+            self._parent, self._supervisor = parent, supervisor_of(process)
+            supervisor = self._supervisor
         child_id, restarts = (None, 0) if supervisor is None else supervisor.body.place_of(process.ref)
         return {
             "serial": process.serial,
             "name": told(process.name),
             "label": None if label is None else safe_str(label),
             "actor": title,
-            "parent": process.parent.serial,
+            "parent": parent.serial,
             "supervisor": None if supervisor is None else supervisor.serial,
             "child_id": None if child_id is None else safe_id(child_id),
             "restarts": restarts,
         }
+
+    def _title_of(self, kind: type, process: Process) -> str | None:
+        """What a process runs, which is the same for all actors of a class."""
+        title = actor_name(process)
+        if issubclass(kind, Actor) and len(self._titles) < CLASSES:
+            self._titles[id(kind)] = kind, title
+        return title
 
     def _note(self, process: Process, *, has_ended: bool = False) -> None:
         serial = process.serial

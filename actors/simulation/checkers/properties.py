@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 
+from enfilade.actors.simulation.machine.arguments import at_least_0, checked_predicate
 from enfilade.actors.simulation.machine.clock import SimulationClock
 
 __all__ = ["Properties"]
@@ -62,7 +62,7 @@ class Properties:
             predicate: a function without arguments.
             every: virtual seconds between two questions at least, for one that takes long; 0: at every step.
         """
-        self._always.append(_Always(name, _checked(predicate), _at_least_0(every)))
+        self._always.append(_Always(name, checked_predicate(predicate), at_least_0(every)))
         self._begin_to_ask()
 
     def eventually(self, name: str, predicate: Predicate, *, within: float) -> None:
@@ -73,7 +73,7 @@ class Properties:
             predicate: a function without arguments.
             within: virtual seconds, more than 0.
         """
-        self._eventually.append(_Eventually(name, _checked(predicate), _at_least_0(within)))
+        self._eventually.append(_Eventually(name, checked_predicate(predicate), at_least_0(within)))
 
     def demand(self, truth: object, name: str) -> None:
         """Demand something at once, also in code of a host, where an assertion would only end its process.
@@ -91,7 +91,7 @@ class Properties:
         A test of many seeds that `simulated` has made fails with its last seed when none of them has seen it,
         because then it has not tested what it is about.
         """
-        self._sometimes[name] = _checked(predicate)
+        self._sometimes[name] = checked_predicate(predicate)
         self.seen.setdefault(name, False)
         self._begin_to_ask()
 
@@ -150,20 +150,3 @@ class Properties:
     def is_awaiting(self) -> bool:
         """True while a property of `eventually` has time left and does not hold yet."""
         return bool(self._awaited)
-
-
-def _checked(predicate: Predicate) -> Predicate:
-    """Return what the test has given as a predicate.
-
-    Raises:
-        TypeError: it cannot be called, or gives a coroutine, which would always be true.
-    """
-    if not callable(predicate) or inspect.iscoroutinefunction(predicate):
-        raise TypeError(f"expected a function without arguments, and not an async one, got {predicate!r}")
-    return predicate
-
-
-def _at_least_0(seconds: float) -> float:
-    if not seconds >= 0:
-        raise ValueError(f"expected at least 0 seconds, got {seconds!r}")
-    return seconds

@@ -386,7 +386,12 @@ class Strike:
         world.strike_at(self.place, self.hit)
 
     def hit(self, world: World, sender: str, receiver: str) -> None:
-        """Strike `world` at the hand-over from `sender` to `receiver`, which has come."""
+        """Strike `world` at the hand-over from `sender` to `receiver`, which has come. A stranger has no host
+        that could be crashed, or stand still.
+        """
+        victim = sender if self.what.endswith("sender") else receiver
+        if self.what.startswith(("crash", "freeze")) and victim not in world.hosts:
+            return
         match self.what:
             case "reset":
                 world.reset(sender, receiver)

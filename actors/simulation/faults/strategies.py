@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from enfilade.actors.simulation.fault_schedule import Fault, Schedule
 from enfilade.actors.simulation.faults.kinds import Block, Blow, Crash, Freeze, Partition, Skew, Strike
-from enfilade.actors.simulation.faults.strangers import Story, Stranger
+from enfilade.actors.simulation.faults.stranger_calls import Story
+from enfilade.actors.simulation.faults.strangers import Stranger
 
 __all__ = ["schedules", "strikes"]
 

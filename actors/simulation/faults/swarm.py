@@ -31,8 +31,10 @@ from enfilade.actors.simulation.faults.kinds import (
     Slow,
 )
 from enfilade.actors.simulation.faults.patterns import Blackout, CrashLoop, Flap, RollingRestart, Swizzle
-from enfilade.actors.simulation.faults.strangers import Story, Stranger
+from enfilade.actors.simulation.faults.stranger_calls import Story
+from enfilade.actors.simulation.faults.strangers import Stranger
 from enfilade.actors.simulation.machine.entropy import Stream
+from enfilade.fields import is_number
 
 if TYPE_CHECKING:
     from enfilade.actors.simulation.world import World
@@ -163,7 +165,8 @@ class Swarm:
 
     @rates.validator
     def _check_rates(self, _attribute: object, value: tuple[float, float]) -> None:
-        if not 0 < value[0] <= value[1] < math.inf:
+        is_pair = isinstance(value, tuple | list) and len(value) == 2 and all(map(is_number, value))
+        if not is_pair or not 0 < value[0] <= value[1] < math.inf:
             raise ValueError(f"rates must be two numbers above 0, the smaller one first, got {value!r}")
 
     def release(self, world: World) -> None:
