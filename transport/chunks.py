@@ -1,30 +1,32 @@
 """Long payloads where descriptors do not travel: cut into chunks, and put together again.
 
-Everywhere else a long payload is in memory files, and their descriptors travel beside its frame. Some
-carriers carry bytes only. There the sender cuts the files into chunks, which are frames that leave before
-theirs, each when there is credit for it. The receiver writes them to memory files of its own. So whoever
-makes payloads, and reads them, knows one form of them; and what is long costs the sender nothing but the file
-until it leaves.
+Elsewhere a long payload is in memory files, and their descriptors travel beside its frame. Some carriers
+carry bytes only. There the sender cuts the bytes into chunks, which are frames that leave before theirs, each
+when there is credit for it. The receiver puts them together in memory that it takes at the first of them. So
+what is long costs the sender nothing but the object that it sends until that has left, and the receiver one
+copy.
 
-A chunk says how much of its file is still to come. So the receiver knows with the first one how long the file
-will be:
+A chunk says how much of its file is still to come: a file is one object of bytes, which travels as a memory
+file elsewhere. So the receiver knows with the first one how long the file will be:
 
 * What is longer than the peer's payloads may be is not kept. Decoding it fails, as it does over doors, and
   the messages behind it arrive.
+* What is short may come between the chunks of what is long: the files belong to the next frame that has some.
 * All peers together have room for so many bytes (`Room`). Who begins first finishes first; from a peer that
   finds none nothing more is taken in, and credit holds its senders up.
 """
 
-import os
+import struct
 from collections import deque
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Final
 
+import msgspec
 import trio
 
-from enfilade.transport import closing
-from enfilade.transport.carrier import Handle
-from enfilade.transport.memory_file import MOST_FILES, Growing
+from enfilade.transport.attachment import Attachment, LongBytes
+from enfilade.transport.memory_file import MOST_FILES
 from enfilade.transport.wire import Chunk, Frame, MalformedBatch, encode_frame, files_of
 
 __all__ = ["Assembly", "Pieces", "Room", "length"]
@@ -32,28 +34,40 @@ __all__ = ["Assembly", "Pieces", "Room", "length"]
 CHUNK: Final = 48 * 1024
 """Bytes of a file in one chunk, at most."""
 
-_HEAD: Final = len(encode_frame(Chunk(2**62, b"\0" * CHUNK))) - CHUNK
+_EMPTY: Final = memoryview(b"")
+_NOTHING_LONG: Final = len(msgspec.msgpack.encode(b""))
+_LONG: Final = struct.Struct(">BI")
+_BIN_32: Final = 0xC6
+"""What stands for no bytes in MessagePack, and before as many as a number of 32 bits says."""
+
+
+def _opening(rest: int, size: int) -> bytes:
+    """Encode a chunk up to its data, of which so many bytes follow."""
+    return encode_frame(Chunk(rest, _EMPTY))[:-_NOTHING_LONG] + _LONG.pack(_BIN_32, size)
+
+
+_HEAD: Final = len(_opening(2**62, CHUNK))
 """Bytes of a chunk beside those of the file, at most."""
 
 
-def length(files: Sequence[Handle]) -> int:
-    """Count the bytes in memory files of this node."""
-    return sum(os.fstat(file).st_size for file in files)
+def length(files: Sequence[Attachment]) -> int:
+    """Count the bytes that are to leave in chunks."""
+    return sum(file.size for file in files if isinstance(file, LongBytes))
 
 
 class Pieces:
-    """The memory files of one frame, cut into chunks as they leave.
+    """The files of one frame, cut into chunks as they leave.
 
     Args:
-        files: closed when they have left.
+        files: of which each has some bytes.
 
     Attributes:
         rest: bytes that have yet to leave.
     """
 
-    def __init__(self, files: Sequence[Handle]) -> None:
-        self._files = deque(files)
-        self._at = 0
+    def __init__(self, files: Sequence[Attachment]) -> None:
+        self._files = deque(file.view for file in files if isinstance(file, LongBytes))
+        assert len(self._files) == len(files), "descriptors do not travel in chunks"
         self.rest = length(files)
 
     @property
@@ -64,22 +78,16 @@ class Pieces:
     def __bool__(self) -> bool:
         return bool(self._files)
 
-    def cut(self) -> bytes:
-        """Cut off the next chunk, and encode it."""
+    def cut(self) -> tuple[bytes, memoryview]:
+        """Cut off the next chunk: what stands before its data, and these, of which nothing was copied."""
         file = self._files[0]
-        data = os.pread(file, CHUNK, self._at)
-        self._at += len(data)
+        data, rest = file[:CHUNK], file[CHUNK:]
         self.rest -= len(data)
-        rest = os.fstat(file).st_size - self._at
-        if not rest:
-            self._at = 0
-            closing.close(self._files.popleft())
-        return encode_frame(Chunk(rest, data))
-
-    def leftovers(self) -> Sequence[Handle]:
-        """Forget the files that have not left, and return them, to be closed."""
-        files, self._files, self.rest = list(self._files), deque(), 0
-        return files
+        if rest:
+            self._files[0] = rest
+        else:
+            self._files.popleft()
+        return _opening(len(rest), len(data)), data
 
 
 class Room:
@@ -122,7 +130,7 @@ class Room:
 
 
 class Assembly:
-    """The memory files of one peer that are put together.
+    """The files of one peer that are put together.
 
     Args:
         most: bytes that a payload may have; what is longer is not kept.
@@ -132,10 +140,10 @@ class Assembly:
     def __init__(self, most: int, room: Room) -> None:
         self._most = most
         self._room = room
-        self._file: Growing | None = None
+        self._file: BytesIO | None = None
         self._rest = 0
         self._size = 0
-        self._whole: list[Handle] = []
+        self._whole: list[LongBytes] = []
 
     @property
     def must_wait(self) -> bool:
@@ -146,50 +154,51 @@ class Assembly:
         """Wait until more may be taken in. A checkpoint when it has to wait."""
         await self._room.wait(self)
 
-    def take_in(self, frames: Sequence[Frame]) -> tuple[Sequence[Frame], Sequence[Handle]]:
+    def take_in(self, frames: Sequence[Frame]) -> tuple[Sequence[Frame], Sequence[Attachment]]:
         """Take the chunks out of the frames of a batch.
 
         Returns:
-            The other frames, and the memory files that belong to them; who gets them closes them.
+            The other frames, and the files that belong to them.
 
         Raises:
             MalformedBatch: chunks do not follow one another, or not those of as many files as a frame says.
-            OSError: there is no room for a file.
+            MemoryError: there is no room for a file.
         """
         if self._file is None and not self._whole and not any(type(each) is Chunk for each in frames):
             if any(map(files_of, frames)):
                 raise MalformedBatch("a frame names files, and no chunks of them came before it")
             return frames, ()
         others: list[Frame] = []
-        handles: list[Handle] = []
-        try:
-            for frame in frames:
-                if type(frame) is Chunk:
-                    self._add(frame)
-                    continue
-                if self._file is not None:
-                    raise MalformedBatch(f"expected the other {self._rest} bytes of a file")
-                if files_of(frame) != len(self._whole):
-                    raise MalformedBatch(f"{len(self._whole)} files came before a frame with another number")
-                handles += self._whole
-                others.append(frame)
-                self._begin_anew()
-        except BaseException:
-            for handle in handles:
-                closing.close(handle)
-            raise
-        return others, handles
+        files: list[LongBytes] = []
+        for frame in frames:
+            if type(frame) is Chunk:
+                self._add(frame)
+                continue
+            others.append(frame)
+            count = files_of(frame)
+            if not count:
+                continue
+            if self._file is not None:
+                raise MalformedBatch(f"expected the other {self._rest} bytes of a file")
+            if count != len(self._whole):
+                raise MalformedBatch(f"{len(self._whole)} files came before a frame with another number")
+            files += self._whole
+            self._begin_anew()
+        return others, files
 
     def _add(self, chunk: Chunk) -> None:
         size = len(chunk.data)
         if self._file is None:
             if len(self._whole) >= MOST_FILES:
                 raise MalformedBatch(f"a payload may have {MOST_FILES} memory files")
-            self._file = Growing()
             self._rest = chunk.rest + size
             self._size += self._rest
             if self._size <= self._most:
                 self._room.take(self, self._rest)
+                # Nobody else has these bytes, so they are written in place, and are what `getvalue` returns.
+                self._file = BytesIO(bytes(self._rest))
+            else:
+                self._file = BytesIO()
         self._rest -= size
         if not size or chunk.rest != self._rest:
             raise MalformedBatch(f"expected a chunk with {self._rest} bytes to follow, got {chunk.rest}")
@@ -197,7 +206,7 @@ class Assembly:
             self._file.write(chunk.data)
         if not self._rest:
             file, self._file = self._file, None
-            self._whole.append(file.finish())
+            self._whole.append(LongBytes(file.getvalue()))
 
     def _begin_anew(self) -> None:
         self._whole = []
@@ -206,10 +215,5 @@ class Assembly:
 
     def drop(self) -> None:
         """Drop what has come: the node link is over. Harmless when repeated."""
-        if self._file is not None:
-            self._file.drop()
-            self._whole.append(self._file.descriptor)
-            self._file = None
-        for handle in self._whole:
-            closing.close(handle)
+        self._file = None
         self._begin_anew()

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from enfilade.transport import closing
+from enfilade.transport.attachment import Attachment, handles_in
 
 __all__ = ["FileDescriptor", "close_all"]
 
@@ -72,7 +73,7 @@ class FileDescriptor:
         return f"FileDescriptor({self._fileno})"
 
 
-def close_all(descriptors: Iterable[int]) -> None:
-    """Close file descriptors that are not used, without waiting for it."""
-    for descriptor in descriptors:
+def close_all(attachments: Iterable[Attachment]) -> None:
+    """Close those file descriptors that are not used, without waiting for it."""
+    for descriptor in handles_in(attachments):
         closing.close(descriptor)

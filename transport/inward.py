@@ -28,7 +28,8 @@ from typing import Any, Final
 import trio
 
 from enfilade.transport import closing
-from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Handle, Inlet
+from enfilade.transport.attachment import Attachment
+from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Inlet
 from enfilade.transport.chunks import Assembly
 from enfilade.transport.node_link import NodeLink
 from enfilade.transport.outward import GATHERING, PROMPT, SPOKEN, Outward
@@ -88,9 +89,9 @@ class Inward:
         is_limited: bool,
         moment: float,
         assembly: Assembly | None,
-        hand_on: Callable[[Sequence[Frame], Sequence[Handle]], None],
+        hand_on: Callable[[Sequence[Frame], Sequence[Attachment]], None],
         refuse: Callable[[Credentials], None],
-        discard: Callable[[Sequence[Handle]], None],
+        discard: Callable[[Sequence[Attachment]], None],
         end: Callable[[str], None],
     ) -> None:
         self._inlet = inlet
@@ -289,18 +290,19 @@ class Inward:
             return
         try:
             frames = self._link.received(arrival.data, handles)
+            attachments: Sequence[Attachment] = handles
             if self._assembly is not None:
                 if handles:
                     raise MalformedBatch("received handles over a carrier that passes none")
-                frames, handles = self._assembly.take_in(frames)
+                frames, attachments = self._assembly.take_in(frames)
         except MalformedBatch as error:
             self._discard(handles)
             self._end(f"the peer sent a malformed batch: {error}")
             return
-        except OSError as error:
-            self._end(f"there is no room for a long payload of the peer: {error}")
+        except MemoryError:
+            self._end("there is no room for a long payload of the peer")
             return
-        self._turn.divide(frames, handles, self._parts)
+        self._turn.divide(frames, attachments, self._parts)
 
     def hear_out(self) -> None:
         """Take in what has arrived of a peer that takes nothing any more: its goodbye may be there. Not a

@@ -21,6 +21,7 @@ from typing import Final
 from enfilade.transport.records import PayloadError
 
 __all__ = [
+    "FRAGMENT",
     "LONG",
     "MOST_FILES",
     "Growing",
@@ -146,6 +147,11 @@ class Unwritten:
             self._file.write(fragment)
             yield
         self._file.finish()
+
+    @property
+    def attachment(self) -> int:
+        """The descriptor, which travels."""
+        return self.descriptor
 
     def drop(self) -> None:
         """Let go of the data, whether they have been written or not. Harmless when repeated."""

@@ -26,6 +26,7 @@ from typing import Final
 
 import msgspec
 
+from enfilade.transport.attachment import Attachment, handles_in
 from enfilade.transport.carrier import Handle
 from enfilade.transport.chunks import Pieces
 from enfilade.transport.memory_file import weigh
@@ -61,13 +62,23 @@ class Outgoing(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class _Gathered(msgspec.Struct, eq=False, gc=False):
-    """Frames that leave together."""
+    """Frames that leave together.
+
+    Attributes:
+        frames: as they are encoded.
+        handles: that travel beside them.
+        size: bytes of the frames.
+        memory: bytes in the memory files among the handles.
+        pieces: what leaves in chunks before them.
+        data: the end of the last frame, when that is a chunk.
+    """
 
     frames: list[bytes]
     handles: list[Handle]
     size: int
     memory: int
     pieces: Pieces | None = None
+    data: memoryview | None = None
 
     def takes(self, handles: int, memory: int, window: int, most: int) -> bool:
         """Tell whether a frame with so many handles, and bytes in memory files, may leave with these."""
@@ -85,7 +96,8 @@ class NodeLink:
         limits: what we let the peer do.
         clock: the time in seconds, for the peer's rate.
         seal: puts tags to batches and checks them; None without a secret.
-        cuts: whether memory files travel in chunks.
+        cuts: whether what is long travels in chunks.
+        mixes: whether the peer takes in other frames between the chunks of one.
 
     Attributes:
         high_water: bytes that may wait to leave before senders that are willing to wait have to.
@@ -102,8 +114,10 @@ class NodeLink:
         clock: Callable[[], float],
         seal: Seal | None = None,
         cuts: bool = False,
+        mixes: bool = False,
     ) -> None:
         self._cuts = cuts
+        self._mixes = mixes
         self.high_water = settings.high_water
         self._window = settings.window
         self._peer_window = peer_window
@@ -115,6 +129,10 @@ class NodeLink:
         self.frames_out = self.frames_in = 0
         # Out.
         self._gathered: deque[_Gathered] = deque()
+        self._aside: deque[_Gathered] = deque()  # what others may overtake
+        self._is_asides_turn = True
+        self._spared = min(BATCH_LIMIT, peer_window // 8)
+        self._cutting: _Gathered | None = None  # whose chunks have begun to leave
         self._queued = 0
         self._bulk = 0
         self._sent = 0
@@ -179,12 +197,13 @@ class NodeLink:
         """True when the peer has all that was sent."""
         return not self._queued
 
-    def send(self, frame: bytes, handles: Sequence[Handle] = ()) -> bool:
+    def send(self, frame: bytes, attachments: Sequence[Attachment] = (), *, in_order: bool = True) -> bool:
         """Queue a frame.
 
         Args:
             frame: from `encode_frame`.
-            handles: travel with it; the node link closes them.
+            attachments: travel with it; the node link closes them.
+            in_order: whether it leaves before all that is sent later; what is long need not.
 
         Returns:
             Whether a batch that waits has just become as full as it will be.
@@ -194,7 +213,8 @@ class NodeLink:
                 one may be longer than what may wait together.
         """
         size = len(frame)
-        memory = weigh(handles) if handles and not self._cuts else 0
+        handles = handles_in(attachments) if attachments and not self._cuts else []
+        memory = weigh(handles) if handles else 0
         if self._queued + size > self._limits.backlog:
             raise Backlogged(
                 f"{self._queued} bytes wait for a peer that does not take them in; "
@@ -202,9 +222,12 @@ class NodeLink:
             )
         self._queued += size + memory
         pieces = None
-        if handles and self._cuts:
-            pieces, handles = Pieces(handles), ()
+        if attachments and self._cuts:
+            pieces = Pieces(attachments)
             self._bulk += pieces.rest
+            if self._mixes and not in_order:
+                self._aside.append(_Gathered([frame], handles, size, memory, pieces))
+                return True
         elif self._gathered:
             last = self._gathered[-1]
             together = last.size + size
@@ -219,7 +242,7 @@ class NodeLink:
                     last.handles += handles
                     last.memory += memory
                     return False
-        self._gathered.append(_Gathered([frame], list(handles), size, memory, pieces))
+        self._gathered.append(_Gathered([frame], handles, size, memory, pieces))
         return len(self._gathered) > 1
 
     def next_batch(self, *, last: bool = True) -> Outgoing | None:
@@ -233,47 +256,85 @@ class NodeLink:
         """
         if self._under_way is not None:
             return self._under_way
-        if self._gathered:
+        if self._gathered or self._aside:
             gathered = self._next_gathered(last=last)
             if gathered is not None:
-                return self._give_out(self._sequence, gathered.frames, gathered.handles)
+                return self._give_out(self._sequence, gathered.frames, gathered.handles, gathered.data)
         if self._is_sign_due or self.is_grant_due():
             return self._give_out(self._sequence, [])
         return None
 
     def _next_gathered(self, *, last: bool) -> _Gathered | None:
-        """Take the frames that leave next, if there is credit for them."""
-        waiting = self._gathered
+        """Take the frames that leave next, if there is credit for them.
+
+        What may be overtaken leaves in turn with the rest, and leaves it some credit.
+        """
+        if not self._aside:
+            return self._next_of(self._gathered, last=last)
+        for _ in range(2):
+            self._is_asides_turn = not self._is_asides_turn
+            if self._is_asides_turn:
+                gathered = self._next_of(self._aside, last=True, spared=self._spared)
+            else:
+                gathered = self._next_of(self._gathered, last=last)
+            if gathered is not None:
+                return gathered
+        return None
+
+    def _next_of(self, waiting: deque[_Gathered], *, last: bool, spared: int = 0) -> _Gathered | None:
+        """Take the frames that leave next of those that wait, if that leaves so much credit for others."""
         if not waiting:
             return None
         gathered = waiting[0]
+        if gathered.pieces is not None and self._cutting is not gathered:
+            if self._cutting is not None:
+                return None  # chunks do not say whose they are
+            if not self._may_leave(gathered.pieces.cost + spared):
+                return None
+            self._cutting = gathered
         if gathered.pieces:
-            return self._cut(gathered.pieces)
+            return self._cut(gathered.pieces, spared)
         cost = gathered.size + gathered.memory
         if len(waiting) > (not last) and self._may_leave(cost):
             waiting.popleft()
+            if gathered.pieces is not None:
+                self._cutting = None
             self._queued -= cost
             self._sent += cost
             return gathered
         return None
 
-    def _cut(self, pieces: Pieces) -> _Gathered | None:
+    def _cut(self, pieces: Pieces, spared: int) -> _Gathered | None:
         """Cut off the next chunk of the files that leave before the next frame, if there is credit for it."""
-        if not self._may_leave(pieces.cost):
+        if not self._may_leave(pieces.cost + spared):
             return None
-        self._bulk -= pieces.rest
-        chunk = pieces.cut()
-        self._bulk += pieces.rest
-        self._sent += len(chunk)
-        return _Gathered([chunk], [], len(chunk), 0)
+        opening, data = pieces.cut()
+        self._bulk -= len(data)
+        size = len(opening) + len(data)
+        self._sent += size
+        return _Gathered([opening], [], size, 0, data=data)
 
-    def _give_out(self, sequence: int, frames: Sequence[bytes], handles: Sequence[Handle] = ()) -> Outgoing:
+    def restore_order(self) -> None:
+        """Have all that was sent so far leave before what is sent from now on."""
+        waiting = sorted((*self._aside, *self._gathered), key=lambda each: each is not self._cutting)
+        self._aside.clear()
+        self._gathered = deque(waiting)
+
+    def _give_out(
+        self,
+        sequence: int,
+        frames: Sequence[bytes],
+        handles: Sequence[Handle] = (),
+        end: memoryview | None = None,
+    ) -> Outgoing:
         """Make the batch that is handed over now; it tells what has been taken in."""
         self._granted = self._consumed
         self._has_sent = True
         self._is_sign_due = False
         self.frames_out += len(frames)
         data = encode_batch(sequence, self._consumed, frames)
+        if end is not None:
+            data = b"".join((data, end))
         if self._seal is not None:
             data = self._seal.close(data, handles)
         self._under_way = Outgoing(data, handles)
@@ -367,8 +428,8 @@ class NodeLink:
         handles = [] if self._under_way is None else list(self._under_way.handles)
         for gathered in self._gathered:
             handles += gathered.handles
-            handles += gathered.pieces.leftovers() if gathered.pieces else ()
         self._gathered.clear()
+        self._aside.clear()
         self._queued = 0
         self._bulk = 0
         self._under_way = None

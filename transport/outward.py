@@ -36,9 +36,10 @@ from typing import Final
 
 import trio
 
-from enfilade.transport.carrier import CarrierError, Handle, Outlet, Status
+from enfilade.transport.attachment import Attachment
+from enfilade.transport.carrier import CarrierError, Outlet, Status
 from enfilade.transport.node_link import Backlogged, NodeLink
-from enfilade.transport.wire import FRAME_LIMIT, Frame, encode_frame
+from enfilade.transport.wire import FRAME_LIMIT, Frame, Payload, encode_frame
 
 __all__ = ["GATHERING", "PROMPT", "SPOKEN", "FrameTooLarge", "Handover", "Outward", "Pace"]
 
@@ -100,7 +101,7 @@ class Outward:
         outlet: Outlet,
         node_link: NodeLink,
         *,
-        discard: Callable[[Sequence[Handle]], None],
+        discard: Callable[[Sequence[Attachment]], None],
         end: Callable[[str], None],
     ) -> None:
         self.pace = PROMPT
@@ -121,7 +122,7 @@ class Outward:
         """True while frames wait for the peer's answer to a batch."""
         return self.handover is AWAITED
 
-    def send(self, frame: Frame, handles: Sequence[Handle] = ()) -> None:
+    def send(self, frame: Frame, handles: Sequence[Attachment] = ()) -> None:
         """Send a frame. Never blocks; after the end of the node link it does nothing.
 
         Args:
@@ -137,16 +138,22 @@ class Outward:
             raise FrameTooLarge(
                 f"a frame must have at most {FRAME_LIMIT} bytes, got {len(data)} in a {type(frame).__name__}"
             )
-        self.send_encoded(data, handles)
+        self.send_encoded(data, handles, in_order=type(frame) is not Payload)
 
-    def send_encoded(self, data: bytes, handles: Sequence[Handle] = ()) -> None:
-        """Send a frame that is encoded, of at most `FRAME_LIMIT` bytes. Otherwise as `send`."""
+    def send_encoded(self, data: bytes, handles: Sequence[Attachment] = (), *, in_order: bool = True) -> None:
+        """Send a frame that is encoded, of at most `FRAME_LIMIT` bytes. Otherwise as `send`.
+
+        Args:
+            data: of the frame.
+            handles: as of `send`.
+            in_order: whether it leaves before all that is sent later.
+        """
         handover = self.handover
         if handover is OVER:
             self._discard(handles)
             return
         try:
-            is_batch_full = self._link.send(data, handles)
+            is_batch_full = self._link.send(data, handles, in_order=in_order)
         except Backlogged as error:
             self._discard(handles)
             self._fail(str(error))
@@ -167,6 +174,7 @@ class Outward:
     async def send_last(self, frame: Frame) -> None:
         """Send a frame, and wait until the peer has it and all before it, or the node link is over."""
         self._idle = trio.Event()
+        self._link.restore_order()
         self.send(frame)
         self.flush()
         if self.handover is CALLING:

@@ -26,6 +26,7 @@ import attrs
 import msgspec
 
 from enfilade.transport import memory_file
+from enfilade.transport.attachment import Attachment, LongBytes, Unfilled, attach, read, reading
 from enfilade.transport.budget import SMALL, Budget, distinct
 from enfilade.transport.file_descriptor import FileDescriptor, close_all
 from enfilade.transport.policy import Limits
@@ -127,12 +128,12 @@ def number_of_late(payload: msgspec.Raw) -> int | None:
     return None
 
 
-def long_files(payload: msgspec.Raw, descriptors: Sequence[int]) -> Mapping[int, int]:
+def long_files(payload: msgspec.Raw, files: Sequence[Attachment]) -> Mapping[int, int]:
     """Tell which memory files of a payload that was received are long and hold bytes: index and size."""
-    found = {index: memory_file.long_size(descriptor) for index, descriptor in enumerate(descriptors)}
+    found = {at: memory_file.long_size(file) for at, file in enumerate(files) if isinstance(file, int)}
     head = bytes(memoryview(payload)[:3])
     code = head[1:2] if head[:1] in _FIXED else head[2:3] if head[:1] == _EXTENSION else b""
-    if code == bytes([_MEMORY]):
+    if found and code == bytes([_MEMORY]):
         found.popitem()  # it holds all the rest of the payload, was added last, and is decoded in place
     return {index: size for index, size in found.items() if size}
 
@@ -227,17 +228,17 @@ class Codec:
             self._reviving[external.code] = external.revive
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ext_hook=self._revive)
-        self._outgoing: list[int] = []
-        self._incoming: Sequence[FileDescriptor] = ()
+        self._outgoing: list[Attachment] = []
+        self._incoming: Sequence[FileDescriptor | LongBytes] = ()
         self._in_files = 0
         self._budget: Budget | None = None
-        self._unwritten: list[memory_file.Unwritten] | None = None
+        self._unwritten: list[Unfilled] | None = None
         self._fetched: Mapping[int, bytes] = _NOTHING_FETCHED
         self._named: set[int] = set()
 
     def encode(
-        self, value: Any, unwritten: list[memory_file.Unwritten] | None = None
-    ) -> tuple[msgspec.Raw, Sequence[int]]:
+        self, value: Any, unwritten: list[Unfilled] | None = None
+    ) -> tuple[msgspec.Raw, Sequence[Attachment]]:
         """Encode a value.
 
         Args:
@@ -246,8 +247,8 @@ class Codec:
                 filled at once.
 
         Returns:
-            The payload, and the file descriptors that must travel with it, in order. They are duplicates, the
-            caller's to close.
+            The payload, and what must travel beside it, in order. Descriptors are duplicates, the caller's to
+            close.
 
         Raises:
             UnregisteredType: a part of the value may not travel.
@@ -267,8 +268,8 @@ class Codec:
         return self._encode(value, data, unwritten)
 
     def _encode(
-        self, value: Any, data: bytes, unwritten: list[memory_file.Unwritten] | None
-    ) -> tuple[msgspec.Raw, Sequence[int]]:
+        self, value: Any, data: bytes, unwritten: list[Unfilled] | None
+    ) -> tuple[msgspec.Raw, Sequence[Attachment]]:
         """Encode as `encode` does; `data`, if there is some, is what is too long to travel inline."""
         if self._outgoing:
             self._outgoing = []
@@ -298,8 +299,8 @@ class Codec:
         self,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-        unwritten: list[memory_file.Unwritten] | None = None,
-    ) -> tuple[msgspec.Raw, Sequence[int]]:
+        unwritten: list[Unfilled] | None = None,
+    ) -> tuple[msgspec.Raw, Sequence[Attachment]]:
         """Encode the arguments of a call, as the pair `[args, kwargs]`. Otherwise as `encode`."""
         data = b""
         if not kwargs and _are_atoms(args):
@@ -314,15 +315,15 @@ class Codec:
     def decode(
         self,
         payload: msgspec.Raw | bytes | memoryview,
-        descriptors: Sequence[int] = (),
+        attachments: Sequence[Attachment] = (),
         fetched: Mapping[int, bytes] = _NOTHING_FETCHED,
     ) -> Any:
         """Decode a value.
 
         Args:
             payload: what `encode` made on another node.
-            descriptors: the file descriptors that travelled with it. They are consumed: those that the
-                value does not hold are closed, and all are when decoding fails.
+            attachments: what travelled beside it. Descriptors are consumed: those that the value does not
+                hold are closed, and all are when decoding fails.
             fetched: what was read from memory files already, by their indexes.
 
         Raises:
@@ -332,9 +333,11 @@ class Codec:
             PayloadError: it is not a payload.
         """
         try:
-            if not descriptors and len(payload) <= SMALL:
+            if not attachments and len(payload) <= SMALL:
                 return self._decoder.decode(payload)
-            self._incoming = [FileDescriptor.received(descriptor) for descriptor in descriptors]
+            self._incoming = [
+                FileDescriptor.received(each) if isinstance(each, int) else each for each in attachments
+            ]
             limits = self.limits
             self._budget = budget = Budget(min(limits.payload, PAYLOAD_LIMIT), limits.decoding)
             self._named.clear()
@@ -365,13 +368,8 @@ class Codec:
             return self._encoder.encode(self._lower_exact(value))
 
     def _in_memory(self, code: int, data: bytes | memoryview) -> msgspec.msgpack.Ext:
-        """Copy long data into a memory file, now or later."""
-        if self._unwritten is not None and type(data) is bytes and len(data) > memory_file.LONG:
-            file = memory_file.Unwritten(data)
-            self._unwritten.append(file)
-            self._outgoing.append(file.descriptor)
-        else:
-            self._outgoing.append(memory_file.create(data))
+        """Have long data travel beside the payload."""
+        self._outgoing.append(attach(data, self._unwritten, in_files=not self.without_descriptors))
         self._in_files += len(data)
         return msgspec.msgpack.Ext(code, self._encoder.encode([len(self._outgoing) - 1, len(data)]))
 
@@ -381,9 +379,9 @@ class Codec:
         self._outgoing = self._outgoing[:mark]
         if self._unwritten:
             for file in self._unwritten:
-                if file.descriptor in dropped:
+                if file.attachment in dropped:
                     file.drop()
-            self._unwritten[:] = [file for file in self._unwritten if file.descriptor not in dropped]
+            self._unwritten[:] = [file for file in self._unwritten if file.attachment not in dropped]
         close_all(dropped)
 
     # Lowering: from values to what MessagePack carries.
@@ -548,6 +546,12 @@ class Codec:
         return error
 
     def _revive_descriptor(self, index: int) -> FileDescriptor:
+        found = self._arrived(index)
+        if isinstance(found, LongBytes):
+            raise PayloadError(f"expected a descriptor under number {index}, got bytes")
+        return found
+
+    def _arrived(self, index: int) -> FileDescriptor | LongBytes:
         if not 0 <= index < len(self._incoming):
             raise PayloadError(
                 f"descriptor {index} of the payload did not arrive ({len(self._incoming)} came)"
@@ -559,29 +563,29 @@ class Codec:
         return dict(pairs)
 
     def _revive_memory(self, items: list[int]) -> Any:
-        with memory_file.reading(*self._memory(items)) as data:
+        with reading(*self._memory(items)) as data:
             if self._budget is not None:
                 self._budget.charge(data)
             return self._decoder.decode(data)
 
     def _revive_bytes(self, items: list[int]) -> bytes:
-        memory, size = self._memory(items)
         fetched = self._fetched.get(items[0])
-        return fetched if fetched is not None and len(fetched) == size else memory_file.read(memory, size)
+        found, size = self._memory(items)
+        return fetched if fetched is not None and len(fetched) == size else read(found, size)
 
-    def _memory(self, items: list[int]) -> tuple[int, int]:
-        """A memory file of the payload, and its size. All sizes count, and each file is named once."""
+    def _memory(self, items: list[int]) -> tuple[int | LongBytes, int]:
+        """What holds long bytes, and how many. All sizes count, and each file is named once."""
         index, size = items
         if self._budget is None:
             raise PayloadError("the payload names a memory file, and none came with it")
         self._budget.charge_bytes(size)
         if type(index) is not int:
             raise PayloadError(f"the index of a memory file must be a number, got {shown(index)}")
-        memory = self._revive_descriptor(index)
+        found = self._arrived(index)
         if index in self._named:
             raise PayloadError(f"the payload names memory file {index} twice")
         self._named.add(index)
-        return memory.fileno(), size
+        return found if isinstance(found, LongBytes) else found.fileno(), size
 
 
 def _revive_member(record: Record, value: Any) -> enum.Enum:

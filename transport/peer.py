@@ -19,7 +19,8 @@ from typing import Protocol
 import attrs
 import trio
 
-from enfilade.transport.carrier import Arrival, Carrier, Credentials, Handle, Inlet, Outlet
+from enfilade.transport.attachment import Attachment, handles_in
+from enfilade.transport.carrier import Arrival, Carrier, Credentials, Inlet, Outlet
 from enfilade.transport.chunks import Assembly, Room
 from enfilade.transport.inward import Inward
 from enfilade.transport.node_link import QUARTERS, NodeLink
@@ -44,7 +45,7 @@ class Host(Protocol):
         """Take note of a node link that is up. Frames may be sent from here on."""
         ...
 
-    def peer_frames(self, peer: "Peer", frames: Sequence[Frame], handles: Sequence[Handle]) -> None:
+    def peer_frames(self, peer: "Peer", frames: Sequence[Frame], handles: Sequence[Attachment]) -> None:
         """Carry out frames, in order; the handles are the host's own.
 
         Raises:
@@ -321,7 +322,7 @@ class Peer:
             self._discard(link.take_released())
             self._outward.flush()
 
-    def _hand_on(self, frames: Sequence[Frame], handles: Sequence[Handle]) -> None:
+    def _hand_on(self, frames: Sequence[Frame], handles: Sequence[Attachment]) -> None:
         farewell = frames[-1] if type(frames[-1]) is Bye else None
         try:
             self._host.peer_frames(self, frames if farewell is None else frames[:-1], handles)
@@ -342,6 +343,6 @@ class Peer:
         known = self.identity.credentials
         self._host.caller_refused(f"{caller} uses the inlet of node {self.name!r}, which is {known}")
 
-    def _discard(self, handles: Sequence[Handle]) -> None:
-        for handle in handles:
+    def _discard(self, handles: Sequence[Attachment]) -> None:
+        for handle in handles_in(handles):
             self.carrier.discard(handle)

@@ -337,12 +337,12 @@ class Rendezvous:
             self._owners.claim(identity)
             self._accepting[answer.name] = answer.incarnation
             try:
-                await talk.say(Ready())
+                await talk.say(Ready(True))
             finally:
                 del self._accepting[answer.name]
                 self._notify()
             seal = None if agreement is None else agreement.seal(CALLER, LINK)
-            return self._open(talk, identity, rights, answer.window, answer.period, seal)
+            return self._open(talk, identity, rights, answer, answer.mixes, seal)
         except BaseException:
             talk.close()
             raise
@@ -488,14 +488,13 @@ class Rendezvous:
             await self._changed.wait()  # for the end of the same node's earlier call
         self._owners.claim(identity)
         self._answering[hello.name] = talk
-        welcome = Welcome(
-            talk.way.version, self._name, self._zone, self._incarnation, talk.window, self._settings.period
-        )
+        own = self._name, self._zone, self._incarnation
+        welcome = Welcome(talk.way.version, *own, talk.window, self._settings.period, True)
         await talk.say(welcome, () if agreement is not None else (talk.inlet.handle,))
         with talk.scope:
-            await talk.hear(Ready)
+            ready = await talk.hear(Ready)
             seal = None if agreement is None else agreement.seal(ANSWERER, LINK)
-            self._open(talk, identity, rights, hello.window, hello.period, seal)
+            self._open(talk, identity, rights, hello, isinstance(ready, Ready) and ready.mixes, seal)
 
     async def _authenticate(self, hello: Hello, talk: Conversation) -> Agreement | None:
         """Prove that we know the secret, and demand the same; None without a secret.
@@ -548,11 +547,11 @@ class Rendezvous:
         talk: Conversation,
         identity: Identity,
         rights: Rights,
-        window: int,
-        period: float,
+        terms: Hello | Welcome,
+        mixes: bool,
         seal: Seal | None,
     ) -> Peer:
-        """Take a node link into use.
+        """Take a node link into use, on the terms of the peer.
 
         Raises:
             HandshakeFailed: the node stops, and would end this node link without a goodbye.
@@ -565,9 +564,9 @@ class Rendezvous:
         peer = Peer(
             talk.way.carrier,
             self._host,
-            talk.way.link(talk.window, window, rights.limits, seal),
+            talk.way.link(talk.window, terms.window, rights.limits, seal, mixes=mixes),
             clock=self._clock,
-            period=rights.limits.silence or min(period, self._settings.period),
+            period=rights.limits.silence or min(terms.period, self._settings.period),
             identity=identity,
             rights=rights,
             inlet=talk.inlet,

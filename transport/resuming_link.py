@@ -130,7 +130,7 @@ class ResumingLink(NodeLink):
                 return kept.batch
         gathered = None if self._unsure else self._next_gathered(last=last)
         if gathered is not None:
-            batch = self._give_out(self._sequence, gathered.frames, gathered.handles)
+            batch = self._give_out(self._sequence, gathered.frames, gathered.handles, gathered.data)
             self._kept.append(_Kept(self._sequence, self._sent, batch))
             self._sequence += 1
             self._stir()

@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from enfilade.transport.carrier import Handle
+from enfilade.transport.attachment import Attachment
 from enfilade.transport.wire import Frame, files_of
 
 __all__ = ["Part", "Turn"]
 
-Part: TypeAlias = tuple[Sequence[Frame], Sequence[Handle]]
+Part: TypeAlias = tuple[Sequence[Frame], Sequence[Attachment]]
 """Frames that are carried out in one turn, and the handles that came with them."""
 
 MOST: Final = 512
@@ -49,7 +49,7 @@ class Turn:
         elif self.frames < MOST:
             self.frames = min(MOST, 2 * self.frames)
 
-    def divide(self, frames: Sequence[Frame], handles: Sequence[Handle], parts: deque[Part]) -> None:
+    def divide(self, frames: Sequence[Frame], handles: Sequence[Attachment], parts: deque[Part]) -> None:
         """Divide a batch into parts of so many frames; handles end a part, because they may bring much.
 
         A batch whose frames do not name the handles that came is left whole, to be refused as a whole.

@@ -55,7 +55,9 @@ class Way:
         largest = BATCH_LIMIT + FRAME_LIMIT
         return self.carrier.inlet(capacity=self._settings.window + largest, largest=largest)
 
-    def link(self, window: int, peer_window: int, limits: Limits, seal: Seal | None) -> NodeLink:
+    def link(
+        self, window: int, peer_window: int, limits: Limits, seal: Seal | None, *, mixes: bool
+    ) -> NodeLink:
         """Make a node link.
 
         Args:
@@ -63,6 +65,7 @@ class Way:
             peer_window: bytes that the peer takes before it has accounted for them.
             limits: of the peer.
             seal: of all that is said, with a secret.
+            mixes: whether the peer takes in other frames between the chunks of one.
         """
         make: Callable[..., NodeLink] = partial(ResumingLink, tally=self.tally) if self.resumes else NodeLink
         return make(
@@ -72,4 +75,5 @@ class Way:
             clock=trio.current_time,
             seal=seal,
             cuts=self._cuts,
+            mixes=mixes,
         )

@@ -185,6 +185,7 @@ class Welcome(_Frame, tag=3):
     incarnation: Bits
     window: int
     period: float
+    mixes: bool = False
 
 
 class Refused(_Frame, tag=4):
@@ -199,7 +200,9 @@ class Refused(_Frame, tag=4):
 
 
 class Ready(_Frame, tag=5):
-    """The node that said Hello takes this node link into use; either side may send from here on."""
+    """The node that said Hello uses the node link. It `mixes` if frames to it may come between chunks."""
+
+    mixes: bool = False
 
 
 class Bye(_Frame, tag=6):
@@ -433,7 +436,7 @@ class Chunk(_Frame, tag=41):
     """
 
     rest: Number
-    data: bytes
+    data: memoryview
 
 
 class Present(_Frame, tag=40):

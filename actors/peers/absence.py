@@ -17,7 +17,7 @@ from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.processes.links import Alias
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import is_kept
-from enfilade.transport.carrier import Handle
+from enfilade.transport.attachment import Attachment
 from enfilade.transport.file_descriptor import close_all
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def is_gone(node: Node, to: wire.Target, ref: Ref[Any] | None) -> bool:
     return process.ended is not None and not is_kept(process)
 
 
-def is_lost(node: Node, to: wire.Target, ref: Ref[Any] | None, payload: Any, files: Sequence[Handle]) -> bool:
+def is_lost(
+    node: Node, to: wire.Target, ref: Ref[Any] | None, payload: Any, files: Sequence[Attachment]
+) -> bool:
     """Deal with a message that nobody would take; return false when it must be decoded all the same.
 
     It becomes a dead letter, except that what is sent to an alias that was taken back vanishes.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from enfilade.transport import wire
-from enfilade.transport.carrier import Handle
+from enfilade.transport.attachment import Attachment
 from enfilade.transport.file_descriptor import close_all
 
 __all__ = ["check_claims", "take"]
@@ -23,7 +23,7 @@ def check_claims(frames: Sequence[wire.Frame], came: int) -> None:
         raise wire.MalformedBatch(f"the frames name {claimed} handles, and {came} came with them")
 
 
-def take(rest: Iterator[Handle], count: int) -> Sequence[Handle]:
+def take(rest: Iterator[Attachment], count: int) -> Sequence[Attachment]:
     """Deal the next `count` handles out to a frame, whose own they are from here on.
 
     Raises:

@@ -37,6 +37,7 @@ from enfilade.actors.peers.tokens import Handouts
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.actors.processes import links, start
 from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.transport.attachment import Attachment
 from enfilade.transport.carrier import CarrierError
 
 if TYPE_CHECKING:
@@ -527,7 +528,7 @@ class Distribution:
         if self._fallen:
             self._tell_down(peer, self._fallen.pop())
 
-    def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[int]) -> None:
+    def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[Attachment]) -> None:
         """See `enfilade.transport.peer.Host`."""
         take_in = self._current[peer.identity.name].take_in
         self.node.dispatcher.run_then_dispatch(take_in, frames, handles)

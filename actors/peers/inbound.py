@@ -49,7 +49,7 @@ from enfilade.actors.processes.links import canonical
 from enfilade.actors.processes.local_ref import LocalRef, is_alive, process_of
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
-from enfilade.transport.carrier import Handle
+from enfilade.transport.attachment import Attachment
 from enfilade.transport.file_descriptor import close_all
 from enfilade.transport.payload import LATE_SIZE, Codec
 from enfilade.transport.records import PayloadError
@@ -100,7 +100,7 @@ class Inbound:
             distribution.start_soon,
         )
         self._fetched: Mapping[int, bytes] = {}
-        self._laden: dict[type, Callable[[Any, Sequence[Handle]], None]] = {
+        self._laden: dict[type, Callable[[Any, Sequence[Attachment]], None]] = {
             wire.Send: self._receive,
             wire.Cast: self._receive_cast,
             wire.Call: self._receive_call,
@@ -111,7 +111,7 @@ class Inbound:
         }
         self._laden |= {traced: self._laden[plain] for plain, traced in wire.TRACED.items()}
 
-    def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Handle]) -> None:
+    def take_in(self, frames: Sequence[wire.Frame], handles: Sequence[Attachment]) -> None:
         """Carry out what the peer sent, as long as the node link is up.
 
         Raises:
@@ -124,7 +124,7 @@ class Inbound:
                 check_claims(frames, len(handles))
             for frame in frames:
                 count = getattr(frame, "files", 0)  # as `wire.files_of`, without a call of it
-                files: Sequence[Handle] = take(rest, count) if count else ()
+                files: Sequence[Attachment] = take(rest, count) if count else ()
                 if (
                     (not files and len(getattr(frame, "payload", b"")) != LATE_SIZE and not arrivals.queues)
                     or type(frame) is wire.Payload
@@ -137,7 +137,7 @@ class Inbound:
             if handles:
                 close_all(rest)  # those that no frame got
 
-    def _carry_out(self, frame: wire.Frame, files: Sequence[Handle]) -> None:
+    def _carry_out(self, frame: wire.Frame, files: Sequence[Attachment]) -> None:
         """Carry out one frame; what goes wrong with it is reported.
 
         Raises:
@@ -153,7 +153,7 @@ class Inbound:
             self._failed(frame, error)
 
     def _carry_out_held(
-        self, frame: wire.Frame, files: Sequence[Handle], fetched: Mapping[int, bytes]
+        self, frame: wire.Frame, files: Sequence[Attachment], fetched: Mapping[int, bytes]
     ) -> None:
         """Carry out a frame that has waited; what was read from its files already is `fetched`."""
         self._fetched = fetched
@@ -179,7 +179,7 @@ class Inbound:
             self._ledger.end_answer(frame.id)
             self._outward.answer(frame.id, False, error)
 
-    def _decode(self, payload: Any, files: Sequence[Handle] = ()) -> Any:
+    def _decode(self, payload: Any, files: Sequence[Attachment] = ()) -> Any:
         """Decode a value.
 
         Raises:
@@ -194,14 +194,14 @@ class Inbound:
                 raise
             raise PayloadError(f"failed to make an object of the payload: {safe_repr(error)}") from error
 
-    def _receive_cast(self, frame: wire.Cast, files: Sequence[Handle]) -> None:
+    def _receive_cast(self, frame: wire.Cast, files: Sequence[Attachment]) -> None:
         if frame.method == signals.FILL:
             self._receive_filling(frame, files)
         else:
             self._receive(frame, files, frame.method)
 
     def _receive(
-        self, frame: wire.Send | wire.Cast, files: Sequence[Handle], method: str | None = None
+        self, frame: wire.Send | wire.Cast, files: Sequence[Attachment], method: str | None = None
     ) -> None:
         to, payload = frame.to, frame.payload
         try:
@@ -249,7 +249,7 @@ class Inbound:
             returned = wire.Returned(to, full.capacity, method, payload, len(files))
             self._outward.say(returned, files)
 
-    def _receive_returned(self, frame: wire.Returned, files: Sequence[Handle]) -> None:
+    def _receive_returned(self, frame: wire.Returned, files: Sequence[Attachment]) -> None:
         """A message of this node has found no room at its destination: it is a dead letter here."""
         to = frame.to
         ref = self._outward.ref(to) if isinstance(to, int) else self._distribution.far(to, self._peer_name)
@@ -266,7 +266,7 @@ class Inbound:
                 value = error
         self._node.dead_letters.publish(value, ref, Crashed(MailboxFull(ref, frame.capacity)))
 
-    def _receive_filling(self, frame: wire.Cast, files: Sequence[Handle]) -> None:
+    def _receive_filling(self, frame: wire.Cast, files: Sequence[Attachment]) -> None:
         """Put a message in the place that is kept for it; if that is gone, it is a message like any other."""
         to, payload = frame.to, frame.payload
         try:
@@ -289,7 +289,7 @@ class Inbound:
     def _dropped(self, target: Any, error: Exception) -> None:
         self.notices.warn("dropped a message from node %s to %s: %s", self._peer_name, target, error)
 
-    def _receive_call(self, frame: wire.Call, files: Sequence[Handle]) -> None:
+    def _receive_call(self, frame: wire.Call, files: Sequence[Attachment]) -> None:
         number = frame.id
         if number in self._ledger.answering:
             close_all(files)
@@ -350,7 +350,7 @@ class Inbound:
         elif not self._authority.may_end(ref):
             raise self._authority.refuse_end(frame.to)
 
-    def _receive_reply(self, frame: wire.Reply, files: Sequence[Handle]) -> None:
+    def _receive_reply(self, frame: wire.Reply, files: Sequence[Attachment]) -> None:
         number, succeeded = frame.id, frame.succeeded
         request = self._ledger.calls.pop(number, None)
         then = self._ledger.asked.pop(number, None)
@@ -383,7 +383,7 @@ class Inbound:
                     PayloadError(f"node {self._peer_name} failed the call with {safe_repr(value, 80)}")
                 )
 
-    def _carry_out_other(self, frame: wire.Frame, _no_files: Sequence[Handle]) -> None:
+    def _carry_out_other(self, frame: wire.Frame, _no_files: Sequence[Attachment]) -> None:
         match frame:
             case wire.Cancel(number):
                 self.rooms.withdraw(number)
@@ -515,7 +515,7 @@ class Inbound:
             reason = decode_reason(self._decode, payload, wire.NIL)
             ref.deliver(signals.Exit(self._outward.ref(sender), reason, linked=False))
 
-    def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Handle]) -> None:
+    def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Attachment]) -> None:
         number = frame.id
         target = self._distribution.entries.get(frame.entry)
         if target is None or not self._authority.rights.may_spawn(frame.entry):

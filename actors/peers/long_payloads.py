@@ -22,9 +22,9 @@ from enfilade.actors.peers.ledger import Ledger
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.transport import wire
-from enfilade.transport.carrier import Handle
+from enfilade.transport.attachment import Attachment, Unfilled
 from enfilade.transport.file_descriptor import close_all
-from enfilade.transport.memory_file import Unwritten, read_in_fragments
+from enfilade.transport.memory_file import read_in_fragments
 from enfilade.transport.payload import late, long_files, number_of_late
 from enfilade.transport.records import PayloadError
 
@@ -54,8 +54,8 @@ UNREADABLE: Final = msgspec.Raw(b"\xd4\x7f\x00")
 class _Departure:
     number: int
     payload: msgspec.Raw
-    files: Sequence[Handle]
-    unwritten: Sequence[Unwritten]
+    files: Sequence[Attachment]
+    unwritten: Sequence[Unfilled]
 
     @property
     def size(self) -> int:
@@ -76,7 +76,7 @@ class Departures:
 
     def __init__(
         self,
-        say: Callable[[wire.Frame, Sequence[Handle]], None],
+        say: Callable[[wire.Frame, Sequence[Attachment]], None],
         link_has_room: Callable[[], Awaitable[None]],
         start_soon: Callable[..., None],
     ) -> None:
@@ -89,7 +89,7 @@ class Departures:
         self._room = trio.lowlevel.ParkingLot()
 
     def add(
-        self, number: int, payload: msgspec.Raw, files: Sequence[Handle], unwritten: Sequence[Unwritten]
+        self, number: int, payload: msgspec.Raw, files: Sequence[Attachment], unwritten: Sequence[Unfilled]
     ) -> msgspec.Raw:
         """Copy a payload soon; return what travels in its place meanwhile."""
         departure = _Departure(number, payload, files, unwritten)
@@ -170,7 +170,7 @@ class _Held:
     """
 
     frame: Any
-    files: Sequence[Handle]
+    files: Sequence[Attachment]
     number: int | None = None
 
     @property
@@ -197,7 +197,7 @@ class Arrivals:
 
     def __init__(
         self,
-        carry_out: Callable[[wire.Frame, Sequence[Handle], Mapping[int, bytes]], None],
+        carry_out: Callable[[wire.Frame, Sequence[Attachment], Mapping[int, bytes]], None],
         node: Node,
         ledger: Ledger,
         passing: RefPassing,
@@ -220,7 +220,7 @@ class Arrivals:
         self._size = 0
         self._is_working = False
 
-    def hold(self, frame: wire.Frame, files: Sequence[Handle]) -> bool:
+    def hold(self, frame: wire.Frame, files: Sequence[Attachment]) -> bool:
         """Hold a frame back if it has to wait, and take its files over; return false if it has not.
 
         Raises:
@@ -296,7 +296,7 @@ class Arrivals:
         process = process_of(ref)
         return None if process is None else process.serial
 
-    def followed(self, frame: wire.Payload, files: Sequence[Handle]) -> None:
+    def followed(self, frame: wire.Payload, files: Sequence[Attachment]) -> None:
         """Note that a payload has followed."""
         found = self._late.pop(frame.id, None)
         if found is None:
@@ -358,8 +358,10 @@ class Arrivals:
         if sum(sizes.values()) > self._most_bytes()[0]:
             return  # decoding it will say so
         for index, size in sizes.items():
+            file = held.files[index]
+            assert isinstance(file, int), "memory files alone are long"
             with suppress(OSError, PayloadError):  # decoding it will say so, too
-                fetched[index] = yield from read_in_fragments(held.files[index], size)
+                fetched[index] = yield from read_in_fragments(file, size)
 
     def finish(self) -> None:
         """Carry out what has come whole, now: the node link is about to end."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import trio
 
     from enfilade.actors.messages.ref import Ref
+    from enfilade.transport.attachment import Attachment
 
 __all__ = ["Given", "Link", "Meeting", "Remote"]
 
@@ -92,7 +93,7 @@ class Remote(PeerCarrier, Protocol):
 
     def pending(self) -> dict[str, int]: ...
 
-    def take_in(self, frames: Sequence[Any], handles: Sequence[int]) -> None: ...
+    def take_in(self, frames: Sequence[Any], handles: Sequence[Attachment]) -> None: ...
 
     def connected(self, peer: Any) -> None: ...
 

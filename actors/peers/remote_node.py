@@ -54,10 +54,9 @@ from enfilade.actors.peers.waiting import Waiting
 from enfilade.actors.processes.start import Started
 from enfilade.actors.processes.trace_layers import add_layer
 from enfilade.transport import wire
-from enfilade.transport.carrier import Handle
+from enfilade.transport.attachment import Attachment, Unfilled
 from enfilade.transport.chunks import length
 from enfilade.transport.file_descriptor import close_all
-from enfilade.transport.memory_file import Unwritten
 from enfilade.transport.outward import FrameTooLarge
 from enfilade.transport.payload import INLINE_LIMIT, Codec, External, is_plain
 from enfilade.transport.peer import Peer
@@ -69,8 +68,8 @@ FAULT: Final = 17
 ASKED: Final = 18
 """Codes of the values that belong to a node link, beside refs."""
 
-Encoded = tuple[Any, Sequence[Handle]]
-"""A payload, and the handles that travel with it."""
+Encoded = tuple[Any, Sequence[Attachment]]
+"""A payload, and what travels beside it."""
 
 
 class RemoteNode:
@@ -356,13 +355,13 @@ class RemoteNode:
         payload, files, encoded = self._encode(self._encoded_soon, value)
         self.say(wire.Reply(number, succeeded and encoded, payload, len(files), by), files)
 
-    def encode(self, value: Any, giving: Giving = Giving.WHOLE) -> tuple[Any, Sequence[Handle], bool]:
+    def encode(self, value: Any, giving: Giving = Giving.WHOLE) -> tuple[Any, Sequence[Attachment], bool]:
         """Encode as `_encode` does, and whole."""
         return self._encode(self._encoded, value, giving)
 
     def _encode(
         self, encoded: Callable[..., Encoded], value: Any, giving: Giving = Giving.WHOLE
-    ) -> tuple[Any, Sequence[Handle], bool]:
+    ) -> tuple[Any, Sequence[Attachment], bool]:
         """Encode a value, or what is said in its place; the last of three tells which it was. Never fails.
 
         An exit reason and an exception are said in words, of anything else why it cannot travel. The refs in
@@ -385,7 +384,7 @@ class RemoteNode:
             self._passing.giving = Giving.WHOLE
 
     def _encoded(
-        self, encode: Callable[..., Encoded], *values: Any, unwritten: list[Unwritten] | None = None
+        self, encode: Callable[..., Encoded], *values: Any, unwritten: list[Unfilled] | None = None
     ) -> Encoded:
         """Encode what travels, which may be made of anything.
 
@@ -402,7 +401,7 @@ class RemoteNode:
                 raise
             raise PayloadError(f"a value that cannot be encoded cannot travel: {safe_repr(error)}") from error
         if files and self.peer is not None and not self.peer.takes_descriptors:
-            self._check_bulk(self.peer, files, unwritten or ())
+            self._check_bulk(self.peer, files)
         return payload, files
 
     def _encoded_soon(self, encode: Callable[..., Encoded], *values: Any) -> Encoded:
@@ -411,30 +410,27 @@ class RemoteNode:
         waiting = self._departures.size
         if peer is not None and peer.takes_descriptors and waiting > peer.rights.limits.backlog:
             peer.end(f"{waiting} bytes wait to be copied for a peer that takes nothing in")
-        unwritten: list[Unwritten] = []
+        unwritten: list[Unfilled] = []
         payload, files = self._encoded(encode, *values, unwritten=unwritten)
         if not unwritten:
             return payload, files
         return self._departures.add(self._node.new_number(), payload, files, unwritten), ()
 
-    def _check_bulk(self, peer: Peer, files: Sequence[Handle], unwritten: Sequence[Unwritten]) -> None:
+    def _check_bulk(self, peer: Peer, files: Sequence[Attachment]) -> None:
         """Refuse a long payload for which there is no room among those that wait to leave in chunks.
 
         Raises:
             PayloadError: there is none.
         """
-        size = length(files) + sum(file.size for file in unwritten)
+        size = length(files)
         waiting, limit = self._departures.size + peer.bulk, peer.rights.limits.bulk
         if waiting + size > limit:
-            for file in unwritten:
-                file.drop()
-            close_all(files)
             raise PayloadError(
                 f"{size} bytes cannot travel to {self.node_name} now: {waiting} wait to leave, the limit is "
                 f"{limit} (Limits.bulk); use send_wait, or wait for answers"
             )
 
-    def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None:
+    def say(self, frame: wire.Frame, files: Sequence[Attachment] = ()) -> None:
         """Send a frame, or drop it while there is no node link."""
         if self.peer is None:
             close_all(files)
@@ -459,7 +455,7 @@ class RemoteNode:
         return self._ask(number, _traced(frame, TRACE.get()), files, then)
 
     def _ask(
-        self, number: int, frame: wire.Frame, files: Sequence[Handle], then: Callable[[Any], None]
+        self, number: int, frame: wire.Frame, files: Sequence[Attachment], then: Callable[[Any], None]
     ) -> int:
         if self.peer is None:
             close_all(files)

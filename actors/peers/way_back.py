@@ -11,7 +11,7 @@ from enfilade.actors.messages.ref import RemoteRef
 from enfilade.actors.peers.remote_refs import HeldRef
 from enfilade.actors.peers.tokens import Giving
 from enfilade.transport import wire
-from enfilade.transport.carrier import Handle
+from enfilade.transport.attachment import Attachment
 
 if TYPE_CHECKING:
     from enfilade.transport.peer import Peer
@@ -34,9 +34,9 @@ class Outward(Protocol):
 
     def answer(self, number: int, succeeded: bool, value: Any) -> None: ...
 
-    def say(self, frame: wire.Frame, files: Sequence[Handle] = ()) -> None: ...
+    def say(self, frame: wire.Frame, files: Sequence[Attachment] = ()) -> None: ...
 
-    def encode(self, value: Any, giving: Giving = ...) -> tuple[Any, Sequence[Handle], bool]: ...
+    def encode(self, value: Any, giving: Giving = ...) -> tuple[Any, Sequence[Attachment], bool]: ...
 
     def encode_reason(self, reason: Reason) -> Any: ...
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from enfilade.transport.mesh.server import find_program
+from enfilade.transport.mesh.server import find_program, server_environment
 from enfilade.transport.mesh.settings import MeshError
 from tests.benchmarks.kernel import CannotRun
 
@@ -28,7 +28,8 @@ def nats_server() -> Iterator[str]:
         command = [find_program(None), "-a", "127.0.0.1", "-p", str(port)]
     except MeshError as error:
         raise CannotRun(str(error)) from error
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, env=server_environment())
     try:
         limit = time.monotonic() + SECONDS
         while True:

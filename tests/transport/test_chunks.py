@@ -11,19 +11,23 @@ from hypothesis import strategies as some
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors import Actor, Node, Ref, open_node
-from enfilade.transport import Limits, PayloadError, Policy, RemoteError, chunks, memory_file
+from enfilade.transport import Limits, PayloadError, Policy, RemoteError, chunks
+from enfilade.transport.attachment import LongBytes
 from enfilade.transport.chunks import CHUNK, Assembly, Pieces, Room
 from enfilade.transport.memory_carrier import LOSSY, MemoryNetwork
+from enfilade.transport.memory_file import MOST_FILES
 from enfilade.transport.resuming_link import ResumingLink
 from enfilade.transport.settings import Settings
 from enfilade.transport.wire import (
     BATCH_LIMIT,
+    UNCOUNTED,
     Bye,
     Chunk,
     Frame,
     MalformedBatch,
     Send,
     decode_batch,
+    encode_batch,
     encode_frame,
 )
 from tests.descriptors import open_descriptors
@@ -40,13 +44,14 @@ def nothing_is_left() -> Iterator[None]:
     assert open_descriptors() == before
 
 
-def link(**limits: Any) -> ResumingLink:
+def link(*, mixes: bool = False, **limits: Any) -> ResumingLink:
     return ResumingLink(
         settings=Settings(window=WINDOW),
         peer_window=WINDOW,
         limits=Limits(**limits),
         clock=lambda: 0.0,
         cuts=True,
+        mixes=mixes,
     )
 
 
@@ -54,11 +59,8 @@ def frame(number: int, files: int) -> Send:
     return Send(number, payload(None), files)
 
 
-def contents(handles: Any) -> list[bytes]:
-    found = [memory_file.read(handle, os.fstat(handle).st_size) for handle in handles]
-    for handle in handles:
-        os.close(handle)
-    return found
+def contents(files: Any) -> list[bytes]:
+    return [file.read(file.size) for file in files]
 
 
 SIZES = some.lists(some.sampled_from([1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5]), max_size=3)
@@ -71,7 +73,7 @@ def test_files_arrive_whole_before_their_frame(messages: list[list[int]]) -> Non
     assembly = Assembly(MIB, Room(MIB))
     sent = [[bytes([number]) * size for size in sizes] for number, sizes in enumerate(messages)]
     for number, files in enumerate(sent):
-        one.send(encode_frame(frame(number, len(files))), [memory_file.create(data) for data in files])
+        one.send(encode_frame(frame(number, len(files))), [LongBytes(data) for data in files])
     assert one.bulk == sum(map(sum, messages))
     came: list[tuple[int, list[bytes]]] = []
     while not one.is_settled:
@@ -93,22 +95,31 @@ def test_files_arrive_whole_before_their_frame(messages: list[list[int]]) -> Non
     assert one.bulk == one.queued == 0
 
 
-def test_what_has_not_left_is_given_back() -> None:
+def test_what_has_not_left_is_let_go() -> None:
     one = link()
-    files = [memory_file.create(bytes(3 * CHUNK)) for _ in range(3)]
-    one.send(encode_frame(frame(1, 3)), files)
-    assert one.next_batch() is not None
-    assert list(one.leftovers()) == files
-    for file in files:
-        os.close(file)
+    one.send(encode_frame(frame(1, 3)), [LongBytes(bytes(3 * CHUNK)) for _ in range(3)])
+    batch = one.next_batch()
+    assert batch is not None
+    assert one.bulk == 8 * CHUNK
+    assert not one.leftovers()
+    assert one.bulk == one.queued == 0
+
+
+def test_nothing_is_copied_before_it_leaves() -> None:
+    data = bytes(range(256)) * 1024
+    pieces = Pieces([LongBytes(data)])
+    cuts = [pieces.cut()[1] for _ in range(-(-len(data) // CHUNK))]
+    assert not pieces
+    assert all(each.obj is data for each in cuts)
+    assert b"".join(cuts) == data
 
 
 def cut(*sizes: int) -> list[Frame]:
     """The chunks of files of so many bytes."""
-    pieces = Pieces([memory_file.create(bytes(size)) for size in sizes])
+    pieces = Pieces([LongBytes(bytes(size)) for size in sizes])
     found: list[Frame] = []
     while pieces:
-        cost, encoded = pieces.cost, pieces.cut()
+        cost, encoded = pieces.cost, b"".join(pieces.cut())
         assert len(encoded) <= cost
         assert cost < len(encoded) + 16 or len(sizes) > 1  # what has a window of just that size can leave
         (chunk,) = decode_batch(link_batch(encoded)).frames
@@ -128,17 +139,15 @@ def link_batch(encoded: bytes) -> bytes:
     "frames",
     [
         lambda: [frame(1, 1)],
-        lambda: [*cut(10), frame(1, 0)],
         lambda: [*cut(10), frame(1, 2)],
-        lambda: [*cut(10), Bye("")],
-        lambda: [Chunk(100, b"x"), frame(1, 1)],
-        lambda: [Chunk(100, b"x"), Chunk(100, b"x")],
-        lambda: [Chunk(100, b"x"), Chunk(98, b"x")],
-        lambda: [Chunk(2, b"x"), Chunk(1, b"")],
-        lambda: [Chunk(0, b"")],
-        lambda: cut(*[1] * (memory_file.MOST_FILES + 1)),
+        lambda: [Chunk(100, memoryview(b"x")), frame(1, 1)],
+        lambda: [Chunk(100, memoryview(b"x")), Chunk(100, memoryview(b"x"))],
+        lambda: [Chunk(100, memoryview(b"x")), Chunk(98, memoryview(b"x"))],
+        lambda: [Chunk(2, memoryview(b"x")), Chunk(1, memoryview(b""))],
+        lambda: [Chunk(0, memoryview(b""))],
+        lambda: cut(*[1] * (MOST_FILES + 1)),
     ],
-    ids=range(10),
+    ids=range(8),
 )
 def test_chunks_that_do_not_follow_one_another_are_refused(frames: Callable[[], list[Frame]]) -> None:
     room = Room(MIB)
@@ -155,20 +164,18 @@ def test_what_is_too_long_is_not_kept() -> None:
     room = Room(MIB)
     assembly = Assembly(100, room)
     frames, handles = assembly.take_in([*cut(60, 60), frame(1, 2)])
-    assert [os.fstat(handle).st_size for handle in handles] == [60, 0]
+    assert [len(each) for each in contents(handles)] == [60, 0]
     assert len(frames) == 1
     assert not room._taken
-    for handle in handles:
-        os.close(handle)
 
 
 async def test_who_begins_first_finishes_first(autojump_clock: object) -> None:
     room = Room(100)
     first, second, third = (Assembly(MIB, room) for _ in range(3))
-    first.take_in([Chunk(149, b"x")])
+    first.take_in([Chunk(149, memoryview(b"x"))])
     assert not first.must_wait, "the first has its room in any case"
-    second.take_in([Chunk(50, b"x")])
-    third.take_in([Chunk(10, b"x")])
+    second.take_in([Chunk(50, memoryview(b"x"))])
+    third.take_in([Chunk(10, memoryview(b"x"))])
     assert second.must_wait
     assert third.must_wait
     waited: list[str] = []
@@ -259,22 +266,22 @@ async def test_lost_chunks_are_sent_again(autojump_clock: object) -> None:
     await pair(network, test)
 
 
-async def test_without_a_descriptor_left_the_node_link_ends(
+async def test_without_memory_left_the_node_link_ends(
     autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said why, and the node lives."""
 
-    class Full(memory_file.Growing):
-        def __init__(self) -> None:
-            raise OSError(24, "too many open files")
+    class Full:
+        def __init__(self, _: bytes) -> None:
+            raise MemoryError
 
     async def test(a: Node, b: Node, keeper: Ref[Keeper]) -> None:
         assert await keeper.call(Keeper.give, 0) == 0  # both sides are up
         (peer,) = b.distribution.rendezvous.peers.values()
-        monkeypatch.setattr(chunks, "Growing", Full)
+        monkeypatch.setattr(chunks, "BytesIO", Full)
         keeper.send(bytes(MIB // 2))
         await peer.ended.wait()
-        assert "there is no room for a long payload of the peer: [Errno 24]" in peer.reason
+        assert "there is no room for a long payload of the peer" in peer.reason
         monkeypatch.undo()
         await a.connect("/b")
         assert await keeper.call(Keeper.give, 1) == 1
@@ -282,8 +289,110 @@ async def test_without_a_descriptor_left_the_node_link_ends(
     await pair(MemoryNetwork(LOSSY), test)
 
 
-def test_no_frame_comes_between_the_chunks_of_a_file() -> None:
+def test_what_is_short_may_come_between_chunks() -> None:
+    assembly = Assembly(MIB, Room(MIB))
+    first, second = Chunk(5, memoryview(b"first")), Chunk(0, memoryview(b"other"))
+    frames, files = assembly.take_in([frame(1, 0), first, frame(2, 0)])
+    assert ([each.to for each in frames if isinstance(each, Send)], files) == ([1, 2], [])
+    frames, files = assembly.take_in([second, frame(3, 0), frame(4, 1), Bye("")])
+    assert [each.to for each in frames if isinstance(each, Send)] == [3, 4]
+    assert contents(files) == [b"firstother"]
+
+
+def test_no_other_files_come_between_the_chunks_of_a_file() -> None:
     assembly = Assembly(MIB, Room(MIB))
     with pytest.raises(MalformedBatch, match="other 5 bytes"):
-        assembly.take_in([Chunk(5, b"first"), Bye("")])
+        assembly.take_in([Chunk(5, memoryview(b"first")), frame(1, 1)])
     assembly.drop()
+
+
+def frames_of(one: ResumingLink, **options: Any) -> Iterator[Frame]:
+    """What leaves, a frame after the other, when the peer takes in all of it."""
+    while (batch := one.next_batch(**options)) is not None:
+        one.accepted()
+        yield from decode_batch(batch.data).frames
+        one.received(encode_batch(UNCOUNTED, one.bytes_out, []))
+
+
+def test_what_is_short_overtakes_what_is_long() -> None:
+    one = link(mixes=True)
+    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(10 * CHUNK))], in_order=False)
+    leaving = frames_of(one)
+    assert isinstance(next(leaving), Chunk)
+    one.send(encode_frame(frame(2, 0)))
+    places = [type(each) if isinstance(each, Chunk) else each.to for each in leaving]  # type: ignore[union-attr]
+    assert places == [2, *[Chunk] * 9, 1]
+    assert one.is_settled or not one.queued
+
+
+def test_neither_lane_starves_the_other() -> None:
+    one = link(mixes=True)
+    one.send(encode_frame(frame(0, 1)), [LongBytes(bytes(6 * CHUNK))], in_order=False)
+    kinds = []
+    for number in range(1, 13):
+        one.send(encode_frame(frame(number, 0)))
+        batch = one.next_batch()
+        assert batch is not None
+        one.accepted()
+        one.received(encode_batch(UNCOUNTED, one.bytes_out, []))
+        kinds += {type(each) is Chunk for each in decode_batch(batch.data).frames}
+    assert kinds == [False, True] * 6
+
+
+def test_chunks_of_two_are_not_mixed() -> None:
+    """Also where what is in order, and long itself, meets what may be overtaken."""
+    one, other = link(mixes=True), link()
+    assembly = Assembly(MIB, Room(MIB))
+    one.send(encode_frame(frame(1, 1)), [LongBytes(b"a" * 3 * CHUNK)], in_order=False)
+    leaving = frames_of(one)
+    came = [next(leaving)]
+    one.send(encode_frame(frame(2, 0)))
+    one.send(encode_frame(frame(3, 1)), [LongBytes(b"b" * 3 * CHUNK)])
+    one.send(encode_frame(frame(4, 1)), [LongBytes(b"c" * 3 * CHUNK)], in_order=False)
+    one.send(encode_frame(frame(5, 0)))
+    came += leaving
+    frames, files = assembly.take_in(came)
+    order = [each.to for each in frames if isinstance(each, Send)]
+    assert sorted(order) == [1, 2, 3, 4, 5]
+    assert [each for each in order if each in (2, 3, 5)] == [2, 3, 5]
+    owners = [each.to for each in frames if isinstance(each, Send) and each.files]
+    whole = dict(zip(owners, contents(files), strict=True))
+    assert whole == {1: b"a" * 3 * CHUNK, 3: b"b" * 3 * CHUNK, 4: b"c" * 3 * CHUNK}
+    assert other.queued == 0
+
+
+@pytest.mark.parametrize("begun", [0, 1, 2])
+def test_what_is_to_be_last_is_last(begun: int) -> None:
+    one = link(mixes=True)
+    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(2 * CHUNK))], in_order=False)
+    one.send(encode_frame(frame(2, 1)), [LongBytes(bytes(2 * CHUNK))])
+    leaving = frames_of(one)
+    came = [next(leaving) for _ in range(begun)]
+    one.restore_order()
+    one.send(encode_frame(Bye("")))
+    came += leaving
+    frames, files = Assembly(MIB, Room(MIB)).take_in(came)
+    assert type(frames[-1]) is Bye
+    assert len(frames) == 3
+    assert len(files) == 2
+
+
+def test_a_peer_that_does_not_mix_gets_all_in_order() -> None:
+    one = link()
+    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(3 * CHUNK))], in_order=False)
+    leaving = frames_of(one)
+    came = [next(leaving)]
+    one.send(encode_frame(frame(2, 0)))
+    came += leaving
+    assert [type(each) for each in came] == [Chunk] * 3 + [type(came[-1])] * 2
+
+
+def test_what_is_long_leaves_credit_to_what_is_short() -> None:
+    one = link(mixes=True)
+    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(MIB))], in_order=False)
+    while one.next_batch() is not None:
+        one.accepted()
+    one.send(encode_frame(frame(2, 0)))
+    batch = one.next_batch()
+    assert batch is not None
+    assert [getattr(each, "to", None) for each in decode_batch(batch.data).frames] == [2]

@@ -250,6 +250,8 @@ async def test_no_room_to_copy_to(
 ) -> None:
     """D9: a payload that cannot be copied fails its call, or is a message dropped; others go on."""
     about_descriptors(back_end)
+    if back_end == "resuming":
+        pytest.skip("nothing is copied before it leaves where descriptors do not travel")
     ref = await node.spawn(Clerk)
 
     def full(self: Any) -> Any:

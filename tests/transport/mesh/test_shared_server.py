@@ -172,3 +172,21 @@ async def test_mesh_121_a_directory_that_is_open_to_others_is_refused(runtime: P
     with pytest.raises(MeshError, match=f"chmod 700 {runtime}"):
         async with nodes("embedded", "a@east"):
             pytest.fail("it was used")
+
+
+@pytest.mark.parametrize("given", ["", "150"])
+async def test_a_server_collects_its_garbage_less_often(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """Unless the program's environment says how often."""
+    monkeypatch.delenv("GOGC", raising=False)
+    if given:
+        monkeypatch.setenv("GOGC", given)
+    async with nodes("embedded", "a@east"):
+        environment = environment_of(server_of(runtime))
+    assert f"GOGC={given or 400}" in environment
+
+
+def environment_of(process: int) -> list[str]:
+    """What a process was started with."""
+    return Path(f"/proc/{process}/environ").read_text().split("\0")
