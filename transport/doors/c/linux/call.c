@@ -280,6 +280,10 @@ static int await_reply(struct call *call) {
     }
 }
 
+static size_t array_size(const struct call *call) {
+    return call->arguments.desc_num * sizeof(door_desc_t);
+}
+
 /*
  * What can be refused without a server thread, in the kernel's order. The kernel looks at the arguments themselves only when
  * it has a thread: until then a call waits, can be interrupted and revoked, and keeps its descriptors.
@@ -303,7 +307,7 @@ static int check(struct call *call, int d) {
         call->fault = E2BIG;
     } else if (!call->is_posted &&
                (!memory_readable(arguments->data_ptr, arguments->data_size) ||
-                !memory_readable(arguments->desc_ptr, arguments->desc_num * sizeof(door_desc_t)))) {
+                !memory_readable(arguments->desc_ptr, array_size(call)))) {
         call->fault = EFAULT;
     } else if (arguments->desc_num > 0) {
         error = descriptors_prepare(arguments->desc_ptr, arguments->desc_num, &call->outgoing);
@@ -342,6 +346,11 @@ int call_begin(struct call *call, int d) {
     return error == 0 ? 0 : call_end(call, error);
 }
 
+/* Whether the error tells the caller that the descriptors which it gives away are no longer its own. */
+static bool tells_of_release(int error) {
+    return error == EINTR || error == EINVAL || error == EMFILE || error == EOVERFLOW;
+}
+
 /* Takes the reply in, unless there is an error, and keeps the line if it can be used again. */
 int call_end(struct call *call, int error) {
     struct line *line = call->line;
@@ -349,6 +358,9 @@ int call_end(struct call *call, int error) {
     if (error == 0) {
         error = call_take_reply(call);
         keep = atomic_load(&line->session->state) == CALL_DONE;
+    }
+    if (call->released && error != 0 && error != EFAULT && !tells_of_release(error)) {
+        error = EINTR; /* a server that does not keep to the protocol */
     }
     call_unreserve(call);
     call_forget_reply(call);
@@ -394,6 +406,7 @@ static int attempt(struct call *call, int d) {
 static int make_call(int d, door_arg_t *params, const door_call_limits_t *limits) {
     struct call call;
     sigset_t all;
+    pthread_testcancel(); /* a call that is answered at once never waits, where it would be noticed */
     call_prepare(&call, limits);
     call.no_results = params == NULL;
     call.read_only = params != NULL && !memory_writable(params, sizeof *params);
@@ -417,6 +430,9 @@ static int make_call(int d, door_arg_t *params, const door_call_limits_t *limits
         }
     }
     descriptors_discard(&call.outgoing);
+    if (tells_of_release(error) && (call.checked || memory_readable(call.arguments.desc_ptr, array_size(&call)))) {
+        call_release(&call); /* whatever has become of the call: the caller counts on it */
+    }
     pthread_sigmask(SIG_SETMASK, &call.patience.signals, NULL);
     pthread_setcancelstate(call.cancellation, NULL);
     if (error != 0) { /* no memory to call with: nothing has been sent, and it may work later */

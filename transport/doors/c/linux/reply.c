@@ -25,8 +25,9 @@ void call_forget_reply(struct call *call) {
     region_drop(&call->landing.mapped);
 }
 
+/* An array that could not be read, or was not looked at, stays as it is, and so do its descriptors. */
 void call_release(struct call *call) {
-    if (!call->released) {
+    if (!call->released && (call->fault == 0 || call->fault == EINVAL)) {
         call->released = true;
         descriptors_release(call->arguments.desc_ptr, call->arguments.desc_num);
     }
@@ -188,27 +189,27 @@ int call_take_reply(struct call *call) {
     int error = *(volatile int32_t *)&session->reply.error;
     const char *data = (const char *)session + SESSION_REPLY;
     size_t capacity = SESSION_CAPACITY;
-    if (call->fault != 0 && error != E2BIG) {
-        if (error == 0) {
-            return EINTR; /* a server that does not keep to the protocol */
-        }
-        if (error == EFAULT && call->fault == EINVAL) {
+    if (call->fault != 0 && error == 0) {
+        return EINTR; /* a server that does not keep to the protocol */
+    }
+    if (call->fault != 0 && error == EFAULT) {
+        if (call->fault == EINVAL) {
             call_release(call);
         }
-        return error == EFAULT ? call->fault : error;
+        return call->fault;
     }
     switch (error) {
     case 0:
         break;
-    case E2BIG: /* refused before the transfer: the descriptors are still ours */
+    case E2BIG:
         region_drop(&line->request); /* the server may not have mapped it */
-        return error;
-    case EFAULT:
+        __attribute__((fallthrough));
+    case EFAULT: /* refused before the transfer: the descriptors are still ours */
     case EINVAL:
     case ENOBUFS:
     case ENOTSUP:
     case ENFILE:
-        return error;
+        return call->released ? EINTR : error;
     default:
         call_release(call);
         return error == EMFILE || error == EOVERFLOW ? error : EINTR;

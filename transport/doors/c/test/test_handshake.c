@@ -433,6 +433,81 @@ static void door_answers_of_hostile_servers(void) {
     CHECK_EQUAL(open_descriptors(), before);
 }
 
+/* A server that says of a call what it pleases: that it has had its descriptors, and then an error. */
+struct outcome {
+    bool accepts;
+    int error;
+};
+
+static bool has_come(void *session) {
+    return atomic_load(&((struct session *)session)->state) == CALL_QUEUED;
+}
+
+static void says_anything(int socket, void *argument) {
+    const struct outcome *outcome = argument;
+    struct trunk_ends ends = make_liar();
+    int pair[2];
+    send_fd(socket, ends.client);
+    close(ends.client);
+    struct message message;
+    struct receipt receipt;
+    CHECK_EQUAL(poll(&(struct pollfd){.fd = ends.server, .events = POLLIN}, 1, 20000), 1);
+    CHECK_EQUAL(message_receive(ends.server, &(struct closing_payer){-1, 0, -1}, &message, &receipt, 0), 0);
+    struct session *session = mmap(NULL, SESSION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, receipt.fds[1], 0);
+    CHECK(session != MAP_FAILED);
+    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    message = (struct message){.type = MESSAGE_ATTACHED};
+    CHECK_EQUAL(message_send(receipt.fds[0], &message, &pair[1], 1), 0);
+    CHECK(eventually(has_come, session));
+    atomic_store(&session->state, CALL_ACTIVE);
+    message = (struct message){.type = MESSAGE_ACCEPTED, .sequence = atomic_load(&session->sequence)};
+    if (outcome->accepts) {
+        CHECK_EQUAL(message_send(receipt.fds[0], &message, NULL, 0), 0);
+    }
+    session->reply.error = outcome->error;
+    session->reply.flags = ON_SOCKET;
+    atomic_store(&session->state, CALL_DONE);
+    message.type = MESSAGE_REPLY;
+    message_send(receipt.fds[0], &message, NULL, 0); /* the caller may have gone already */
+    receive_byte(socket);
+    CHECK(!byte_within(ends.server, 0)); /* it did not call again */
+    _exit(0);
+}
+
+/* The errno of a call to such a server, with one entry in an array of descriptors. */
+static int outcome_of(bool accepts, int error, door_desc_t *entry) {
+    struct outcome outcome = {accepts, error};
+    struct child server = start_child(says_anything, &outcome);
+    int trunk = receive_fd(server.socket);
+    int found = door_call(trunk, &(door_arg_t){.desc_ptr = entry, .desc_num = 1}) < 0 ? errno : 0;
+    send_byte(server.socket, 'e');
+    finish_child(server);
+    door_hang_up(trunk);
+    close(trunk);
+    return found;
+}
+
+/* Each error is one of the page's, and what it says of the descriptors that were to be released is so: nobody closes a number twice,
+ * or keeps one. An array that cannot be read is not looked at. */
+static void door_errors_of_hostile_servers(void) {
+    static const int errors[] = {E2BIG, EBADF, ENFILE, EAGAIN, EFAULT, EINVAL, EMFILE, EOVERFLOW, EINTR, -1, -2, INT32_MIN, 4000, ENOTSUP};
+    door_desc_t *nowhere = (door_desc_t *)8;
+    for (unsigned i = 0; i < sizeof errors / sizeof *errors; i++) {
+        for (int accepts = 0; accepts < 2; accepts++) {
+            int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+            door_desc_t entry = {.d_attributes = DOOR_DESCRIPTOR | DOOR_RELEASE, .d_data.d_desc.d_descriptor = file};
+            int error = outcome_of(accepts, errors[i], &entry);
+            bool is_gone = error == EINTR || error == EINVAL || error == EMFILE || error == EOVERFLOW;
+            CHECK(is_gone || error == E2BIG || error == ENFILE || error == EFAULT || error == ENOTSUP);
+            CHECK(is_gone || !accepts);
+            CHECK_EQUAL(fcntl(file, F_GETFD) < 0, is_gone);
+            close(file);
+            error = outcome_of(accepts, errors[i], nowhere);
+            CHECK(error == errors[i] || error == EINTR);
+        }
+    }
+}
+
 static const struct test tests[] = {
     TEST(door_answer_that_is_filled_at_once),
     TEST(door_channels_whose_ends_come_back),
@@ -441,5 +516,6 @@ static const struct test tests[] = {
     TEST(door_messages_out_of_turn),
     TEST(door_handshakes_that_are_left),
     TEST(door_answers_of_hostile_servers),
+    TEST(door_errors_of_hostile_servers),
 };
 TEST_MAIN(tests)
