@@ -53,6 +53,14 @@ def own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+@pytest.fixture(autouse=True)
+def all_is_carried_out(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What a node sends can be refused, and never fails inside of the other one."""
+    yield
+    said = [record.msg for record in caplog.get_records("call") if type(record.msg) is str]
+    assert not [text for text in said if text.startswith("failed to carry out a ")]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep the garbage collector from looking for garbage among what is collected, and from looking often.

@@ -45,7 +45,7 @@ from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.trace_field import received
 from enfilade.actors.peers.way_back import Outward
 from enfilade.actors.processes.handlers import check_method, refuse
-from enfilade.actors.processes.links import canonical
+from enfilade.actors.processes.links import canonical, is_linked
 from enfilade.actors.processes.local_ref import LocalRef, is_alive, process_of
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
@@ -492,13 +492,18 @@ class Inbound:
         if ref is None:
             self._outward.say(wire.Exit(to, sender, True, self._outward.encode_reason(NO_PROCESS)))
             return
-        ref = canonical(ref)
+        ref, other = canonical(ref), self._outward.ref(sender)
         if ref.serial != to:
             self._ledger.linked_as[ref.serial, sender] = to
         known = self._ledger.links.get((to, sender))
         is_mutual = self._authority.may_end(ref) or (known is not None and known.is_mutual)
-        self._ledger.links[to, sender] = Linked(ref, self._outward.ref(sender), is_mutual)
-        ref.deliver(signals.Link(self._outward.ref(sender)))
+        self._ledger.links[to, sender] = Linked(ref, other, is_mutual)
+        ref.deliver(signals.Link(other))
+        if not is_linked(
+            ref, other
+        ):  # it has ended, or takes a link down meanwhile that this one has crossed
+            self._ledger.links.pop((to, sender), None)
+            self._ledger.linked_as.pop((ref.serial, sender), None)
 
     def _receive_exit(self, frame: wire.Exit) -> None:
         sender, to, payload = frame.sender, frame.to, frame.reason
@@ -582,12 +587,8 @@ class Inbound:
         payload, files, encoded = self._outward.encode(info)
         if files or not encoded:
             close_all(files)
-            log(
-                logging.WARNING,
-                "the value that the start of %s returned cannot travel to node %s",
-                started.ref,
-                self._peer_name,
-            )
+            text = "the value that the start of %s returned cannot travel to node %s"
+            log(logging.WARNING, text, started.ref, self._peer_name)
             return self._codec.encode(None)[0]
         return payload
 

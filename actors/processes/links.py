@@ -43,6 +43,7 @@ __all__ = [
     "Monitor",
     "Watcher",
     "canonical",
+    "is_linked",
     "link_ended",
     "monitor_fired",
     "monitor_found",
@@ -229,6 +230,12 @@ def canonical(ref: Ref[Any]) -> Ref[Any]:
     if process is not None:
         return process.ref
     return checked_ref(ref)
+
+
+def is_linked(ref: Ref[Any], other: Ref[Any]) -> bool:
+    """Tell whether the process of `ref` holds a link with `other`: not one that it is taking down."""
+    process = process_of(ref)
+    return process is not None and process.links is not None and process.links.get(other) == UP
 
 
 def stands_for(handle: Ref[Any], ref: Ref[Any]) -> bool:
