@@ -109,7 +109,10 @@ def zone_run(
 
 
 Door = Annotated[
-    Path, typer.Argument(help="The path of the running node's door; or its name in a mesh, as bank@east.")
+    Path,
+    typer.Argument(
+        help="The node: its door, zone file, name or process id; in a mesh its full name, as bank@east."
+    ),
 ]
 IdentityOption = Annotated[
     Path | None, typer.Option(help="Reach the node over its mesh, with this directory of `mesh join`.")
@@ -129,7 +132,7 @@ def zone_ps(
     from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import list_processes
 
-    raise typer.Exit(list_processes(reached(door, identity, mesh), secret))
+    raise typer.Exit(list_processes(*reached(door, identity, mesh, secret)))
 
 
 @zone.command("tree")
@@ -140,7 +143,7 @@ def zone_tree(
     from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import draw_tree
 
-    raise typer.Exit(draw_tree(reached(door, identity, mesh), secret))
+    raise typer.Exit(draw_tree(*reached(door, identity, mesh, secret)))
 
 
 @zone.command("call")
@@ -161,7 +164,7 @@ def zone_call(
     from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import call_process
 
-    place = reached(door, identity, mesh)
+    place, secret = reached(door, identity, mesh, secret)
     raise typer.Exit(call_process(place, name, method, arguments or [], keyword or [], timeout, secret))
 
 
@@ -178,7 +181,7 @@ def zone_send(
     from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import send_message
 
-    place = reached(door, identity, mesh)
+    place, secret = reached(door, identity, mesh, secret)
     raise typer.Exit(send_message(place, name, message, secret))
 
 
@@ -194,7 +197,7 @@ def zone_stop(
     from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import stop_node
 
-    place = reached(door, identity, mesh)
+    place, secret = reached(door, identity, mesh, secret)
     raise typer.Exit(stop_node(place, timeout, secret))
 
 
@@ -208,8 +211,10 @@ def zone_upgrade(
 ) -> None:
     """Move the guest NAME of the node at DOOR to another MODULE: its state is handed over, messages wait."""
     from enfilade.actors.cli.operator import upgrade_guest
+    from enfilade.actors.cli.places import place_of
 
-    raise typer.Exit(upgrade_guest(door, name, module, timeout, secret))
+    place = place_of(door, secret)
+    raise typer.Exit(upgrade_guest(place.door, name, module, timeout, place.secret))
 
 
 @app.command()
@@ -359,7 +364,7 @@ def guest_run(
 
 @guest.command("sdk")
 def guest_sdk() -> None:
-    """Print the directory of the kits for guests in C and Zig, with their examples."""
+    """Print the directory of the kits for guests in C, Rust, Zig, AssemblyScript and the text format."""
     from enfilade.hostcalls import sdk
 
     typer.echo(Path(sdk.__file__).parent)

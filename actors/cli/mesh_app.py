@@ -207,7 +207,8 @@ def drain(
     from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import drain_node
 
-    raise typer.Exit(drain_node(reached(Path(node), identity, mesh), timeout, None))
+    place, secret = reached(Path(node), identity, mesh, None)
+    raise typer.Exit(drain_node(place, timeout, secret))
 
 
 @mesh.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from enfilade.actors.cli.places import place_of
 from enfilade.actors.cli.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -50,26 +51,33 @@ class Visitor:
     identity: Identity | None
 
 
-def reached(given: Path, identity: Path | None, mesh: str | None) -> Path | MeshPlace:
-    """The node that the user means: at a door, or of a mesh when that is named.
+def reached(
+    given: Path, identity: Path | None, mesh: str | None, secret: Path | None
+) -> tuple[Path | MeshPlace, Path | None]:
+    """The node that the user means, and the file of the secret that it asks for.
 
     Args:
-        given: the path of the door, or the name of the node.
+        given: with a mesh, the name of the node; without one, what `place_of` takes.
         identity: the directory of `enfilade mesh join` with which to be in the mesh; None.
         mesh: "embedded", "embedded:NAME" or an address on this machine; None.
+        secret: the file of the secret; None for the one in the zone file, if that is given.
 
     Raises:
-        Refusal: it is the name of a node, and no mesh is given; or the mesh cannot be used so.
+        Refusal: there is no such node, or the mesh cannot be used so.
     """
-    if identity is None and mesh is None:
-        if "@" in given.name and len(given.parts) == 1 and not given.exists():
-            raise Refusal(
-                f"{given} is not a door; for the node of that name in a mesh give --identity with a "
-                "directory of `enfilade mesh join`, or --mesh embedded"
-            )
-        return given
-    visitor = visitor_of(identity, mesh)
-    return MeshPlace(str(given), visitor.name, visitor.mesh)
+    if identity is not None or mesh is not None:
+        visitor = visitor_of(identity, mesh)
+        return MeshPlace(str(given), visitor.name, visitor.mesh), secret
+    try:
+        place = place_of(given, secret)
+    except Refusal as refusal:
+        if "@" not in given.name or len(given.parts) > 1:
+            raise
+        raise Refusal(
+            f"{refusal}; for the node of that name in a mesh give --identity with a directory of "
+            "`enfilade mesh join`, or --mesh embedded"
+        ) from None
+    return place.door, place.secret
 
 
 def visitor_of(identity: Path | None, mesh: str | None, where: str | None = None) -> Visitor:

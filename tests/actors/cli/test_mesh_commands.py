@@ -299,16 +299,17 @@ def test_mesh_129_operators_reach_a_node_by_its_name(town: Town) -> None:
 
 
 def test_a_node_of_a_mesh_is_named_with_its_mesh(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="bank@east is not a door; for the node of that name in a mesh give"):
-        reached(Path("bank@east"), None, None)
+    with pytest.raises(Refusal, match="process id runs; for the node of that name in a mesh give"):
+        reached(Path("bank@east"), None, None, None)
     with pytest.raises(Refusal, match="expected --identity or --mesh, got both"):
-        reached(Path("bank@east"), tmp_path, "embedded")
+        reached(Path("bank@east"), tmp_path, "embedded", None)
     with pytest.raises(Refusal, match="--mesh: expected the address of a server"):
-        reached(Path("bank@east"), None, "one")
-    place = reached(Path("bank@east"), None, "embedded:tests")
+        reached(Path("bank@east"), None, "one", None)
+    place, _ = reached(Path("bank@east"), None, "embedded:tests", None)
     assert not isinstance(place, Path)
     assert (str(place), place.mesh.servers, place.mesh.name) == ("bank@east", ("embedded",), "tests")
-    assert reached(tmp_path / "bank.door", None, None) == tmp_path / "bank.door"
+    (tmp_path / "bank.door").touch()
+    assert reached(tmp_path / "bank.door", None, None, None) == (tmp_path / "bank.door", None)
 
 
 async def test_mesh_107_a_node_that_is_drained_hands_over(town: Town) -> None:

@@ -345,12 +345,21 @@ def test_upgrade_moves_a_guest(start: Start, tmp_path: Path) -> None:
     )
 
 
+def test_a_node_is_named_as_observers_name_it(start: Start, tmp_path: Path) -> None:
+    """By its zone file or its name, with or without its zone, as by its door; what names none is refused."""
+    door = start(ZONE.replace('name = "bank"', 'name = "mint"', 1))
+    listed = answered(zone("tree", door))
+    for given in (tmp_path / "bank.toml", Path("mint"), Path("mint@east")):
+        assert answered(zone("tree", given)) == listed
+    assert "shop is not a door, and no node of this user" in refused(zone("tree", Path("shop")))
+
+
 def test_stop_waits_for_an_orderly_end(start: Start, tmp_path: Path) -> None:
     door = start(ZONE)
     assert answered(zone("stop", door)) == ""
     assert not door.exists()
     assert (tmp_path / "stopped").read_text() == "in order"
-    assert "cannot be called" in refused(zone("ps", door))
+    assert "is not a door" in refused(zone("ps", door))
 
 
 @pytest.mark.parametrize(
@@ -382,7 +391,7 @@ def test_a_name_that_is_exported_and_held_by_nobody(open_bank: Path) -> None:
 
 
 def test_a_door_that_is_not_there(tmp_path: Path) -> None:
-    assert "No such file or directory" in refused(zone("ps", tmp_path / "no.door"))
+    assert "is not a door" in refused(zone("ps", tmp_path / "no.door"))
 
 
 def test_a_file_that_is_no_door(tmp_path: Path) -> None:
