@@ -16,9 +16,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from heapq import heappop
+from types import CoroutineType
 from typing import Any, Final
 
+import trio
+
 from enfilade.actors.messages import loop_bypass
+from enfilade.actors.messages.errors import NurseryLeft
 from enfilade.actors.messages.likeness import Like
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
@@ -26,9 +30,10 @@ from enfilade.actors.messages.wake import TaskTurn
 from enfilade.actors.processes import end, links, start
 from enfilade.actors.processes.actor import Actor, refuse_replaced
 from enfilade.actors.processes.body import UNSTARTED, DispatchedBody, EmptyingBody
+from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import SLICE_SECONDS, Dispatcher, HandlerContext
 from enfilade.actors.processes.ended_process import EndedProcess
-from enfilade.actors.processes.handlers import PLAIN
+from enfilade.actors.processes.handlers import PLAIN, run_out
 from enfilade.actors.processes.links import (
     Down,
     Exited,
@@ -38,7 +43,7 @@ from enfilade.actors.processes.links import (
     telling_failed,
     watcher_failed,
 )
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import DEPTH, Asked, LocalRef
 from enfilade.actors.processes.mailbox import LIMITLESS, UNBOUNDED, ClosedQueue, UnusedQueue
 from enfilade.actors.processes.mailbox_search import MailboxSearch
 from enfilade.actors.processes.process import Process
@@ -48,6 +53,7 @@ from enfilade.actors.processes.record import Extras, Record
 from enfilade.actors.processes.scopes import leave_scopes
 from enfilade.actors.processes.steps import need_room, with_headroom
 from enfilade.actors.processes.sync_body import NOTHING_AT_START, SyncBody, run_on_start
+from enfilade.actors.processes.task_bodies import AsyncBody
 from enfilade.actors.processes.timers import Timer, Timers
 
 compiled: Any
@@ -72,6 +78,7 @@ TWINS: Final[dict[tuple[Any, str], Function]] = {
     (Request, "reply"): Request.reply,
     (LocalRef, "send"): LocalRef.send,
     (LocalRef, "cast"): LocalRef.cast,
+    (LocalRef, "ask"): LocalRef.ask,
     (LocalRef, "__hash__"): LocalRef.__hash__,
     (LocalRef, "__eq__"): LocalRef.__eq__,
     (Record, "put"): Record.put,
@@ -79,6 +86,7 @@ TWINS: Final[dict[tuple[Any, str], Function]] = {
     (Dispatcher, "run_group"): Dispatcher.run_group,
     (Dispatcher, "step_with"): Dispatcher.step_with,
     (TaskTurn, "turn"): TaskTurn.turn,
+    (AsyncBody, "main"): AsyncBody.main,
     (MailboxSearch, "count_misfits"): MailboxSearch.count_misfits,
     (Process, "send_after"): Process.send_after,
     (Timer, "cancel"): Timer.cancel,
@@ -116,6 +124,8 @@ def _own_places() -> dict[str, int]:
             ClosedQueue,
             DispatchedBody,
             SyncBody,
+            AsyncBody,
+            Reader,
             TaskTurn,
             Request,
             MailboxSearch,
@@ -209,6 +219,15 @@ def _compiled() -> dict[tuple[Any, str], Function]:
                 "watcher_failed": watcher_failed,
                 "parts": vars(end),
                 "need_room": need_room,
+                "Asked": Asked,
+                "AsyncBody": AsyncBody,
+                "deepest": DEPTH,
+                "present": CURRENT.get,
+                "CoroutineType": CoroutineType,
+                "NurseryLeft": NurseryLeft,
+                "checkpoint": trio.lowlevel.checkpoint,
+                "run_out": run_out,
+                "work": AsyncBody.work,
                 "is_stepped": loop_bypass.IS_AVAILABLE,
             },
         )

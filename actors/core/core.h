@@ -11,10 +11,12 @@
  *   __eq__      LocalRef.__eq__           tell whether two refs lead to the same process
  *   request_init    Request.__init__      make a call
  *   reply       Request.reply             settle a call that its caller does not wait for yet
+ *   ask         LocalRef.ask              make a call that can be answered on the spot
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
  *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
  *   turn        TaskTurn.turn             resume a task beside trio's loop
  *   step_with   Dispatcher.step_with      the same, of a task that waits for a message, and with one
+ *   main        AsyncBody.main            handle the messages of an async actor
  *   count_misfits   MailboxSearch.count_misfits   pass by the messages that a receive does not want
  *   send_after  Process.send_after        set a timer that sends a message
  *   tell_watchers   tell_watchers of links.py   fire the monitors of a process that has ended
@@ -77,6 +79,8 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Request, target) field(Request, value) field(Request, waiter)                                     \
     field(Monitor, active) field(Monitor, alias) field(Monitor, number) field(Monitor, owner)              \
     field(Monitor, ref)                                                                                     \
+    field(AsyncBody, _message) field(AsyncBody, actor) field(AsyncBody, process) field(AsyncBody, protocol) \
+    field(AsyncBody, task) field(Extras, deferred) field(Reader, _trap) field(Reader, skipped)              \
     field(SyncBody, at_hand) field(SyncBody, protocol)                                                      \
     field(MailboxSearch, kinds) field(MailboxSearch, likeness)                                              \
     field(Like, shape) field(Like, names) field(Like, values) field(Extras, timers)                         \
@@ -88,7 +92,8 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
 /* The fields of trio's own classes, which `bind_trio` is told: only if it is as loop_bypass.py expects. */
 #define TRIO_FIELDS(field)                                                                                  \
     field(Task, coro) field(Task, context) field(Task, custom_sleep_data) field(Task, _abort_func)          \
-    field(Task, _cancel_points) field(Task, _cancel_status) field(Task, _next_send_fn) field(Task, _runner) \
+    field(Task, _cancel_points) field(Task, _cancel_status) field(Task, _child_nurseries)                   \
+    field(Task, _next_send_fn) field(Task, _runner) \
     field(Task, _schedule_points) field(CancelStatus, effectively_cancelled) field(Runner, instruments)     \
     field(Runner, ki_pending) field(Runner, main_task)
 
@@ -107,7 +112,8 @@ TRIO_FIELDS(DECLARE)
     object(__init__) object(request_init) object(reply) object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
     object(nothing_at_start) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
-    object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS)
+    object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS) object(CoroutineType) object(NurseryLeft)          \
+    object(checkpoint) object(main) object(run_out) object(work) object(ask) object(Asked) object(AsyncBody) object(deepest) object(present)
 
 #define TRIO_OBJECTS(object)                                                                                \
     object(Task) object(Wait) object(run_context) object(resumed) object(step) object(end_step) object(leave_step)       \
@@ -123,9 +129,11 @@ TRIO_OBJECTS(HOLD)
     name(__class__) name(__dict__) name(__init__) name(__new__) name(base) name(body_) name(contexts) name(exit_arrived) name(finish) name(handlers)  \
     name(is_async) name(keep_context) name(linked_ended) name(names) name(new) name(on_message) name(on_start) name(process) name(protocol_) name(wake) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
     name(_answer_stops) name(_fail_calls) name(_leave_arena) name(_release_extras) name(_release_failed)    \
-    name(_release_names) name(_tell_starter) name(abort_func) name(answer) name(append) name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
+    name(_release_names) name(_tell_starter) name(abort_func) name(answer) name(append) name(attend) name(begin) name(checked) name(close)    \
+    name(count) name(observe) name(observed) name(survives) name(throw) name(trap) name(unwrap) name(value) \
+    name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised) name(ref)                 \
-    name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
+    name(result) name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
 
 #define NAME(word) extern PyObject *s_##word;
 NAMES(NAME)
@@ -209,10 +217,17 @@ static inline PyObject *call_with_3(PyObject *fn, PyObject *one, PyObject *two, 
  * code does not run. */
 static inline int is_listed(PyObject *table, PyTypeObject *kind)
 {
-    PyTypeObject *meta = Py_TYPE(kind);
+    PyTypeObject *meta = Py_TYPE((PyObject *)kind);
     if (meta != &PyType_Type && PyType_GetSlot(meta, Py_tp_hash) != PyType_GetSlot(&PyType_Type, Py_tp_hash))
         return 0;
     return PySet_Contains(table, (PyObject *)kind);
+}
+
+/* Tell whether a message is of one of Python's own types, which are no envelopes: the most frequent of them. */
+static inline int is_builtin(PyObject *message)
+{
+    return message == Py_None || PyLong_CheckExact(message) || PyUnicode_CheckExact(message) ||
+           PyTuple_CheckExact(message) || PyBytes_CheckExact(message);
 }
 
 static inline int is_plain(PyObject *result)
@@ -223,6 +238,9 @@ static inline int is_plain(PyObject *result)
 /* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */
 PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 
+/* A new object of a class of ours that takes nothing to be made of, without its `__init__`. */
+PyObject *make(PyObject *kind);
+
 /* A new object of a class of ours, without its `__init__`, whose `field` is `value`. */
 PyObject *make_with(PyObject *kind, Py_ssize_t field, PyObject *value);
 
@@ -231,6 +249,9 @@ PyObject *present_task(void);
 
 /* Take the error that is on its way, as an object with its traceback. */
 PyObject *caught(void);
+
+/* Send it on its way again, with the traceback that it has; takes the reference. */
+void raise_again(PyObject *error);
 
 /* Check that the stack has room for so many calls; -1 for an error, a RecursionError if it has not. */
 static inline int enter_and_leave(int calls, const char *where)
@@ -246,7 +267,22 @@ static inline int enter_and_leave(int calls, const char *where)
 /* Resume the task of a `TaskTurn`; -1 for an error. */
 int resume_task(PyObject *entry);
 
+/* Tell whether tasks can be stepped: trio's fields are found, and its objects are there. */
+int can_step(void);
+
+/* Call `fn(actor, *args, **kwargs)`. */
+PyObject *call_handler(PyObject *fn, PyObject *actor, PyObject *args, PyObject *kwargs);
+
+/* A new call. */
+PyObject *make_request(PyObject *node, PyObject *target, PyObject *method, PyObject *args, PyObject *kwargs,
+                       PyObject *caller);
+
+/* Queue a message for a process whose task waits, and resume that: `Dispatcher.step_with`; -1 for an error. */
+int step_with(PyObject *dispatcher, PyObject *process, PyObject *message);
+
 /* The functions. */
+PyObject *core_ask(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_main(PyObject *self, PyObject *nothing);
 PyObject *core_send(PyObject *self, PyObject *message);
 PyObject *core_cast(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_put(PyObject *self, PyObject *message);

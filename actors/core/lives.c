@@ -7,8 +7,7 @@
 
 /* Making. */
 
-/* A new object of a class of ours that takes nothing to be made of, without its `__init__`. */
-static PyObject *make(PyObject *kind)
+PyObject *make(PyObject *kind)
 {
     newfunc make_new = (newfunc)PyType_GetSlot((PyTypeObject *)kind, Py_tp_new);
     PyObject *nothing = PyTuple_New(0);

@@ -49,6 +49,13 @@ PyObject *caught(void)
     return error;
 }
 
+void raise_again(PyObject *error)
+{
+    PyObject *type = (PyObject *)Py_TYPE(error);
+    Py_INCREF(type);
+    PyErr_Restore(type, error, PyException_GetTraceback(error));
+}
+
 PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
     Py_ssize_t named = keywords == NULL ? 0 : PyTuple_Size(keywords);
@@ -151,6 +158,8 @@ static PyMethodDef of_classes[] = {
     {"put", core_put, METH_O, "Put a message into the mailbox whether there is room or not; see Record.put."},
     {"__hash__", core_hash, METH_NOARGS, "The number of the process; see LocalRef.__hash__."},
     {"__eq__", core_eq, METH_O, "Tell whether two refs lead to the same process; see LocalRef.__eq__."},
+    {"ask", (PyCFunction)(void (*)(void))core_ask, METH_FASTCALL,
+     "Make a call that can be answered on the spot; see LocalRef.ask."},
     {"hand_off", (PyCFunction)(void (*)(void))core_hand_off, METH_FASTCALL,
      "Run a call's handler in the caller's task; see DispatchedBody.hand_off."},
     {"run_group", (PyCFunction)(void (*)(void))core_run_group, METH_FASTCALL,
@@ -158,6 +167,7 @@ static PyMethodDef of_classes[] = {
     {"turn", core_turn, METH_O, "Resume a task; see TaskTurn.turn."},
     {"step_with", (PyCFunction)(void (*)(void))core_step_with, METH_FASTCALL,
      "Resume a task, with a message; see Dispatcher.step_with."},
+    {"main", core_main, METH_NOARGS, "Handle one message after another; see AsyncBody.main."},
     {"count_misfits", core_count_misfits, METH_O,
      "Count the first messages that do not fit; see MailboxSearch.count_misfits."},
     {"send_after", (PyCFunction)(void (*)(void))core_send_after, METH_FASTCALL | METH_KEYWORDS,

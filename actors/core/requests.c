@@ -2,31 +2,46 @@
 
 #include "core.h"
 
-PyObject *core_request_init(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+/* Set all fields; -1 for an error. `given` is what `__init__` takes: node, target, method, args, kwargs, caller. */
+static int fill(PyObject *self, PyObject *const *given)
 {
-    PyObject *caller, *ref;
-    if (count != 6 || (keywords != NULL && PyTuple_Size(keywords) != 0))
-        return call_twin(the_request_init, self, args, count, keywords);
-    caller = args[5];
+    PyObject *caller = given[5], *ref = caller;
     if (caller == Py_None)
-        set(self, Request_caller, Py_None);
-    else {
+        Py_INCREF(ref);
+    else
         ref = is_process(caller) ? get(caller, Process_ref) : PyObject_GetAttr(caller, s_ref);
-        if (ref == NULL)
-            return NULL;
-        set(self, Request_caller, ref);
-        Py_DECREF(ref);
-    }
-    set(self, Request_node, args[0]);
-    set(self, Request_target, args[1]);
-    set(self, Request_method, args[2]);
-    set(self, Request_args, args[3]);
-    set(self, Request_kwargs, args[4]);
+    if (ref == NULL)
+        return -1;
+    set(self, Request_caller, ref);
+    Py_DECREF(ref);
+    set(self, Request_node, given[0]);
+    set(self, Request_target, given[1]);
+    set(self, Request_method, given[2]);
+    set(self, Request_args, given[3]);
+    set(self, Request_kwargs, given[4]);
     set(self, Request_settled, Py_False);
     set(self, Request_value, Py_None);
     set(self, Request_error, Py_None);
     set(self, Request_waiter, Py_None);
     set(self, Request_observer, Py_None);
+    return 0;
+}
+
+PyObject *make_request(PyObject *node, PyObject *target, PyObject *method, PyObject *args, PyObject *kwargs,
+                       PyObject *caller)
+{
+    PyObject *given[] = {node, target, method, args, kwargs, caller}, *request = make(the_Request);
+    if (request != NULL && fill(request, given) < 0)
+        Py_CLEAR(request);
+    return request;
+}
+
+PyObject *core_request_init(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    if (count != 6 || (keywords != NULL && PyTuple_Size(keywords) != 0))
+        return call_twin(the_request_init, self, args, count, keywords);
+    if (fill(self, args) < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 

@@ -24,6 +24,11 @@ PyObject *core_unbind_trio(PyObject *module, PyObject *nothing)
     Py_RETURN_NONE;
 }
 
+int can_step(void)
+{
+    return is_bound;
+}
+
 PyObject *present_task(void)
 {
     PyObject *present = is_bound ? PyObject_GetAttr(the_run_context, s___dict__) : NULL, *task = NULL;
@@ -300,26 +305,45 @@ static int has_room(void)
         Py_XDECREF(room);
         return answer;
     }
-    if (enter_and_leave(ROOM, " while a task was resumed") == 0)
-        return 1;
+    int limit = Py_GetRecursionLimit();
+    Py_SetRecursionLimit(limit - ROOM); /* is one more call below that? to make so many calls would take a tenth */
+    int is_roomy = limit > ROOM && Py_EnterRecursiveCall(" while a task was resumed") == 0;
+    if (is_roomy)
+        Py_LeaveRecursiveCall();
+    Py_SetRecursionLimit(limit);
     PyErr_Clear();
-    return 0;
+    return is_roomy;
+}
+
+/* Whether `step_with` is for the twin: -1 for an error. */
+static int is_for_twin(PyObject *process)
+{
+    PyObject *waiter = SLOT(process, Process_waiter);
+    if (!is_bound || waiter == NULL || waiter == Py_None || SLOT(process, Process_wanted) != Py_None)
+        return 1;
+    int is_roomy = has_room();
+    if (is_roomy <= 0)
+        return is_roomy < 0 ? -1 : 1;
+    waiter = SLOT(process, Process_waiter); /* a finalizer may have woken it meanwhile */
+    return waiter == NULL || waiter == Py_None;
+}
+
+int step_with(PyObject *dispatcher, PyObject *process, PyObject *message)
+{
+    int for_twin = is_for_twin(process);
+    if (for_twin == 0)
+        return step_deeper(dispatcher, process, SLOT(process, Process_waiter), message);
+    PyObject *args[] = {process, message};
+    PyObject *done = for_twin < 0 ? NULL : call_twin(the_step_with, dispatcher, args, 2, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
 }
 
 PyObject *core_step_with(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *waiter = NULL;
-    if (!is_bound || count != 2 || !is_process(args[0]) ||
-        (waiter = SLOT(args[0], Process_waiter)) == NULL || waiter == Py_None ||
-        SLOT(args[0], Process_wanted) != Py_None)
+    if (count != 2 || !is_process(args[0]))
         return call_twin(the_step_with, self, args, count, NULL);
-    int is_roomy = has_room();
-    if (is_roomy < 0)
-        return NULL;
-    waiter = SLOT(args[0], Process_waiter); /* a finalizer may have woken it meanwhile */
-    if (!is_roomy || waiter == NULL || waiter == Py_None)
-        return call_twin(the_step_with, self, args, count, NULL);
-    if (step_deeper(self, args[0], waiter, args[1]) < 0)
+    if (step_with(self, args[0], args[1]) < 0)
         return NULL;
     Py_RETURN_NONE;
 }

@@ -2,8 +2,7 @@
 
 #include "core.h"
 
-/* Call `fn(actor, *args)`. */
-static PyObject *call_handler(PyObject *fn, PyObject *actor, PyObject *args, PyObject *kwargs)
+PyObject *call_handler(PyObject *fn, PyObject *actor, PyObject *args, PyObject *kwargs)
 {
     Py_ssize_t count = PyTuple_Size(args), extra = 0;
     if (count < 0 || (kwargs != NULL && kwargs != the_no_kwargs && (extra = PyObject_Size(kwargs)) < 0))
@@ -76,13 +75,6 @@ static PyObject *handle_down(PyObject *process, PyObject *actor, PyObject *messa
     Py_XDECREF(protocol);
     Py_XDECREF(fn);
     return result;
-}
-
-/* Tell whether a message is of one of Python's own types, which are no envelopes: the most frequent of them. */
-static int is_builtin(PyObject *message)
-{
-    return message == Py_None || PyLong_CheckExact(message) || PyUnicode_CheckExact(message) ||
-           PyTuple_CheckExact(message) || PyBytes_CheckExact(message);
 }
 
 static PyObject *handle(PyObject *process, PyObject *actor, PyObject *on_message, PyObject *message)

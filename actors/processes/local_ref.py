@@ -38,6 +38,22 @@ DEPTH: Final = 16 if IS_AVAILABLE else 0
 """How deep calls to async actors may be nested, each within the step of its caller."""
 
 
+class Asked:
+    """The answer of `LocalRef.ask` while there is none.
+
+    Attributes:
+        request: the call that was made; None if none was.
+    """
+
+    __slots__ = ("request",)
+
+    def __init__(self, request: Request[Any] | None) -> None:
+        self.request = request
+
+
+NOT_ASKED: Final = Asked(None)
+
+
 def shown_ref(node: str, serial: int, shown: str | None) -> str:
     """The text of a ref: the node, the process's number there, and its name or label."""
     return f"<{node}:{serial}{f' {safe_str(shown)}' if shown else ''}>"
@@ -126,64 +142,36 @@ class LocalRef(Ref[A]):
         if not dispatcher.handoffs:
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
-        try:
-            name: str | None = process.names[method]
-        except KeyError:
-            name = None
-        except TypeError:  # not hashable
-            raise NotPublic(method, why_not_public(method)) from None
-        else:
-            if (
-                process.idle
-                and process.waiter is None
-                and not process.attention
-                and dispatcher.running is None
-            ):
-                result = process.body.hand_off(process.handlers[name], args, kwargs)
-                if type(result) is not Deferred:
-                    return result
-                deferred: Request[Any] = result.request
-                del result  # which the callee may drop, and then is to fail the call
-                return await self._answered_later(deferred, name)
-            if (
-                process.attention
-                and process.idle
-                and process.waiter is None
-                and dispatcher.running is None
-                and process.passes_guard()
-            ):
-                result = process.hand_off(process.handlers[name], args, kwargs)
-                if type(result) is not Deferred:
-                    return result
-                deferred = result.request
-                del result
-                return await self._answered_later(deferred, name)
-        if name is None:
-            name = name_for(process, method)
+        names = process.names
+        answer = self.ask(method, args, kwargs)
+        kind = type(answer)
+        if kind is Deferred:
+            deferred: Request[Any] = answer.request
+            del answer  # which the callee may drop, and then is to fail the call
+            return await self._answered_later(deferred, names.get(method))
+        if kind is not Asked:
+            return answer
+        request, limit = answer.request, self.limit
         node = process.node
         caller = node.current
-        if caller is process:
-            raise CallingSelf(self)
-        if process.ended is not None:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            raise Restarting(self) if process.restarting else NoProcess(self)
-        limit = self.limit
-        if len(process.queue) >= process.limit:
-            limit = await self._room_for_call()
-        request: Request[Any] = Request(node, self, name, args, kwargs, caller)
-        if len(process.queue) >= process.limit:
-            self.deliver(request)
-        elif not process.idle or dispatcher.running is not None:
-            process.put(request)
-        elif process.waiter is not None and not process.body.is_plain and dispatcher.depth < DEPTH:
-            dispatcher.step_with(process, request)
-            if request.settled:
-                return request.value if request.error is None else request.result()
-        elif caller is None and process.waiter is None:
-            # A guest, say: it gets its turn here, and has perhaps replied when this task would begin to wait.
-            dispatcher.run_then_dispatch(process.put, request)
-        else:
-            process.put(request)
+        if request is None:
+            name = self.name_of(method)
+            if caller is process:
+                raise CallingSelf(self)
+            if process.ended is not None:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                raise Restarting(self) if process.restarting else NoProcess(self)
+            if len(process.queue) >= process.limit:
+                limit = await self._room_for_call()
+            request = Request(node, self, name, args, kwargs, caller)
+            if len(process.queue) >= process.limit:
+                self.deliver(request)
+            elif caller is None and process.idle and process.waiter is None and dispatcher.running is None:
+                # A guest, say: it gets its turn here, and has perhaps replied when this task would begin to
+                # wait.
+                dispatcher.run_then_dispatch(process.put, request)
+            else:
+                process.put(request)
         if caller is None:
             return await request.receive(limit)
         begin_waiting(caller, request, limit)
@@ -191,6 +179,51 @@ class LocalRef(Ref[A]):
             return await request.receive(limit)
         finally:
             caller.awaited = None
+
+    def ask(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call `method` if the process waits for something to do, and can be had to do it on the spot.
+
+        It has a twin in C (`actors/core/calls.c`). Not a checkpoint.
+
+        Returns:
+            The answer, which may be a deferred one; `Asked` if there is none yet.
+
+        Raises:
+            NotPublic: `method` is not a public method.
+            Whatever the answer is.
+        """
+        process = self._process
+        dispatcher = process.dispatcher
+        try:
+            name: str | None = process.names[method]
+        except KeyError:
+            name = None
+        except TypeError:  # not hashable
+            raise NotPublic(method, why_not_public(method)) from None
+        if not process.idle or dispatcher.running is not None:
+            return NOT_ASKED
+        if process.waiter is None:
+            if name is None:
+                return NOT_ASKED
+            if not process.attention:
+                return process.body.hand_off(process.handlers[name], args, kwargs)
+            if not process.passes_guard():
+                return NOT_ASKED
+            return process.hand_off(process.handlers[name], args, kwargs)
+        node = process.node
+        caller = node.current
+        if (
+            process.body.is_plain
+            or dispatcher.depth >= DEPTH
+            or len(process.queue) >= process.limit
+            or caller is process
+        ):
+            return NOT_ASKED
+        request: Request[Any] = Request(node, self, name or name_for(process, method), args, kwargs, caller)
+        dispatcher.step_with(process, request)
+        if request.settled:
+            return request.value if request.error is None else request.result()
+        return Asked(request)
 
     async def _answered_later(self, request: Request[Any], name: str | None) -> Any:
         """Wait for the answer to a call that was handed off, and that its handler has deferred."""

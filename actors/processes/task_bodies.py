@@ -20,7 +20,7 @@ import trio
 
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import Ignore, LiveResult, NurseryLeft, StartError, StepFailed
-from enfilade.actors.messages.kinds import is_a, is_awaitable, unlisted
+from enfilade.actors.messages.kinds import is_a, is_among, is_awaitable
 from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.loop_bypass import pause
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Killed, Reason
@@ -260,43 +260,40 @@ class AsyncBody(TaskBody):
         self.process.names = self.protocol.names
 
     async def main(self) -> None:
-        """Start, and handle one message after another: in one function, because every coroutine between trio
-        and a handler costs a call.
+        """Start, then handle one message after another, until the process is to stop.
+
+        It has a twin in C (`actors/core/work.c`), so that no coroutine of Python comes between trio and a
+        handler: each would cost every message a call.
         """
+        await self.begin()
+        await self.work()
+
+    async def begin(self) -> None:
+        """Make the actor object, and have it start."""
         result = self._construct()
         if result is not None and is_awaitable(result):
             result = await result
         live = None if result is None else live_kind(result)
         if live is not None:
             raise LiveResult(self.protocol.on_start, live)
-        task = trio.lowlevel.current_task()
-        if task._child_nurseries:
+        assert self.task is not None
+        if self.task._child_nurseries:
             raise NurseryLeft
         self.owes_start = False
         self.started(result)
-        result = None
+
+    async def work(self) -> None:
+        """Handle one message after another, until the process is to stop."""
         process = self.process
         dispatcher = process.dispatcher
-        reader = process.reader
+        task, reader = self.task, process.reader
+        assert task is not None
         assert reader is not None
-        handlers = self.protocol.handlers
         trap = reader.trap
         budget = BUDGET
         while True:
-            if process.attention:
-                try:
-                    await reader.serve()
-                except Exception as error:
-                    if not resumed(process, self.actor, None, error):
-                        raise
-                    continue
-                if task._child_nurseries:
-                    raise NurseryLeft
-                if process.stopping is not None:
-                    return
-                handlers = self.protocol.handlers
-            if reader.skipped:
-                reader.restore()
+            if (process.attention or reader.skipped) and not await self.attend():
+                return
             queue = process.queue  # each time: the first message that ever comes makes another of it
             if not queue or process.suspended:
                 process.waiter = task
@@ -310,63 +307,8 @@ class AsyncBody(TaskBody):
                 process.observe(message)
             elif dispatcher.counted is not None:
                 dispatcher.count(process, 1)
-            kind = type(message)
-            if kind is Cast or issubclass(kind, Call):
-                handler = handlers.get(message.method)
-                if kind is not Cast:
-                    process.at_hand = message
-                    if kind is not Request and handler is not None:
-                        handler = self._within(message, handler)
-                result = None
-                try:
-                    if handler is None:
-                        refuse_unknown(process, message, self.protocol)
-                    else:
-                        result = handler(self.actor, *message.args, **message.kwargs)
-                        if type(result) is CoroutineType:
-                            result = await result
-                        try:
-                            is_plain = type(result) in PLAIN
-                        except BaseException as error:
-                            is_plain = unlisted(error)
-                        if not is_plain:
-                            if is_awaitable(result):  # what Cython makes, for example
-                                result = await result
-                            check_result(handler, result, is_reply=kind is not Cast)
-                            if type(result) is Deferred and kind is not Cast:
-                                check_deferred(handler, result, message)
-                except Exception as error:
-                    if handler is None or not (
-                        refused(process, message, handler, error)
-                        or resumed(process, self.actor, message, error)
-                        or self._overflowed(message, error)
-                    ):
-                        raise
-                    result = None
-                if process.stopping is not None:
-                    self._message = (message, result)
-                    return
-                if kind is not Cast:
-                    is_dropped = process.extras_or_none is not None and process.was_dropped(message)
-                    if type(result) is not Deferred and not is_dropped:
-                        message.reply(result)
-                    process.at_hand = None
-                result = None  # which may be a deferred reply, and must not live on here
-            else:
-                try:
-                    is_signal = kind is Down or kind is Exited or kind is StopRequest
-                    if is_signal or kind is Traced or kind is Tick:
-                        await self._handle_other(kind, message)
-                    else:  # by far the most frequent one: a coroutine in between would cost an eighth
-                        result = self.protocol.on_message(self.actor, message)
-                        if type(result) is CoroutineType:
-                            result = await result
-                        if result is not None:
-                            await run_out(self.protocol.on_message, result)
-                        result = None
-                except Exception as error:
-                    if not resumed(process, self.actor, bare(message), error):
-                        raise
+            if await self.handle(message):
+                return
             if task._child_nurseries:
                 raise NurseryLeft
             if process.attention:
@@ -376,6 +318,105 @@ class AsyncBody(TaskBody):
             if budget <= 0:
                 budget = BUDGET
                 await trio.lowlevel.checkpoint()
+
+    async def attend(self) -> bool:
+        """Serve the control lane, and see to it that the oldest message is the next; false if the process is
+        to stop.
+        """
+        process = self.process
+        task, reader = self.task, process.reader
+        assert task is not None
+        assert reader is not None
+        while process.attention:
+            try:
+                await reader.serve()
+            except Exception as error:
+                if not resumed(process, self.actor, None, error):
+                    raise
+                continue
+            if task._child_nurseries:
+                raise NurseryLeft
+            if process.stopping is not None:
+                return False
+            break
+        if reader.skipped:
+            reader.restore()
+        return True
+
+    async def handle(self, message: Any) -> bool:
+        """Handle a message of any kind; true if the process is to stop."""
+        kind = type(message)
+        handler: Callable[..., Any] | None = None
+        result = None
+        try:
+            if kind is Cast or issubclass(kind, Call):
+                handler = self.protocol.handlers.get(message.method)
+                if kind is not Cast:
+                    self.process.at_hand = message
+                if handler is None:
+                    refuse_unknown(self.process, message, self.protocol)
+                else:
+                    if kind is not Cast and kind is not Request:
+                        handler = self._within(message, handler)
+                    result = handler(self.actor, *message.args, **message.kwargs)
+                    if type(result) is CoroutineType:
+                        result = await result
+                    if not is_among(result, PLAIN):
+                        result = await self.checked(result, handler, message)
+            elif kind is Down or kind is Exited or kind is StopRequest or kind is Traced or kind is Tick:
+                await self._handle_other(kind, message)
+            else:
+                result = self.protocol.on_message(self.actor, message)
+                if type(result) is CoroutineType:
+                    result = await result
+                if result is not None:
+                    await run_out(self.protocol.on_message, result)
+        except Exception as error:
+            if not self.survives(error, message, handler):
+                raise
+            result = None
+        return self.concluded(message, result)
+
+    # The parts of handling a message that are rare, for both of the twins of `main`.
+
+    async def checked(self, result: Any, handler: Callable[..., Any], message: Any) -> Any:
+        """The result of the handler of a call or a cast, if its type is none of those in `PLAIN`."""
+        is_call = type(message) is not Cast
+        if is_awaitable(result):  # what Cython makes, for example
+            result = await result
+        check_result(handler, result, is_reply=is_call)
+        if type(result) is Deferred and is_call:
+            check_deferred(handler, result, message)
+        return result
+
+    def survives(self, error: Exception, message: Any, handler: Callable[..., Any] | None) -> bool:
+        """Tell whether the process goes on, though the handling of `message` has raised `error`.
+
+        `handler` is that of a call or a cast, None for any other message, and if there is none.
+        """
+        if type(message) is not Cast and not issubclass(type(message), Call):
+            return resumed(self.process, self.actor, bare(message), error)
+        return handler is not None and (
+            refused(self.process, message, handler, error)
+            or resumed(self.process, self.actor, message, error)
+            or self._overflowed(message, error)
+        )
+
+    def concluded(self, message: Any, result: Any) -> bool:
+        """Answer a call with the result of its handler; true if the process is to stop, and answers then."""
+        process = self.process
+        kind = type(message)
+        if kind is not Cast and not issubclass(kind, Call):
+            return False
+        if process.stopping is not None:
+            self._message = (message, result)
+            return True
+        if kind is not Cast:
+            is_dropped = process.extras_or_none is not None and process.was_dropped(message)
+            if type(result) is not Deferred and not is_dropped:
+                message.reply(result)
+            process.at_hand = None
+        return False
 
     def _overflowed(self, message: Any, error: Exception) -> bool:
         """Tell whether the handler of a call has overflowed its caller's stack: then the caller is told.
