@@ -499,9 +499,8 @@ class Inbound:
         is_mutual = self._authority.may_end(ref) or (known is not None and known.is_mutual)
         self._ledger.links[to, sender] = Linked(ref, other, is_mutual)
         ref.deliver(signals.Link(other))
-        if not is_linked(
-            ref, other
-        ):  # it has ended, or takes a link down meanwhile that this one has crossed
+        # Unless it has ended, or takes a link down meanwhile that this one has crossed.
+        if not is_linked(ref, other):
             self._ledger.links.pop((to, sender), None)
             self._ledger.linked_as.pop((ref.serial, sender), None)
 
