@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from enfilade.actors.cli.mesh_app import mesh
+from enfilade.actors.cli.numbers import number
 from enfilade.actors.cli.observing_app import Secret, looking
 from enfilade.actors.cli.refusal import Refusal
 
@@ -52,7 +53,7 @@ def _options(
 
 @app.command()
 def demo(
-    pace: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds to pause around each act.")] = 2.0,
+    pace: Annotated[float, number(min=0.1, max=60.0, help="Seconds to pause around each act.")] = 2.0,
     plain: Annotated[bool, typer.Option(help="Print plain lines, even on a terminal.")] = False,
     isolate: Annotated[bool, typer.Option(help="Run each zone in its own namespaces.")] = True,
 ) -> None:
@@ -155,7 +156,7 @@ def zone_call(
     keyword: Annotated[
         list[str] | None, typer.Option(help="A keyword argument as NAME=JSON; may be repeated.")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the reply.")] = 5.0,
+    timeout: Annotated[float, number(min=0.0, help="Seconds to wait for the reply.")] = 5.0,
     secret: Secret = None,
     identity: IdentityOption = None,
     mesh: MeshOption = None,
@@ -188,7 +189,7 @@ def zone_send(
 @zone.command("stop")
 def zone_stop(
     door: Door,
-    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for it to stop.")] = 60.0,
+    timeout: Annotated[float, number(min=0.0, help="Seconds to wait for it to stop.")] = 60.0,
     secret: Secret = None,
     identity: IdentityOption = None,
     mesh: MeshOption = None,
@@ -206,7 +207,7 @@ def zone_upgrade(
     door: Door,
     name: Annotated[str, typer.Argument(help="The registered name of a guest.")],
     module: Annotated[Path, typer.Argument(help="The new module, a path that the node can read.")],
-    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds for the hand-over.")] = 5.0,
+    timeout: Annotated[float, number(min=0.0, help="Seconds for the hand-over.")] = 5.0,
     secret: Secret = None,
 ) -> None:
     """Move the guest NAME of the node at DOOR to another MODULE: its state is handed over, messages wait."""
@@ -228,7 +229,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The seed, or the first of several.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="The number of seeds to run, until one fails.")] = 1,
     until: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop at this virtual time, and show where the hosts are.")
+        float | None, number(min=0.0, help="Stop at this virtual time, and show where the hosts are.")
     ] = None,
     log: Annotated[Path | None, typer.Option(help="Write the log of the seed to a file.")] = None,
     compare: Annotated[

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from enfilade.actors.cli.numbers import number
+
 __all__ = ["mesh"]
 
 mesh = typer.Typer(
@@ -18,7 +20,7 @@ NodeName = Annotated[str, typer.Argument(help="A node with its zone, such as ban
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="The file for the bundle; only its owner can read it.")
 ]
-Days = Annotated[float, typer.Option(min=0.001, help="Days until the certificate expires.")]
+Days = Annotated[float, number(min=0.001, help="Days until the certificate expires.")]
 Also = Annotated[
     list[str] | None, typer.Option(help="A further name that the node may use; may be repeated.")
 ]
@@ -199,7 +201,7 @@ def names(
 @mesh.command()
 def drain(
     node: NodeName,
-    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds for others to take over.")] = 10.0,
+    timeout: Annotated[float, number(min=0.0, help="Seconds for others to take over.")] = 10.0,
     identity: IdentityOption = None,
     mesh: MeshOption = None,
 ) -> None:

@@ -1,6 +1,7 @@
 """The commands that look at nodes and at what was recorded of them: names and parameters."""
 
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -8,11 +9,16 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from typer.core import TyperGroup
 
+from enfilade.actors.cli.numbers import number
+
 __all__ = ["Secret", "looking"]
 
 looking = typer.Typer()
 
 LARGEST_PORT: Final = 65_535
+
+SERIAL: Final = re.compile(r"[0-9]{1,18}")
+"""A process that is named by its serial."""
 
 Secret = Annotated[Path | None, typer.Option(help="A file with the node's secret.")]
 
@@ -37,7 +43,7 @@ def top(
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, max=500, help="The number of processes.")
     ] = 20,
-    every: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between two pictures.")] = 1.0,
+    every: Annotated[float, number(min=0.1, max=60.0, help="Seconds between two pictures.")] = 1.0,
     times: Annotated[
         int | None,
         typer.Option(min=1, help="Stop after this many pictures; 1 if the output is not a terminal."),
@@ -204,8 +210,8 @@ def trace_node(
     sends: Annotated[bool, typer.Option("--sends", help="Also show what they send.")] = False,
     match: Annotated[str, typer.Option(help="Show only matching entries, such as 'method = post'.")] = "",
     count: Annotated[int, typer.Option(min=1, help="End after this many messages.")] = 100,
-    for_: Annotated[float, typer.Option("--for", min=0.01, help="End after this many seconds.")] = 10.0,
-    rate: Annotated[float, typer.Option(min=1.0, help="End when there are more entries a second.")] = 1_000.0,
+    for_: Annotated[float, number("--for", min=0.01, help="End after this many seconds.")] = 10.0,
+    rate: Annotated[float, number(min=1.0, help="End when there are more entries a second.")] = 1_000.0,
     contents: Annotated[bool, typer.Option("--contents", help="Show the contents of messages.")] = False,
     follow: Annotated[
         bool, typer.Option("--follow", help="Trace those, too, that a traced process sends to.")
@@ -220,7 +226,7 @@ def trace_node(
     node, given = (door, processes) if processes else (None, [str(door)])
     if node is None and door.exists():
         raise typer.BadParameter(f"expected the processes of {door} that are to be traced")
-    named = tuple(int(each) if each.isdecimal() else each for each in given)
+    named = tuple(int(each) if SERIAL.fullmatch(each) else each for each in given)
     view = TraceView(named, sends, match, count, for_, rate, contents, follow)
     raise typer.Exit(run(node, secret, view, save=save))
 
@@ -235,7 +241,7 @@ AllRecorded = Annotated[
 @trace.command("play")
 def trace_play(
     files: AllRecorded,
-    speed: Annotated[float | None, typer.Option(min=0.001, help="Play it this many times as fast.")] = None,
+    speed: Annotated[float | None, number(min=0.001, help="Play it this many times as fast.")] = None,
     step: Annotated[bool, typer.Option("--step", help="Wait for the return key after each entry.")] = False,
 ) -> None:
     """Show recordings, in one order."""
@@ -260,10 +266,10 @@ def chart(
     ] = "mermaid",
     only: Annotated[list[str] | None, typer.Option(help="A participant; may be repeated.")] = None,
     from_: Annotated[
-        float, typer.Option("--from", min=0.0, help="Seconds after the first entry that it begins at.")
+        float, number("--from", min=0.0, help="Seconds after the first entry that it begins at.")
     ] = 0.0,
     to: Annotated[
-        float, typer.Option("--to", min=0.0, help="Seconds after the first entry that it ends at.")
+        float, number("--to", min=0.0, help="Seconds after the first entry that it ends at.")
     ] = math.inf,
     max_: Annotated[int, typer.Option("--max", min=1, help="The maximum number of events.")] = 200,
 ) -> None:

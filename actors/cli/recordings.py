@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import attrs
 import msgspec
@@ -41,6 +41,61 @@ class Recording:
     header: dict[str, Any]
     records: list[dict[str, Any]]
     is_cut: bool
+
+
+Process = int | str | None
+"""The other end of a message: a serial on the same node, or a text."""
+
+
+class _Line(msgspec.Struct):
+    """A line of a kind that is not known, from a later version: it is passed over."""
+
+    record: str
+
+
+class _Header(_Line):
+    node: str
+    started_at: float
+
+
+class _Process(_Line):
+    serial: int
+    text: str
+    name: str | None
+    actor: str | None
+
+
+class _Entry(_Line):
+    what: str
+    process: int
+    ns: int
+    kind: str | None = None
+    method: str | None = None
+    type: str | None = None
+    contents: str | None = None
+    outcome: str | None = None
+    context: Annotated[str, msgspec.Meta(pattern="-")] | None = None
+    sender: Process = None
+    receiver: Process = None
+    seconds: float | None = None
+
+
+class _Gap(_Line):
+    count: int
+
+
+class _End(_Line):
+    why: str
+
+
+LINES: Final[dict[object, type[_Line]]] = {
+    "header": _Header,
+    "process": _Process,
+    "entry": _Entry,
+    "gap": _Gap,
+    "end": _End,
+}
+"""The lines of each kind, as far as they are read. Others may send recordings."""
 
 
 class Writer:
@@ -117,7 +172,7 @@ def read_recording(file: Path) -> Recording:
     """Read a recording; one that was cut as far as it goes.
 
     Raises:
-        Refusal: it cannot be read, or is not a recording.
+        Refusal: it cannot be read, is not a recording, or has a line that no trace makes.
     """
     data = read_own(file, "recording")
     if file.suffix == ".gz":
@@ -126,6 +181,11 @@ def read_recording(file: Path) -> Recording:
     header = records[0] if records else {}
     if header.get("record") != "header" or header.get("format") != FORMAT:
         raise Refusal(f"{file} is not a recording of format {FORMAT}")
+    for number, record in enumerate(records, 1):
+        try:
+            msgspec.convert(record, LINES.get(record.get("record"), _Line))
+        except (msgspec.ValidationError, TypeError) as error:
+            raise Refusal(f"line {number} of {file} is not one of a recording: {one_line(error)}") from error
     is_cut = records[-1].get("record") != "end"
     return Recording(header, records[1:], is_cut)
 

@@ -189,35 +189,43 @@ message; or none.
 def text_of(records: Iterable[dict[str, Any]], stacks: Stacks = "all") -> Iterator[str]:
     """A dump as lines for people: the diagnosis first. What comes from a program is one printable line."""
     for record in records:
-        kind = record.get("record")
-        if kind == "header":
-            moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record["at"]))
-            yield _line(f"node {record['node']}, process {record['pid']}, {moment} UTC")
-            if record["reason"]:
-                yield _line(record["reason"])
-        elif kind == "diagnosis":
-            yield from (_line(line) for line in record["lines"])
-        elif kind == "statistics":
-            shown = (f"{name} {count}" for name, count in record.items() if name != "record" and count)
-            yield _line(", ".join(shown))
-        elif kind == "thread":
-            yield _line(f"  thread {record['thread']}")
-            if stacks != "none":
-                yield from _stack_shown(record)
-        elif kind == "wait":
-            yield _line(f"  {wait_shown(record)}")
-        elif kind == "process":
-            yield from _process_shown(record)
-            if stacks == "all" or (stacks == "stuck" and record["state"] not in AT_REST):
-                yield from _stack_shown(record)
-        elif kind == "row" and record["of"] in SHOWN:
-            yield _line(f"  {_row_shown(record['of'], record['row'])}")
-        elif kind == "event":
-            yield _line(_event_shown(record))
-        elif kind == "log":
-            yield _line(f"  log {record['level']} {record['logger']} {record['message']}")
-        elif kind == "end" and not record["are_all"]:
-            yield f"  of {record['processes']} processes, those that are idle were left out"
+        try:
+            yield from list(_lines_of(record, stacks))
+        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError):
+            yield _line(f"  a record of the kind {safe_str(record.get('record'))} that makes no sense")
+
+
+def _lines_of(record: dict[str, Any], stacks: Stacks) -> Iterator[str]:
+    """The lines of a record. One of a file that another program has written may raise anything."""
+    kind = record.get("record")
+    if kind == "header":
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record["at"]))
+        yield _line(f"node {record['node']}, process {record['pid']}, {moment} UTC")
+        if record["reason"]:
+            yield _line(record["reason"])
+    elif kind == "diagnosis":
+        yield from (_line(line) for line in record["lines"])
+    elif kind == "statistics":
+        shown = (f"{name} {count}" for name, count in record.items() if name != "record" and count)
+        yield _line(", ".join(shown))
+    elif kind == "thread":
+        yield _line(f"  thread {record['thread']}")
+        if stacks != "none":
+            yield from _stack_shown(record)
+    elif kind == "wait":
+        yield _line(f"  {wait_shown(record)}")
+    elif kind == "process":
+        yield from _process_shown(record)
+        if stacks == "all" or (stacks == "stuck" and record["state"] not in AT_REST):
+            yield from _stack_shown(record)
+    elif kind == "row" and record["of"] in SHOWN:
+        yield _line(f"  {_row_shown(record['of'], record['row'])}")
+    elif kind == "event":
+        yield _line(_event_shown(record))
+    elif kind == "log":
+        yield _line(f"  log {record['level']} {record['logger']} {record['message']}")
+    elif kind == "end" and not record["are_all"]:
+        yield f"  of {record['processes']} processes, those that are idle were left out"
 
 
 SHOWN: Final = {
