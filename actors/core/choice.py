@@ -23,6 +23,7 @@ import trio
 
 from enfilade.actors.messages import loop_bypass
 from enfilade.actors.messages.errors import NurseryLeft
+from enfilade.actors.messages.layers import call_parts
 from enfilade.actors.messages.likeness import Like
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
@@ -270,4 +271,6 @@ def in_use() -> str:
     return "compiled" if is_compiled else "python"
 
 
+# In C, `ask` calls neither of these as a method.
+call_parts(LocalRef, "ask", LocalRef.ask, (DispatchedBody, "hand_off"), (Dispatcher, "step_with"))
 choose(is_compiled=IS_AVAILABLE and os.environ.get(SWITCH) != "python")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["Layer", "are_on", "put_on", "take_off"]
+__all__ = ["Layer", "are_on", "call_parts", "put_on", "take_off"]
 
 Layer = Callable[[Callable[..., Any]], Callable[..., Any]]
 """Makes the function that stands over the one that it is given."""
@@ -20,6 +20,8 @@ Place = tuple[type, str]
 
 _LAYERS: Final[dict[Place, list[Layer]]] = {}
 _PLAIN: Final[dict[Place, Any]] = {}
+_CALLERS: Final[dict[Place, tuple[type, str, Layer]]] = {}
+"""For a function that another one may do itself: a layer over that one, which calls it."""
 
 
 def put_on(owner: type, name: str, layer: Layer) -> None:
@@ -28,6 +30,8 @@ def put_on(owner: type, name: str, layer: Layer) -> None:
     _PLAIN.setdefault(place, vars(owner)[name])
     _LAYERS.setdefault(place, []).append(layer)
     _renew(place)
+    if place in _CALLERS:
+        put_on(*_CALLERS[place])
 
 
 def take_off(owner: type, name: str, layer: Layer) -> None:
@@ -37,6 +41,24 @@ def take_off(owner: type, name: str, layer: Layer) -> None:
     if layer in layers:
         layers.remove(layer)
         _renew(place)
+        if place in _CALLERS:
+            take_off(*_CALLERS[place])
+
+
+def call_parts(owner: type, name: str, caller: Callable[..., Any], *parts: Place) -> None:
+    """Have `caller` in the place of the method `name` of a class while there is a layer over one of its parts.
+
+    Args:
+        owner: the class.
+        name: the method, which does itself what its parts do.
+        caller: its twin, which calls them.
+        parts: the class and the name of each.
+    """
+
+    def layer(_plain: Callable[..., Any]) -> Callable[..., Any]:
+        return caller
+
+    _CALLERS.update(dict.fromkeys(parts, (owner, name, layer)))
 
 
 def are_on() -> bool:
