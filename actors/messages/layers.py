@@ -46,7 +46,7 @@ def take_off(owner: type, name: str, layer: Layer) -> None:
 
 
 def call_parts(owner: type, name: str, caller: Callable[..., Any], *parts: Place) -> None:
-    """Have `caller` in the place of the method `name` of a class while there is a layer over one of its parts.
+    """Put `caller` in for the method `name` of a class while there is a layer over one of its parts.
 
     Args:
         owner: the class.
