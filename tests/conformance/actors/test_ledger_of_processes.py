@@ -1,7 +1,7 @@
 """What a node keeps of a node link is what its processes hold over it: no more, and no less.
 
 Random deeds of processes on two nodes, of which several are done before anything has arrived, so that they
-cross. When all is quiet, both sides of each link, monitor and call agree, and the ledgers hold these and no more.
+cross. When all is quiet, both sides of each link, monitor and call agree, and the ledgers hold these alone.
 """
 
 from collections.abc import Callable
