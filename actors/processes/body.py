@@ -306,8 +306,8 @@ class DispatchedBody(Body):
         return True
 
     def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Run a call's handler in the caller's task: the process is idle, its mailbox is empty, and no other
-        process is running.
+        """Run the handler of a call, `handler(*args, **kwargs)`, in the caller's task: the process is idle, its
+        mailbox is empty, and no other process is running.
 
         Raises:
             BadArguments: the handler takes no such arguments.
