@@ -306,7 +306,7 @@ class DispatchedBody(Body):
         return True
 
     def hand_off(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Run the handler of a call, `handler(*args, **kwargs)`, in the caller's task: the process is idle, its
+        """Run a call's handler, `handler(*args, **kwargs)`, in the caller's task: the process is idle, its
         mailbox is empty, and no other process is running.
 
         Raises:
