@@ -168,6 +168,11 @@ def _is_c(function: object) -> bool:
     return isinstance(function, ffi.CData)
 
 
+def _check_function(function: object, role: str) -> None:
+    if function == NULL if _is_c(function) else not callable(function):
+        raise TypeError(f"expected a Python function or a C function pointer {role}, got {function!r}")
+
+
 def _c_procedure(proc: Procedure | CData, cookie: object) -> tuple[CData, CData]:
     if _is_c(proc):
         return proc, cookie if _is_c(cookie) else ffi.cast("void *", cookie or 0)
@@ -207,7 +212,10 @@ class _Xcreation:
         self._cookie = cookie
 
     def create(self, info: CData, start: CData, argument: CData) -> int:
-        return int(self._create(info, start, argument, self._cookie))
+        made = self._create(info, start, argument, self._cookie)
+        if made not in (1, 0, -1):
+            raise ValueError(f"expected a thread creation function to return 1, 0 or -1, got {made!r}")
+        return int(made)
 
     def set_up(self) -> None:
         self._set_up(self._cookie)
@@ -238,8 +246,15 @@ def door_xcreate(
         crcookie: given to both: any object, or for C functions a `void *` or an int.
         nthread: at least 1.
 
-    Raises `DoorXcreateError`: EINVAL, EPIPE, EBADF, E2BIG, ENOMEM, EMFILE, ENOTSUP. Source: door_xcreate(3C).
+    A Python function that raises, or returns something else, counts as -1, and the error is logged.
+
+    Raises `TypeError` for what is no function, and `DoorXcreateError`: EINVAL, EPIPE, EBADF, E2BIG, ENOMEM,
+    EMFILE, ENOTSUP. Source: door_xcreate(3C).
     """
+    if thr_create_func is not None and not _is_c(thr_create_func):
+        _check_function(thr_create_func, "to make threads")
+    if thr_setup_func is not None and not _is_c(thr_setup_func):
+        _check_function(thr_setup_func, "to set threads up")
     procedure, handle = _c_procedure(proc, cookie)
     setup = NULL if thr_setup_func is None else thr_setup_func
     if thr_create_func is None or _is_c(thr_create_func):
@@ -307,8 +322,10 @@ def door_return(data_ptr: CData | bytes, data_size: int, desc_ptr: CData, num_de
         return
     if not _is_c(data_ptr):
         data_ptr = ffi.from_buffer("char[]", data_ptr)
-        if data_size > len(data_ptr):
-            raise ValueError(f"expected {data_size} bytes of data, got {len(data_ptr)}")
+        there = len(data_ptr)
+        if data_size > there:
+            ffi.release(data_ptr)  # or it would be in the traceback: see client.py
+            raise ValueError(f"expected {data_size} bytes of data, got {there}")
     if thread.generator is None:
         if data_size:
             data_ptr = lib.dispatch_copy(data_ptr, data_size)
@@ -400,8 +417,9 @@ def door_server_create(create_func: Callable[[CData], object] | CData) -> Callab
             `server_thread`. It runs on the thread that creates a door, or, because the pool is empty, on a
             server thread before the procedure.
 
-    Source: door_server_create(3C).
+    Raises `TypeError` for what is no function. Source: door_server_create(3C).
     """
+    _check_function(create_func, "to make threads")
     before = _dispatch.create_function
     in_c = _is_c(create_func)
     if not in_c:
@@ -522,8 +540,9 @@ def server_thread(start: Callable[[], object] | CData, argument: CData = NULL, s
         argument: what a C function is run with.
         stack_size: bytes; 0 means 2 MiB. A request must fit the stack.
 
-    Raises `OSError` if the system makes no more threads.
+    Raises `OSError` if the system makes no more threads, and `TypeError` if `start` is no function.
     """
+    _check_function(start, "to run in the thread")
     if _is_c(start):
         error = lib.dispatch_thread(start, argument, stack_size)
     else:

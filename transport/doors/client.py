@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import attrs
 import trio
+from attrs import validators
 
 from enfilade.transport.doors import api
 from enfilade.transport.doors._asynchronous import call_in_thread
@@ -47,11 +48,13 @@ class Retry:
         idempotent: also call again when the procedure had begun (EINTR), because twice does no harm.
             Otherwise only when it had not (EAGAIN), which is always safe.
         delay: seconds to wait before each further call.
+
+    Raises `TypeError` or `ValueError` unless there is at least one call, and the delay is at least 0.
     """
 
-    attempts: int = 3
+    attempts: int = attrs.field(default=3, validator=[validators.instance_of(int), validators.ge(1)])
     idempotent: bool = False
-    delay: float = 0.0
+    delay: float = attrs.field(default=0.0, validator=validators.ge(0))
 
     def allows(self, error: DoorCallError) -> bool:
         """Tell whether a call that ended with `error` may be made again."""
@@ -75,6 +78,9 @@ class _Scratch:
 
 
 _uncleared = ffi.new_allocator(should_clear_after_alloc=False)
+
+# A buffer of the caller's is released with its call: an error's traceback keeps what stood in its frames,
+# and Python's collector crashes on a memoryview that is garbage and that C still looks into.
 
 # Taken out for the time of a call, so that a signal handler or a finaliser that calls in between finds
 # another.
@@ -132,7 +138,7 @@ class Client:
             it: a server decides how much it returns, and it need not be the caller's friend.
 
     Raises `NotADoor` if it is none, `OSError` if there is no descriptor or memory left to look at it with,
-    and `ValueError` if `largest` is less than 1.
+    `TypeError` if `largest` is no int, and `ValueError` if it is less than 1.
     """
 
     __slots__ = ("_descriptor", "_keep", "_largest")
@@ -140,6 +146,8 @@ class Client:
     def __init__(
         self, file: int | HasFileno, *, owned: bool | None = None, largest: int = LARGEST_REPLY
     ) -> None:
+        if not isinstance(largest, int):
+            raise TypeError(f"expected a number of bytes for the largest reply, got {largest!r}")
         if largest < 1:
             raise ValueError(f"expected at least 1 byte for the largest reply, got {largest}")
         fd = number_of(file)
@@ -278,6 +286,8 @@ class Client:
                 return reply.data
         finally:
             _free.append(scratch)
+            if request is not data:
+                ffi.release(request)
 
     async def call_async(
         self,
@@ -302,12 +312,12 @@ class Client:
     def _call(self, masked: bool, data: Any, descriptors: Sequence[Descriptor], into: Any) -> Reply:
         fd = self._descriptor.fileno()
         request = data if type(data) is bytes else ffi.from_buffer(data)
-        array, count = (passed(descriptors), len(descriptors)) if descriptors else (ffi.NULL, 0)
-        scratch = _take()
+        scratch, target = _take(), None
         try:
+            array, count = (passed(descriptors), len(descriptors)) if descriptors else (ffi.NULL, 0)
             spare = None
             if into is not None:
-                rbuf = ffi.from_buffer(into, require_writable=True)
+                target = rbuf = ffi.from_buffer(into, require_writable=True)
                 room = len(rbuf)
             elif (spare := Room.take()) is not None:
                 rbuf, room = spare.address, spare.length
@@ -324,6 +334,10 @@ class Client:
             return _in_buffer(rbuf, size, into, spare)
         finally:
             _free.append(scratch)
+            if request is not data:
+                ffi.release(request)
+            if target is not None:
+                ffi.release(target)
 
     def __enter__(self) -> Self:
         return self

@@ -53,6 +53,8 @@ class _Bytes:
     size: int | None = None
 
     def encode(self, value: Any) -> Any:
+        if type(value) is bytes:
+            return value
         try:
             return memoryview(value)
         except TypeError:

@@ -34,9 +34,9 @@ def number_of(file: int | HasFileno) -> int:
 
     Raises `TypeError` if it is neither.
     """
-    if isinstance(file, int):
+    if type(file) is int or (isinstance(file, int) and not isinstance(file, bool)):
         return file
-    if not hasattr(file, "fileno"):
+    if isinstance(file, bool) or not hasattr(file, "fileno"):
         raise TypeError(
             f"expected the number of a descriptor or an object with fileno(), got {file!r}; "
             "Client.open() takes a path"
@@ -59,6 +59,8 @@ class Descriptor:
         owned: close the file with this object. By default only when it is to be released.
         attributes: what the receiver is told of it, which for a door includes the door's own.
         id: of a received door, its id; otherwise 0.
+
+    Raises `TypeError` if `file` is neither, and `ValueError` if the number is negative.
     """
 
     __slots__ = ("_fd", "_payer", "attributes", "id", "owned", "release")
@@ -72,7 +74,10 @@ class Descriptor:
         attributes: Attributes = Attributes.DESCRIPTOR,
         id: int = 0,  # noqa: A002
     ) -> None:
-        self._fd = number_of(file)
+        fd = number_of(file)
+        if fd < 0:
+            raise ValueError(f"expected the number of a descriptor, which is not negative, got {fd}")
+        self._fd = fd
         self._payer: Any = None
         self.release = release
         self.owned = release if owned is None else owned
@@ -181,12 +186,17 @@ def sent_by_server(fd: int) -> tuple[int, int]:
     return -1, info.di_target if lib.door_info(fd, info) == 0 else -1
 
 
+def check_kind(descriptor: object) -> None:
+    """Raises `TypeError` unless it is a `Descriptor`."""
+    if not isinstance(descriptor, Descriptor):
+        raise TypeError(f"expected a Descriptor, got {descriptor!r}; pass Descriptor({descriptor!r})")
+
+
 def passed(descriptors: Sequence[Descriptor]) -> Any:
     """Make a `door_desc_t` array of `descriptors`. Raises `TypeError` unless each is a `Descriptor`."""
     array = ffi.new("door_desc_t[]", len(descriptors))
     for entry, descriptor in zip(array, descriptors, strict=True):
-        if not isinstance(descriptor, Descriptor):
-            raise TypeError(f"expected a Descriptor, got {descriptor!r}; pass Descriptor({descriptor!r})")
+        check_kind(descriptor)
         entry.d_attributes = lib.DOOR_DESCRIPTOR | (lib.DOOR_RELEASE if descriptor.release else 0)
         entry.d_data.d_desc.d_descriptor = descriptor.fileno()
     return array

@@ -10,8 +10,14 @@ from enfilade.transport.doors import _dispatch, api
 from enfilade.transport.doors._asynchronous import AsyncProcedure
 from enfilade.transport.doors._doors import ffi, lib
 from enfilade.transport.doors.client import Client
-from enfilade.transport.doors.descriptor import Descriptor, received, sent_by_caller
-from enfilade.transport.doors.errors import DoorReturnError, FattachError, FdetachError, NotADoor
+from enfilade.transport.doors.descriptor import Descriptor, check_kind, received, sent_by_caller
+from enfilade.transport.doors.errors import (
+    DoorReturnError,
+    DoorRevokeError,
+    FattachError,
+    FdetachError,
+    NotADoor,
+)
 from enfilade.transport.doors.info import Attributes, DoorCounters, DoorInfo
 from enfilade.transport.doors.request import Request, Result
 from enfilade.transport.doors.typed import ServerProcedure
@@ -24,6 +30,9 @@ ErrorHook: TypeAlias = Callable[[Exception, Request | None], bytes | None]
 
 # Bytes that are shorter are copied, which costs less than to keep them until the thread's next reply.
 COPIED = 32 * 1024
+
+# The largest number in C's size_t.
+MOST = 2 ** (8 * ffi.sizeof("size_t")) - 1
 
 RETURN_KEEPS = (DoorReturnError.E2BIG, DoorReturnError.EFAULT, DoorReturnError.EMFILE)
 
@@ -49,7 +58,8 @@ class Door:
         threads: serve with so many threads that serve nothing else, and no more than these: calls beyond
             wait. By default the door shares the process's pool, which grows with the number of simultaneous
             calls.
-        stack_size: of those threads, in bytes; a request must fit the stack. 0 means 2 MiB.
+        stack_size: of those threads, in bytes; a request must fit the stack. 0 means 2 MiB. Only with
+            `threads`.
         data_min, data_max: bytes of a request; one of another size is refused before the procedure runs
             (ENOBUFS). By default only what the types of a typed procedure imply.
         descriptors_max: descriptors of a request; one with more is refused likewise (ENFILE).
@@ -61,8 +71,9 @@ class Door:
             gets an empty reply. By default the error is logged.
 
     Raises `DoorCreateError` or `DoorXcreateError`: EINVAL, EMFILE; `DoorSetparamError` for limits that no
-    door can have; `RuntimeError` for an async procedure outside of trio; `TypeError` if the procedure is no
-    function.
+    door can have, and `ValueError` if they are negative, or if there is a `stack_size` and no `threads`;
+    `RuntimeError` for an async procedure outside of trio; `TypeError` if the procedure or a hook is no
+    function, or the procedure is a generator function.
     """
 
     def __init__(
@@ -84,6 +95,22 @@ class Door:
             procedure = procedure.serve
         if not callable(procedure):
             raise TypeError(f"expected a function to serve calls, got {procedure!r}")
+        if _is_generator(procedure):
+            raise TypeError(
+                f"expected a function that returns its answer, got a generator function: {procedure!r}"
+            )
+        for name, hook in (("on_unref", on_unref), ("on_error", on_error)):
+            if hook is not None and not callable(hook):
+                raise TypeError(f"expected a function for {name}, got {hook!r}")
+        if stack_size and threads is None:
+            raise ValueError("stack_size is that of the door's own threads, which it has with threads=...")
+        for name, limit in (
+            ("data_min", data_min),
+            ("data_max", data_max),
+            ("descriptors_max", descriptors_max),
+        ):
+            if limit is not None and not 0 <= limit <= MOST:
+                raise ValueError(f"expected {name} to be from 0 to {MOST}, got {limit}")
         if on_unref is not None and not attributes & (Attributes.UNREF | Attributes.UNREF_MULTI):
             attributes |= Attributes.UNREF
         self._serve = AsyncProcedure(procedure) if _is_async(procedure) else procedure
@@ -248,13 +275,19 @@ class Door:
     def revoke(self) -> None:
         """End the door: calls in progress complete, all others fail with EBADF. Harmless when repeated.
 
+        Raises `DoorRevokeError.EPERM` in a child that has inherited the door, which stays open.
+
         The names stay, and calls through them fail, until they are detached. The door's own threads
         (`threads=`) end as they become idle; on illumos they are parked until the process ends. Threads of
         the process's pool serve other doors.
         """
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            api.door_revoke(fd)
+            try:
+                api.door_revoke(fd)
+            except DoorRevokeError.EPERM:
+                self._fd = fd
+                raise
 
     def close(self) -> None:
         """Close this descriptor and keep serving: who holds the door may call it until the process ends."""
@@ -266,6 +299,9 @@ class Door:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.closed and Attributes.LOCAL not in self.info().attributes:
+            self.close()  # in a child: the door, and its names, are the parent's
+            return
         for name in self._names[:]:
             # A name that another server has taken over by now is not ours to detach.
             with contextlib.suppress(NotADoor, FdetachError, OSError):
@@ -279,6 +315,14 @@ class Door:
 
     def __repr__(self) -> str:
         return f"<Door {'closed' if self.closed else self._fd}>"
+
+
+def _is_generator(procedure: Callable[[Request], Any]) -> bool:
+    """Whether it is a function of a generator, sync or async, or an object that is called like one."""
+    called = getattr(procedure, "__call__", None)  # noqa: B004 - not whether it has one, but of which kind
+    return any(
+        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in (procedure, called)
+    )
 
 
 def _is_async(procedure: Callable[[Request], Any]) -> bool:
@@ -295,9 +339,9 @@ def _fill(invocation: Any, answer: Answer, request: Request | None) -> None:
         data = b""
     size = len(data) if isinstance(data, bytes) else -1
     if size < 0:
-        data = ffi.from_buffer(data)
-        size = len(data)
-        before = lib.dispatch_reply(invocation, data, size)
+        with ffi.from_buffer(data) as held:  # and no longer: see client.py
+            size = len(held)
+            before = lib.dispatch_reply(invocation, held, size)
     elif size < COPIED:
         before = lib.dispatch_reply(invocation, data, size)
     else:
@@ -317,6 +361,7 @@ def _fill_descriptors(
     array = ffi.new("door_desc_t[]", len(descriptors))
     leaving = []
     for entry, descriptor in zip(array, descriptors, strict=True):
+        check_kind(descriptor)
         leaves = descriptor.release or any(descriptor is one for one in theirs)
         entry.d_attributes = lib.DOOR_DESCRIPTOR | (lib.DOOR_RELEASE if leaves else 0)
         entry.d_data.d_desc.d_descriptor = descriptor.fileno()

@@ -16,7 +16,8 @@ class Attributes(enum.IntFlag):
 
     * `UNREF`: the procedure is told once, when only one reference to the door remains.
     * `UNREF_MULTI`: it is told every time.
-    * `PRIVATE`: the door has server threads of its own.
+    * `PRIVATE`: only threads that `api.door_bind` binds to the door serve it: until there is one, calls wait.
+      `Door(threads=...)` makes such threads itself.
     * `REFUSE_DESC`: calls that pass descriptors fail.
     * `NO_CANCEL`: the server thread is not cancelled when its client goes away.
     * `NO_DEPLETION_CB`: for `door_xcreate` alone: its thread creation function is not called again later.
