@@ -1,7 +1,7 @@
 """Groups over three nodes: whatever joins, leaves, ends and is cut off, in the end all know the same members.
 
-Random deeds, of which several are done before anything has arrived. When all is quiet, the members that a node
-knows are those of the nodes that it reaches, and a monitor of the scope has been told of exactly these.
+Random deeds, of which several are done before anything has arrived. When all is quiet, the members that a
+node knows are those of the nodes that it reaches, and a monitor of the scope has been told of exactly these.
 """
 
 from collections import Counter
@@ -115,11 +115,13 @@ def test_all_know_the_same_members(steps: list[Any]) -> None:
 
             async def run(name: str, *, task_status: trio.TaskStatus[None]) -> None:
                 carrier = town.network.carrier(name)
-                async with open_node(name, carrier=carrier, listen=f"/{name}", policy=policy) as node:
-                    async with node.mailbox() as me:
-                        await town.populate(name, node, me)
-                        task_status.started()
-                        await done.wait()
+                async with (
+                    open_node(name, carrier=carrier, listen=f"/{name}", policy=policy) as node,
+                    node.mailbox() as me,
+                ):
+                    await town.populate(name, node, me)
+                    task_status.started()
+                    await done.wait()
 
             for name in NAMES:
                 await nursery.start(run, name)
