@@ -129,20 +129,14 @@ static PyObject *work_await(PyObject *self)
     return self;
 }
 
-static PyObject *get_awaited(PyObject *self, void *nothing)
+/* What trio looks for to show where a task waits: the coroutine that is awaited shows itself in this place. */
+static PyObject *get_of_awaited(PyObject *self, void *name)
 {
     PyObject *awaited = ((Work *)self)->awaited;
-    (void)nothing;
-    awaited = awaited == NULL ? Py_None : awaited;
-    Py_INCREF(awaited);
-    return awaited;
-}
-
-static PyObject *get_frame(PyObject *self, void *nothing)
-{
-    (void)self;
-    (void)nothing;
-    Py_RETURN_NONE;
+    if (awaited != NULL)
+        return PyObject_GetAttrString(awaited, name);
+    PyErr_SetString(PyExc_AttributeError, "expected a coroutine to be awaited, got a wait for a message");
+    return NULL;
 }
 
 static int work_traverse(PyObject *self, visitproc visit, void *arg)
@@ -174,10 +168,9 @@ static PyMethodDef work_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* What trio looks for to show where a task waits. */
 static PyGetSetDef work_getset[] = {
-    {"cr_await", get_awaited, NULL, "What it awaits; None.", NULL},
-    {"cr_frame", get_frame, NULL, "None: it has no frame.", NULL},
+    {"cr_await", get_of_awaited, NULL, "What the awaited coroutine awaits.", "cr_await"},
+    {"cr_frame", get_of_awaited, NULL, "The frame of the awaited coroutine.", "cr_frame"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

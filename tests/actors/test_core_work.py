@@ -372,7 +372,6 @@ async def test_it_is_a_coroutine_to_whoever_drives_it(core: str) -> None:
             lambda work: work.close(),
             lambda work: work.throw(ValueError("thrown")),
             lambda work: work.throw(ValueError),
-            lambda work: work.throw(ValueError, ValueError("thrown"), None),
         ):
             body.actor = Worker  # it is to start once more
             work = body.main()
