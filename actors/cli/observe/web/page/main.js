@@ -69,6 +69,10 @@ class Page {
     at("tabs").append(...TABS.map(([key, name, title]) => this.tab(key, name, title)));
     at("theme").addEventListener("click", () => this.setTheme(THEMES[document.documentElement.dataset.theme]));
     this.setTheme(localStorage.getItem("theme"));
+    at("skip").addEventListener("click", (event) => {
+      event.preventDefault(); // an address names a view
+      at("main").focus();
+    });
     window.addEventListener("hashchange", () => this.turn());
     document.addEventListener("keydown", (event) => this.key(event));
     this.turn();
@@ -129,6 +133,7 @@ class Page {
     say(at("node"), [head.name, ...head.facts, head.cost].filter(Boolean).join(" · "));
     const trouble = this.problem || (head.trouble ? [head.trouble, head.seen].filter(Boolean).join(", ") : "");
     say(at("trouble"), trouble);
+    this.announceTrouble(this.problem || head.trouble || "");
     at("main").classList.toggle("stale", Boolean(this.problem || head.is_up === false));
     at("nodes").hidden = this.heads.length < 2;
     const isAll = this.name === "all";
@@ -139,6 +144,12 @@ class Page {
       put(link, "aria-current", each ? !isAll && number === this.node && "true" : isAll && "true");
     });
     this.actions.draw();
+  }
+
+  /** Announce what the line at the top says, without the age of the data, which changes with each update. */
+  announceTrouble(trouble) {
+    if (trouble !== this.trouble) this.announce(trouble || "connected again");
+    this.trouble = trouble;
   }
 
   /** Say something below the view for a while, and to who listens. */
