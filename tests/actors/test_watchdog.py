@@ -426,9 +426,8 @@ trio.run(main)
 
 def test_a_forked_child_does_without() -> None:
     """U13: it has no such thread, and its parent keeps the one it has."""
-    result = subprocess.run(
-        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False
-    )
+    program = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", FORKS]
+    result = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 
