@@ -49,7 +49,7 @@ SCALARS = (I8, U8, I16, U16, I32, U32, I64, U64, F32, F64)
 
 @attrs.frozen
 class ScalarValue:
-    """A number of a given kind."""
+    """A number, `value`, of a given `kind`."""
 
     kind: ScalarType
     value: float

@@ -89,7 +89,7 @@ _MISFITS = (struct.error, TypeError, AttributeError, ValueError, OverflowError)
 
 
 class Codec(Generic[T]):
-    """Encodes and decodes messages whose root is one type."""
+    """Encodes and decodes messages whose root is one type. Made by `codec`."""
 
     __slots__ = ("_layout", "_remembered", "_struct", "align", "size")
 

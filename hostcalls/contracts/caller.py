@@ -88,7 +88,7 @@ class Caller:
         self.slots.limit = launch.limits.resources
 
     def get(self, slot: int, kind: Kind) -> Resource:
-        """The resource in one of the guest's slots. Raises `NotFound` or `InvalidArgument`."""
+        """Return the resource of `kind` in the guest's `slot`. Raises `NotFound` or `InvalidArgument`."""
         return self.slots.get(slot, kind)
 
     def add(
@@ -99,7 +99,7 @@ class Caller:
         *,
         parent: Resource | None = None,
     ) -> int:
-        """Give the guest a slot for a new resource, which the guest then owns.
+        """Give the guest a slot for `payload`, a new resource of `kind`, which the guest then owns.
 
         `release` is called once: when nobody has the resource any more, or now, if the guest has as many as
         it may have. Then `LimitReached` is raised. `parent` is the channel of a reader or writer.

@@ -67,7 +67,7 @@ _TURN_SECONDS = 0.0005
 
 @attrs.frozen
 class Returned:
-    """The entrypoint returned."""
+    """The entrypoint returned `results`."""
 
     results: tuple[ScalarResult | BufferResult, ...] = ()
 
@@ -250,14 +250,14 @@ class Execution:
         self.stop()
 
     def take_over(self, before: Execution) -> None:
-        """Be the process from now on; the execution of the module that was there before ends."""
+        """Be the process from now on; `before`, the execution of the former module, ends."""
         self.is_on_trial = False
         before.retire()
 
     # Serving: what `Instance.run` calls.
 
     def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
-        """Begin one operation; its encoded output if it is there at once. Or note the end of a future."""
+        """Begin the hostcall `index` with `arguments` as `future`, or end that; return output that is there."""
         try:
             decode, run, encode, operation, quick = self._entries[index]
         except IndexError:
@@ -330,7 +330,7 @@ class Execution:
         )
 
     def feed(self, receive: int, wish: Wish, messages: Sequence[bytes]) -> tuple[int, int]:
-        """Give the guest messages (`Exchange.feed`).
+        """Give the guest `messages` for the future `receive`, as far as `wish` wants them (`Exchange.feed`).
 
         Returns how many it was given, and the future of the receive that waits now.
         """
@@ -342,7 +342,7 @@ class Execution:
         return given, exchange.receive
 
     def ask(self, waiting: WaitingReceive, request: int, data: bytes) -> tuple[bool, bytes | None]:
-        """Give the guest a request, for the receive that waits (`Exchange.ask`)."""
+        """Give the guest `request` with `data`, for the receive `waiting` (`Exchange.ask`)."""
         exchange, wish = self.exchange, waiting.wish
         assert exchange is not None
         assert wish is not None
@@ -362,7 +362,7 @@ class Execution:
         request: int,
         limit: int,
     ) -> Conversation | None:
-        """Have the receive of another guest that waits answer a call of this one (`Exchange.converse`)."""
+        """Have `other`, which is `waiting`, answer `call` with `arguments`, `data`, `request` and `limit`."""
         exchange, wish = self.exchange, waiting.wish
         assert exchange is not None
         assert wish is not None
@@ -387,7 +387,7 @@ class Execution:
         return conversation
 
     def wait_on(self, waiting: WaitingReceive) -> bool:
-        """After an exchange: note the receive that waits now; false if there is none."""
+        """Note that the receive `waiting` waits after an exchange; return false if there is none."""
         exchange = self.exchange
         assert exchange is not None
         found = self._pending.pop(waiting.key)

@@ -199,9 +199,10 @@ class Kernel:
         return self._execution(prepared, caller, instance)
 
     def succeed(self, prepared: Prepared, caller: Caller, wake: Callable[[], None]) -> Execution:
-        """Make another module's execution inside a process that goes on: it has the process's slots.
+        """Make the execution of `prepared` inside the process of `caller`, which goes on: it has its slots.
 
-        It ends nothing but itself until it takes over (`Execution.take_over`). Raises `StartError`.
+        It ends nothing but itself until it takes over (`Execution.take_over`). `wake` is called when it has
+        something to do. Raises `StartError`.
         """
         instance = self._instantiate(prepared, caller, wake)
         execution = self._execution(prepared, caller, instance)

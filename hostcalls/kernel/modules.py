@@ -20,7 +20,7 @@ _MOST_FILES = 1000  # files of a directory that it does
 
 
 class ModuleError(StartError):
-    """A module could not be read from the store."""
+    """A module could not be read from the store; `detail` says why."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"Module store error: {detail}")
@@ -68,7 +68,7 @@ class ModuleStore:
         return binary(data, name)
 
     def advice(self, name: str) -> str:
-        """Return what to do about a name that could not be read, behind a semicolon, or an empty text.
+        """Return what to do about `name`, which could not be read, behind a semicolon, or an empty text.
 
         It is for the host's own people: it tells what is in the directory, which is no guest's business.
         """

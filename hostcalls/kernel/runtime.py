@@ -98,11 +98,14 @@ class Runtime:
         )
 
     def is_ready(self, source: Source, grants: frozenset[Capability] = frozenset()) -> bool:
-        """Tell whether a guest can be made at once: `load` was called before. Not a checkpoint."""
+        """Tell whether a guest of `source` with `grants` can be made at once, because of an earlier `load`.
+
+        Not a checkpoint.
+        """
         return source in self._compiled and self.kernel.network.is_ready(grants)
 
     def compiled(self, source: Source) -> Module | None:
-        """The module, if it was loaded before. Not a checkpoint."""
+        """Return the module of `source`, if it was loaded before. Not a checkpoint."""
         module = self._compiled.get(source)
         if module is not None:
             self._compiled.move_to_end(source)
@@ -145,7 +148,7 @@ class Runtime:
         return module
 
     def prepare(self, launch: Launch, description: Hashable | None = None) -> Prepared:
-        """Prepare a launch, as `enfilade.hostcalls.Kernel.prepare` does, and keep it under `description`.
+        """Prepare `launch`, as `enfilade.hostcalls.Kernel.prepare` does, and keep it under `description`.
 
         What needs the resources among its arguments is not kept. Raises `StartError`.
         """
@@ -157,7 +160,7 @@ class Runtime:
         return prepared
 
     def prepared(self, description: Hashable) -> Prepared | None:
-        """Return the module that was recently prepared under this description."""
+        """Return the module that was recently prepared under `description`."""
         return self._prepared.get(description)
 
     def _keep(self, source: Source, module: Module) -> Module:
@@ -182,7 +185,7 @@ class Runtime:
             raise ModuleMissing(f"{error.detail}{advice}") from None
 
     async def run(self) -> None:
-        """Serve the engine and the network until cancelled, and close them then."""
+        """Serve the engine and the network until cancelled, and close them then. A checkpoint."""
         try:
             async with trio.open_nursery() as nursery:
                 self.kernel.network.open(nursery)

@@ -78,7 +78,7 @@ class Bind:
     domains: frozenset[str] | None = attrs.field(default=None, converter=_names)
 
     def allows(self, port: int, domain: str) -> bool:
-        """Tell whether a listener of this domain may listen on this port."""
+        """Tell whether a listener of `domain` may listen on `port`."""
         return _has(self.ports, port) and (self.domains is None or domain in self.domains)
 
     def covers(self, address: IPAddress) -> bool:
@@ -122,13 +122,13 @@ class Reach:
     ports: tuple[range, ...] = attrs.field(default=None, converter=_ports)
 
     def names(self, host: str, port: int) -> bool:
-        """Tell whether the rule allows a name, in lower case and without a final dot."""
+        """Tell whether the rule allows `port` of the name `host`, in lower case and without a final dot."""
         if not isinstance(self.to, str) or not _has(self.ports, port):
             return False
         return self.to in ("*", host) or (self.to.startswith("*.") and host.endswith(self.to[1:]))
 
     def contains(self, address: IPAddress, port: int) -> bool:
-        """Tell whether the rule allows an address by its network; `localhost` is one as well."""
+        """Tell whether the rule allows `port` of `address` by its network; `localhost` is one as well."""
         networks = _LOOPBACK if self.to == "localhost" else () if isinstance(self.to, str) else (self.to,)
         return _has(self.ports, port) and any(address in network for network in networks)
 
@@ -204,7 +204,7 @@ class Network:
         return mine and (self.outer is None or self.outer._covers(address, port, domain))
 
     def literal(self, domain: Domain, port: int) -> tuple[str, ...] | None:
-        """Addresses of a domain that is not looked up: of an IP address, or of `localhost`.
+        """Return the addresses of `domain` for `port` without a look-up: of an IP address, or of `localhost`.
 
         Returns: those that are allowed, possibly none; None for a name that must be looked up.
         """
@@ -217,13 +217,13 @@ class Network:
         return tuple(each for each in candidates if self._contains(ip_address(each), port))
 
     def allows_name(self, domain: Domain, port: int) -> bool:
-        """Tell whether a name may be looked up in order to connect to it."""
+        """Tell whether the name `domain` may be looked up in order to connect to its `port`."""
         return any(rule.names(domain.host, port) for rule in self.connect) and (
             self.outer is None or self.outer.allows_name(domain, port)
         )
 
     def filter(self, addresses: Iterable[str], port: int) -> tuple[str, ...]:
-        """Leave out what is not allowed of the addresses of a permitted name: a name may lie."""
+        """Return those of `addresses`, of a permitted name, that are allowed at `port`: a name may lie."""
         return tuple(each for each in addresses if self._allows_found(_plain(ip_address(each)), port))
 
     def _allows_found(self, address: IPAddress, port: int) -> bool:

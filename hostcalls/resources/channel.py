@@ -93,7 +93,8 @@ class State(enum.Enum):
 
 
 class Channel:
-    """A channel of `capacity` bytes, rounded up to a power of two, that parks or drops when it is full.
+    """A channel of `capacity` bytes, rounded up to a power of two. `backpressure` says what becomes of a
+    write to a full one: it is parked, or dropped.
 
     Raises `ValueError` when the capacity is negative or more than 4 GiB.
     """
@@ -124,8 +125,8 @@ class Channel:
     # Making readers and writers.
 
     def reader(self, *, strong: bool = True) -> Reader:
-        """A new reader. It begins where the slowest strong reader is, or else at the oldest frame not yet
-        consumed.
+        """Make a reader; with `strong`, writers wait for it. It begins where the slowest strong reader is, or
+        else at the oldest frame not yet consumed.
         """
         reader = Reader(self, strong=strong)
         if self._slowest is not None:
@@ -140,7 +141,7 @@ class Channel:
         return reader
 
     def writer(self, *, strong: bool = True) -> Writer:
-        """A new writer, with the number of a closed one if there is any.
+        """Make a writer, with the number of a closed one if there is any. `strong` as of `reader`.
 
         Raises `InvalidArgument` when 65,535 writers live.
         """
@@ -363,7 +364,7 @@ class Reader:
         return max(0, self.channel._base + len(self.channel._frames) - self.sequence) + returned
 
     def give_back(self, frame: Frame) -> None:
-        """Take back a frame that was read and that nobody has looked at: it is read again before all others.
+        """Take back `frame`, which was read and not looked at: it is read again before all others.
 
         It has no place in the ring any more, and holds no writer back.
         """

@@ -38,19 +38,19 @@ class Future(Generic[T]):
 
     @classmethod
     def of(cls, value: T) -> Future[T]:
-        """A future that has its value already."""
+        """Return a future that has `value` already."""
         future = cls()
         future.resolve(value)
         return future
 
     def resolve(self, value: T) -> None:
-        """Give it its value; nothing happens if it has an outcome."""
+        """Give it `value`; nothing happens if it has an outcome."""
         if not self.done:
             self._value = value
             self._finish()
 
     def fail(self, error: BaseException) -> None:
-        """Give it an error, of which a guest hears no more than that; nothing if it has an outcome."""
+        """Give it `error`, of which a guest hears no more than that; nothing happens if it has an outcome."""
         if not self.done:
             self._error = error
             self._finish()

@@ -10,7 +10,7 @@ from enfilade.hostcalls.resources.registry import Registry, Resource
 
 
 class Held:
-    """A resource outside of all guests: it is in a message, or a Python process holds it.
+    """A resource outside of all guests: it is in a message, or a Python process holds it. Made by `hold`.
 
     The hold is given up when the object goes, so a message that nobody takes leaves nothing behind.
     """

@@ -205,7 +205,10 @@ class Registry:
         owner: int | None = None,
         release: Callable[[], None] | None = None,
     ) -> Resource:
-        """Add a resource, without a holder yet; `release` is called when it is removed."""
+        """Add `payload` as a resource of `kind`, without a holder yet; `owner` is the process that owns it.
+
+        `release` is called when it is removed.
+        """
         self._last_id = identity = self._last_id + 1
         resource = Resource(identity, kind, payload, owner, release=release)
         self._resources[identity] = resource
@@ -217,24 +220,27 @@ class Registry:
         return resource
 
     def reserve(self, kind: Kind, *, owner: int | None = None) -> Resource:
-        """An entry whose payload comes later, by `initialise`."""
+        """Make an entry of `kind`, owned by `owner`, whose payload comes later, by `initialise`."""
         return self.add(kind, None, owner=owner)
 
     def initialise(self, identity: int, payload: Any) -> None:
-        """Give a reserved entry its payload. Raises `RegistryError` if it has one, or does not exist."""
+        """Give the reserved entry `identity` its `payload`.
+
+        Raises `RegistryError` if it has one, or does not exist.
+        """
         resource = self._resources.get(identity)
         if resource is None or resource.payload is not None:
             raise RegistryError
         resource.payload = payload
 
     def discard(self, identity: int) -> None:
-        """Remove the entry, if it exists."""
+        """Remove the entry `identity`, if it exists."""
         resource = self._resources.get(identity)
         if resource is not None:
             self.remove(resource)
 
     def get(self, identity: int, kind: Kind) -> Resource:
-        """The resource with this id. Raises `NotFound`, and `InvalidArgument` if it is of another kind."""
+        """Return the resource `identity`. Raises `NotFound`, and `InvalidArgument` unless it is of `kind`."""
         resource = self._resources.get(identity)
         if resource is None:
             raise NotFound
@@ -243,15 +249,15 @@ class Registry:
         return resource
 
     def of_kind(self, kind: Kind) -> list[Resource]:
-        """All resources of this kind, in the order of their ids."""
+        """Return all resources of `kind`, in the order of their ids."""
         return [resource for resource in self._resources.values() if resource.kind is kind]
 
     def owned(self, process: int) -> int:
-        """Number of resources that this process owns."""
+        """Return the number of resources that `process` owns."""
         return len(self._owned.get(process, ()))
 
     def remove(self, resource: Resource, departure: Departure = Departure.RELEASED) -> None:
-        """Erase the resource and all its relations, and release its payload. Removing twice is the same."""
+        """Erase `resource` and all its relations, and release its payload by `departure`. Idempotent."""
         if not resource.alive:
             return
         resource.alive = False
@@ -277,18 +283,18 @@ class Registry:
     # Holding.
 
     def hold(self, resource: Resource) -> None:
-        """Keep the resource until `unhold`."""
+        """Keep `resource` until `unhold`."""
         resource.holds += 1
 
     def unhold(self, resource: Resource, departure: Departure = Departure.RELEASED) -> None:
-        """Give up one hold; the resource is removed if nothing else can reach it."""
+        """Give up one hold; `resource` is removed, by `departure`, if nothing else can reach it."""
         resource.holds -= 1
         self.departures += 1
         if resource.holds <= 0:
             self._remove_unreachable(resource, departure)
 
     def owner_ended(self, process: int) -> None:
-        """Release what an ended process created, unless another process holds it."""
+        """Release what `process`, which has ended, created, unless another process holds it."""
         self.departures += 1
         owned = tuple(self._owned.pop(process, {}).values())
         for resource in owned:
@@ -298,7 +304,7 @@ class Registry:
             self._remove_unreachable(resource, Departure.PROCESS_ENDED)
 
     def own(self, resource: Resource, process: int | None) -> None:
-        """Make `process` the owner: a resource that was sent away belongs to who received it."""
+        """Make `process` the owner of `resource`: what was sent away belongs to its receiver."""
         if resource.owner is not None:
             self._owned[resource.owner].pop(resource.id, None)
         resource.owner = process
@@ -315,26 +321,26 @@ class Registry:
     # Shared handles.
 
     def share(self, resource: Resource) -> int:
-        """The resource's shared handle, made at the first call."""
+        """Return the shared handle of `resource`, made at the first call."""
         if resource.shared is None:
             resource.shared = self._shared.insert(resource)
         return resource.shared
 
     def shared(self, handle: int) -> Resource:
-        """The resource with this shared handle. Raises `NotFound`."""
+        """Return the resource with the shared `handle`. Raises `NotFound`."""
         return self._shared.get(handle)
 
     # Singletons.
 
     def register_singleton(self, identity: bytes, resource: Resource) -> None:
-        """Name the resource until it goes. Raises `AlreadyExists` if name or resource is taken."""
+        """Name `resource` by `identity` until it goes. Raises `AlreadyExists` if either is taken."""
         if identity in self._singletons or resource.singleton is not None:
             raise AlreadyExists
         self._singletons[identity] = resource
         resource.singleton = identity
 
     def singleton(self, identity: bytes) -> Resource:
-        """The resource of this name. Raises `NotFound`."""
+        """Return the resource named `identity`. Raises `NotFound`."""
         resource = self._singletons.get(identity)
         if resource is None:
             raise NotFound
@@ -357,7 +363,7 @@ class Registry:
         return before
 
     def log_channel(self, process: int) -> Resource:
-        """The log channel of this process. Raises `NotFound`."""
+        """Return the log channel of `process`. Raises `NotFound`."""
         channel = self._log_channels.get(process)
         if channel is None:
             raise NotFound

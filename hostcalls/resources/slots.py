@@ -65,7 +65,7 @@ class Slots:
         return iter(self._table.items())
 
     def insert(self, resource: Resource) -> int:
-        """Return a new slot for the resource; when there is no room, one that leads to it already.
+        """Return a new slot for `resource`; when there is no room, one that leads to it already.
 
         Raises `LimitReached` when there is neither.
         """
@@ -94,17 +94,17 @@ class Slots:
         return self._free[-1] if self._free else self._next
 
     def share(self, slot: int) -> int:
-        """Count one more use of a slot, which takes one more `free` or `take`; return the slot."""
+        """Count one more use of `slot`, which takes one more `free` or `take`; return it."""
         self._uses[slot] = self._uses.get(slot, 0) + 1
         return slot
 
     def check_room(self, slots: int = 1) -> None:
-        """Raise `LimitReached` unless the guest may have so many slots more."""
+        """Raise `LimitReached` unless the guest may have so many `slots` more."""
         if len(self._table) + slots > self.limit and not self.make_room(slots):
             raise LimitReached("resources", self.limit)
 
     def get(self, slot: int, kind: Kind | None = None) -> Resource:
-        """Return the resource in this slot.
+        """Return the resource in `slot`, of `kind` if that is given.
 
         Raises `NotFound` when the slot is empty or its resource is gone, `InvalidArgument` when it is of
         another kind.
@@ -117,30 +117,30 @@ class Slots:
         return resource
 
     def content(self, slot: int) -> Resource | None:
-        """Return the resource in this slot, also when it is gone; None when the slot is empty."""
+        """Return the resource in `slot`, even when it is gone; None when the slot is empty."""
         return self._table.get(slot)
 
     def peek(self, slot: int, kind: Kind) -> Any:
-        """Return what the resource in this slot is, or None unless it lives and is of this kind."""
+        """Return what the resource in `slot` is, or None unless it lives and is of `kind`."""
         resource = self._table.get(slot)
         return resource.payload if resource is not None and resource.alive and resource.kind is kind else None
 
     def actor(self, wanted: Any) -> int | None:
-        """Return the oldest slot for this actor, or None; in the same time however many slots there are."""
+        """Return the oldest slot for the actor `wanted`, or None; in constant time."""
         for slot in self._actors.get(wanted, ()):
             if self._table[slot].alive:
                 return slot
         return None
 
     def find(self, kind: Kind, wanted: Callable[[Resource], bool]) -> int | None:
-        """Return the oldest slot of a living resource of this kind that is wanted, or None."""
+        """Return the oldest slot of a living resource of `kind` for which `wanted` is true, or None."""
         for slot, resource in self._table.items():
             if resource.kind is kind and resource.alive and wanted(resource):
                 return slot
         return None
 
     def free(self, slot: int) -> None:
-        """Free the slot, also when its resource is gone. Raises `NotFound` when it is empty."""
+        """Free `slot`, even when its resource is gone. Raises `NotFound` when it is empty."""
         resource = self._table.get(slot)
         if resource is None:
             raise NotFound
@@ -149,7 +149,7 @@ class Slots:
             self._registry.unhold(resource)
 
     def take(self, slot: int) -> Resource:
-        """Free the slot but keep its hold, which the caller now has. Raises `NotFound`."""
+        """Free `slot` but keep its hold, which the caller now has. Raises `NotFound`."""
         resource = self.get(slot)
         if self._used_once_less(slot):
             self._registry.hold(resource)
@@ -162,7 +162,7 @@ class Slots:
         return Mark(dict(self._table), dict(self._uses), tuple(self._free), self._next)
 
     def restore(self, mark: Mark) -> None:
-        """Free every slot that was given since the mark.
+        """Free every slot that was given since `mark`.
 
         A slot that was freed since stays empty, and its number is not given out again: who knows it from
         before the mark finds nothing there, and never something else.
@@ -198,7 +198,7 @@ class Slots:
         return self._searched != self._registry.departures and self.make_room()
 
     def make_room(self, slots: int = 1) -> bool:
-        """Take away slots that lead to nothing, up to a quarter of the limit; return whether there is room.
+        """Take away slots that lead to nothing, up to a quarter of the limit; return whether `slots` fit.
 
         The youngest are spared if that is enough: the guest may still be at work with them.
         """

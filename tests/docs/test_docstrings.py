@@ -23,6 +23,7 @@ MODULES = (
     "enfilade.actors.simulation",
     "enfilade.actors.system",
     "enfilade.actors.testing",
+    "enfilade.hostcalls",
     "enfilade.transport",
     "enfilade.transport.doors",
     "enfilade.transport.doors.api",
