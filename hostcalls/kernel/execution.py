@@ -257,7 +257,7 @@ class Execution:
     # Serving: what `Instance.run` calls.
 
     def serve(self, future: int, index: int, arguments: bytes) -> bytes | None:
-        """Begin the hostcall `index` with `arguments` as `future`, or end that; return output that is there."""
+        """Begin the hostcall `index` with `arguments` as `future`, or end that; return output, if any."""
         try:
             decode, run, encode, operation, quick = self._entries[index]
         except IndexError:
