@@ -7,9 +7,9 @@ registry does not answer, is not held.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 import msgspec
@@ -24,19 +24,16 @@ from enfilade.transport.mesh.lease import (
     Owner,
     Step,
     Times,
-    Watch,
     broken,
     judge,
 )
-from enfilade.transport.mesh.protocol import decoded
+from enfilade.transport.mesh.other_leases import OtherLeases, lease_key, value_of
 from enfilade.transport.mesh.registry import ANSWER_SECONDS, Entry, MeshRegistry, NoAnswer, WrongRevision
 from enfilade.transport.mesh.subjects import to_token
 
 __all__ = ["Claims", "Fence", "Held", "Taken", "count_key", "name_key", "shard_key"]
 
 logger = logging.getLogger("enfilade.mesh")
-
-T = TypeVar("T")
 
 CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -135,6 +132,7 @@ class Claims:
         lost: is told the keys that the node no longer holds, in the moment when it no longer does. It must
             not raise.
         begun: is called when a term of the lease has begun. It must not raise.
+        others: returns the names of the other nodes of the mesh that are known.
         conflicts: compare-and-sets that were refused.
         made: claims that were confirmed.
         renewals_late: times that the registry kept the lease waiting for long.
@@ -151,6 +149,7 @@ class Claims:
     ) -> None:
         self.lost: Callable[[Sequence[str]], None] = _ignore
         self.begun: Callable[[], None] = _ignore
+        self.others: Callable[[], Collection[str]] = tuple
         self.conflicts = self.made = self.renewals_late = 0
         self._registry = registry
         self._node = node
@@ -162,8 +161,7 @@ class Claims:
         self._owner: Owner | None = None
         self._era = Era()
         self._session = -1
-        self._watches: dict[str, Watch] = {}
-        self._watched_in = -1
+        self._others = OtherLeases(registry, node, self._place, clock)
         self._held: dict[str, Held] = {}
         self._freeing: dict[str, trio.Event] = {}
         self._locks: dict[str, trio.Lock] = {}
@@ -212,10 +210,10 @@ class Claims:
             NoAnswer: the registry does not answer.
         """
         found = await self._registry.read(key)
-        claim = _decoded(found, Claim)
+        claim = value_of(found, Claim)
         if claim is None or self._is_own(claim):
             return claim if claim is not None and key in self._held else None
-        lease = _decoded(await self._registry.read(_lease_key(claim.node)), Lease)
+        lease = value_of(await self._registry.read(lease_key(claim.node)), Lease)
         return None if judge(claim, lease, may_break=False) is Step.TAKE else claim
 
     async def claim(
@@ -289,25 +287,18 @@ class Claims:
 
     async def _attempt(self, key: str, serial: int, token: bytes) -> Held | None:
         """Take one step towards a claim; None when another is needed."""
-        session = self._registry.connection.reconnects
-        if session != self._watched_in:
-            self._watched_in = session
-            self._watches.clear()
+        session = self._others.session()
         term = await self._good_term()
         await self._see_epoch()
         found = await self._registry.read(key)
-        claim, lease, at = _decoded(found, Claim), None, 0
+        claim, lease, at = value_of(found, Claim), None, 0
         if claim is not None and self._is_own(claim):
             if key in self._held:
                 raise Taken(key, claim)
             claim = None  # it is from a term that is over, or nobody was told of it
         may_break = False
         if claim is not None:
-            entry = await self._registry.read(_lease_key(claim.node))
-            lease, at = _decoded(entry, Lease), entry.revision
-            watch = self._watches.setdefault(claim.node, Watch(self._times))
-            watch.seen(at, self._clock())
-            may_break = watch.is_over(self._clock()) or self._is_witness(lease)
+            lease, at, may_break = await self._others.look(claim.node)
         step = judge(claim, lease, may_break=may_break)
         if step is Step.WAIT:
             assert claim is not None
@@ -316,12 +307,7 @@ class Claims:
             return None  # it may be another registry by now
         if step is Step.BREAK:
             assert claim is not None
-            with suppress(WrongRevision):
-                value = msgspec.msgpack.encode(broken(lease, claim.term))
-                await self._registry.write(_lease_key(claim.node), value, at)
-                logger.info(
-                    "the lease of %s has expired: it was not renewed, or its process has ended", claim.node
-                )
+            await self._others.end(claim.node, lease, at, claim.term)
             return None
         return await self._write(key, Claim(VERSION, *self._self(term), serial, token, self._nonce()), found)
 
@@ -359,9 +345,6 @@ class Claims:
     def _is_own(self, claim: Claim) -> bool:
         return (claim.node, claim.incarnation) == (self._node, self._incarnation)
 
-    def _is_witness(self, lease: Lease | None) -> bool:
-        return lease is not None and not lease.is_broken and witness.is_gone(lease.place, self._place)
-
     async def _good_term(self) -> int:
         """Return the present term, which is waited for."""
         with trio.move_on_after(ANSWER_SECONDS):
@@ -378,11 +361,11 @@ class Claims:
         before = self._era.epoch
         self._era.seen(epoch.began, settled, self._clock())
         if self._era.epoch != before:
-            self._watches.clear()  # revisions begin anew
+            self._others.begin_anew(self._times)  # so do revisions
         if self._era.epoch == epoch.began:
             if self._times.seconds != epoch.lease:
                 self._times = Times(epoch.lease)
-                self._watches.clear()
+                self._others.begin_anew(self._times)
             if settled != epoch.began and self._era.is_settled(self._times, self._clock()):
                 await self._registry.settle(epoch.began)
 
@@ -409,7 +392,7 @@ class Claims:
                         return
                     with suppress(NoAnswer):
                         found = await self._registry.read(key)
-                        if found.revision > revision and _decoded(found, Claim) != claim:
+                        if found.revision > revision and value_of(found, Claim) != claim:
                             return
                         revision = found.revision
         finally:
@@ -423,6 +406,7 @@ class Claims:
         """Hold the lease until cancelled."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._watch_deadline)
+            self._nursery.start_soon(self._look_around)
             task_status.started()
             try:
                 await self._renew()
@@ -447,13 +431,13 @@ class Claims:
         if self._owner is None:
             await self._see_epoch()
             self._owner = Owner(self._incarnation, self._place, self._times)
-        owner, key = self._owner, _lease_key(self._node)
+        owner, key = self._owner, lease_key(self._node)
         self._check_session()
         if owner.must_read:
             await self._see_epoch()
             owner.epoch = self._era.epoch
             entry = await self._registry.read(key)
-            lease = _decoded(entry, Lease)
+            lease = value_of(entry, Lease)
             if owner.found(lease, entry.revision, self._clock()):
                 self._end_term("somebody else says that it is over")
             if lease is None and owner.term:
@@ -462,7 +446,7 @@ class Claims:
                 except NoAnswer:
                     owner.unanswered()  # so that it is tried again, and the lease is not renewed before
                     raise
-            self._is_own_witness = self._is_witness(lease)
+            self._is_own_witness = self._others.is_witness(lease)
             if self._check_session():
                 return 0.0
         now = self._clock()
@@ -503,7 +487,7 @@ class Claims:
         for key, held in list(self._held.items()):
             while self._held.get(key) is held:
                 found = await self._registry.read(key)
-                claim = _decoded(found, Claim)
+                claim = value_of(found, Claim)
                 if self._held.get(key) is not held:
                     break  # it was given up or given back meanwhile
                 if claim == held.claim:
@@ -524,6 +508,16 @@ class Claims:
             self._pass_time(self._clock())
             left = self.lease_left
             await trio.sleep(min(POLL_SECONDS, left + 0.001) if left else POLL_SECONDS)
+
+    async def _look_around(self) -> None:
+        """See to it that what dead nodes held is free in time."""
+        while True:
+            await trio.sleep(self._others.pause(len(self.others())))
+            if self.lease_left:
+                with suppress(NoAnswer):
+                    self._others.session()
+                    await self._see_epoch()
+                    await self._others.look_around(self.others())
 
     def _pass_time(self, now: float) -> None:
         if self._owner is not None and self._owner.pass_time(now):
@@ -559,18 +553,14 @@ class Claims:
                 await next(iter(self._freeing.values())).wait()
             term = 0 if self._owner is None else self._owner.term
             while term:
-                entry = await self._registry.read(_lease_key(self._node))
-                lease = _decoded(entry, Lease)
+                entry = await self._registry.read(lease_key(self._node))
+                lease = value_of(entry, Lease)
                 if lease is None or lease.incarnation != self._incarnation:
                     return
                 with suppress(WrongRevision):  # by a renewal that was under way
                     value = msgspec.msgpack.encode(broken(lease, term))
-                    await self._registry.write(_lease_key(self._node), value, entry.revision)
+                    await self._registry.write(lease_key(self._node), value, entry.revision)
                     return
-
-
-def _lease_key(node: str) -> str:
-    return f"lease.{to_token(node)}"
 
 
 def _number(entry: Entry) -> int:
@@ -579,21 +569,7 @@ def _number(entry: Entry) -> int:
     Raises:
         NoAnswer: it is none that this node understands.
     """
-    found = _decoded(entry, list[int])
+    found = value_of(entry, list[int])
     if found is None or len(found) < 2:
         raise NoAnswer(f"expected a version and a number in the registry, got {found}")
     return found[1]
-
-
-def _decoded(entry: Entry, kind: type[T]) -> T | None:
-    """Return the value of a key; None when it is free.
-
-    Raises:
-        NoAnswer: it is none that this node understands.
-    """
-    if not entry.value:
-        return None
-    try:
-        return decoded(entry.value, kind)
-    except ValueError as error:
-        raise NoAnswer(f"the registry holds a value that cannot be read: {error}") from error

@@ -7,6 +7,7 @@ that can be called, and not those that are connected.
 Nothing here does input or output, or looks at a clock.
 """
 
+from collections.abc import Collection
 from typing import Final, TypeAlias
 
 import attrs
@@ -114,6 +115,10 @@ class Directory:
         """All nodes, in the order of their names."""
         others = [node for node, _ in self._nodes.values()]
         return tuple(sorted([self.own, *others], key=lambda node: node.name))
+
+    def others(self) -> Collection[str]:
+        """Return the names of the other nodes."""
+        return self._nodes.keys()
 
     def find(self, name: str) -> MeshNode | None:
         """Return a node by its name; None when it is not known."""

@@ -329,7 +329,12 @@ class Watch:
 
     def is_over(self, now: float) -> bool:
         """Tell whether the revision that was seen last may be broken."""
-        return self._seen is not None and now - self._seen[1] >= self._times.watch * self._times.seconds
+        return self._seen is not None and self.left(now) <= 0
+
+    def left(self, now: float) -> float:
+        """Return the seconds until the revision that was seen last may be broken, if it stays."""
+        since = now if self._seen is None else self._seen[1]
+        return self._times.watch * self._times.seconds - (now - since)
 
 
 class Era:

@@ -164,6 +164,7 @@ async def join(
             membership.claims = Claims(
                 MeshRegistry(carrier.connection, mesh.name), node, incarnation, entropy=entropy
             )
+            membership.claims.others = carrier.announcer.directory.others
             await membership.run(membership.claims.run)
     except BaseException:
         await membership.leave()

@@ -33,6 +33,7 @@ from enfilade.transport.mesh.claims import Claims, Fence, shard_key
 from enfilade.transport.mesh.registry import NoAnswer
 from enfilade.transport.mesh.shard_keeper import ShardKeeper
 from enfilade.transport.mesh.shards import shard_of
+from enfilade.transport.records import register
 from enfilade.transport.wire import Keyed
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from enfilade.transport.mesh.directory import MeshNode
 
 __all__ = ["KeyedActors"]
+
+register(Fence, name="enfilade.Fence")
 
 logger = logging.getLogger("enfilade.mesh")
 

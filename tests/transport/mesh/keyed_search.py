@@ -285,6 +285,7 @@ class Site:
                     {"Account": kind},  # type: ignore[arg-type]
                     lambda: self.keyed.mesh_changed(),
                 )
+                self.claims.others = lambda: [node.name for node in self.nodes()[1:]]
                 self.claims.lost, self.claims.begun = self.keyed.lost, self.keyed.mesh_changed
                 node.equip(peers=attrs.make_class("Peers", {"mesh": attrs.field(default=self.keyed)})())
                 self.is_over = False
@@ -322,7 +323,7 @@ class Site:
         self.jumped += seconds
         self.jumped_at = trio.current_time()
         if not self.is_over:  # a suspended machine has not watched others; here no time has passed for them
-            self.claims._watches.clear()
+            self.claims._others.begin_anew(self.claims._times)
             self.claims._era._since += seconds
             if self.claims._owner is not None:
                 self.claims._owner.reconnected()
