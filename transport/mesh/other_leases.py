@@ -42,7 +42,7 @@ GUARDED: Final = 2
 
 
 class OtherLeases:
-    """What one node knows of the leases of others.
+    """The leases of other nodes, as one node knows them.
 
     Args:
         registry: of the mesh.
