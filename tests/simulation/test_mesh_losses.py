@@ -345,3 +345,28 @@ def test_what_a_dead_node_held_is_free_in_time(what: str, how: Literal["process"
         return world.now() - died_at
 
     assert simulated(main) <= TAKEN_OVER
+
+
+def test_a_node_that_is_cut_off_says_in_time_what_is_about_to_be_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """That it will give up what it holds comes before it does; what is over is not said to come."""
+
+    async def main(world: World) -> None:
+        east, _ = await opened(world, "east", "west", servers=("s1", "s2", "s3"))
+        await key_on(world, east, "east")
+        caplog.set_level("INFO", "enfilade.mesh")
+        caplog.clear()
+        world.partition("east", tuple(world.servers))
+        await world.run(2 * LEASE)
+
+    simulated(main)
+    lines = [record.getMessage() for record in caplog.records]
+    order = [
+        next((at for at, line in enumerate(lines) if line.startswith(begin)), -1)
+        for begin in ("server ", "the registry has not answered for 3.", "lease lost, ")
+    ]
+    assert -1 < order[0] < order[1] < order[2], lines
+    assert not [line for line in lines if "nodes are lost in 0.0 s" in line]
+    assert [line for line in lines if line.endswith("nodes are lost until one does")]
+    assert sum("has not answered" in line for line in lines) == 1

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from hypothesis import given
@@ -25,7 +26,9 @@ from enfilade.transport.wire import (
     Chunk,
     Frame,
     MalformedBatch,
+    Ready,
     Send,
+    Welcome,
     decode_batch,
     encode_batch,
     encode_frame,
@@ -396,3 +399,15 @@ def test_what_is_long_leaves_credit_to_what_is_short() -> None:
     batch = one.next_batch()
     assert batch is not None
     assert [getattr(each, "to", None) for each in decode_batch(batch.data).frames] == [2]
+
+
+@pytest.mark.parametrize("fields", [[5], [5, False], [5, True], [5, True, "of a later version"]], ids=str)
+def test_nodes_of_other_versions_say_less_or_more(fields: list[Any]) -> None:
+    """Who does not say that it mixes does not: a node of before is sent everything in order."""
+    (ready,) = decode_batch(encode_batch(0, 0, [msgspec.msgpack.encode(fields)])).frames
+    assert isinstance(ready, Ready)
+    assert ready.mixes is (len(fields) > 1 and fields[1])
+    old: list[Any] = [3, 3, "a@east", "east", 1, WINDOW, 15.0]
+    (welcome,) = decode_batch(encode_batch(0, 0, [msgspec.msgpack.encode([*old, *fields[1:]])])).frames
+    assert isinstance(welcome, Welcome)
+    assert welcome.mixes is ready.mixes

@@ -376,8 +376,9 @@ class MeshCarrier(Carrier):
 
     def servers_missed(self, tried: Sequence[str]) -> None:
         """See `Watcher`."""
-        left = max(0.0, self._mesh.dead_after - self.connection.down_for)
-        logger.warning("no server answers (tried %s): nodes are lost in %.1f s", ", ".join(tried), left)
+        left = self._mesh.dead_after - self.connection.down_for
+        what = f"nodes are lost in {left:.1f} s" if left > 0 else "nodes are lost until one does"
+        logger.warning("no server answers (tried %s): %s", ", ".join(tried), what)
 
     def connection_ready(self) -> None:
         """See `Watcher`."""

@@ -422,7 +422,6 @@ class Claims:
                 # Whoever has a lease must not lose a moment; a mesh without a registry is left in peace.
                 patience = POLL_SECONDS if self.lease_left else min(LONGEST_PAUSE, 2 * patience)
                 pause = patience
-            self._say_if_late()
             await trio.sleep(pause)
         await trio.sleep_forever()
 
@@ -506,6 +505,7 @@ class Claims:
     async def _watch_deadline(self) -> None:
         while True:
             self._pass_time(self._clock())
+            self._say_if_late()  # here, because a renewal may take as long as there is left
             left = self.lease_left
             await trio.sleep(min(POLL_SECONDS, left + 0.001) if left else POLL_SECONDS)
 
