@@ -271,6 +271,7 @@ TRANSPORT = House(
         "memory_file": ("doors", "records"),
         "budget": ("doors", "records"),
         "standard_types": ("records",),
+        "rows": (),
         "payload": (
             "attachment",
             "budget",
@@ -279,6 +280,7 @@ TRANSPORT = House(
             "policy",
             "records",
             "remote_trace",
+            "rows",
             "standard_types",
         ),
     },

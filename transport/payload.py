@@ -42,6 +42,7 @@ from enfilade.transport.records import (
     shown,
 )
 from enfilade.transport.remote_trace import places
+from enfilade.transport.rows import are_rows
 from enfilade.transport.standard_types import BY_NAME, STANDARD
 
 __all__ = ["INLINE_LIMIT", "Codec", "External", "RemoteError", "is_plain"]
@@ -433,7 +434,7 @@ class Codec:
         return self._lower_bytes(value.cast("B") if value.c_contiguous else value.tobytes())
 
     def _lower_list(self, value: list[Any]) -> Any:
-        return value if _are_atoms(value) else [self._lower(item) for item in value]
+        return value if _are_atoms(value) or are_rows(value) else [self._lower(item) for item in value]
 
     def _lower_dict(self, value: dict[Any, Any]) -> Any:
         if _are_atoms(value) and _are_atoms(value.values()):

@@ -348,26 +348,27 @@ class DumpPicture:
     def __init__(self, scene: Scene, view: DumpView) -> None:
         self._scene = scene
         self._records = dump_in_steps(scene.watching.node, everything=view.everything)
+        self._made: list[dict[str, Any]] = []
+        self._is_over = False
 
     async def shot(self, *, is_full: bool) -> Shot:
-        records: list[dict[str, Any]] = []
-        is_over = False
-
-        def make_one() -> bool:
-            nonlocal is_over
-            try:
-                record = next(self._records)
-            except StopIteration:
-                is_over = True
-                return False
-            if record is not None:
-                records.append(record)
-            return len(records) < PIECE
-
+        """See `Picture`. The records of a picture that is interrupted are for the next one."""
         walker = self._scene.watching.walker
         async with walker.turn:
-            await walker.work(make_one, self._scene.budget)
-        return Shot({"records": records, "is_last": is_over}, has_more=not is_over)
+            await walker.work(self._make_one, self._scene.budget)
+        records, self._made = self._made, []
+        return Shot({"records": records, "is_last": self._is_over}, has_more=not self._is_over)
+
+    def _make_one(self) -> bool:
+        """Make a record; return true if there is room for more in this piece."""
+        try:
+            record = next(self._records)
+        except StopIteration:
+            self._is_over = True
+            return False
+        if record is not None:
+            self._made.append(record)
+        return len(self._made) < PIECE
 
     def close(self) -> None:
         self._records = iter(())

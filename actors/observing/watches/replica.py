@@ -9,6 +9,7 @@ is exact when the last piece has been applied.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.hooks import Listener
@@ -43,6 +44,7 @@ class ReplicaPicture(Listener):
         self._total = len(self._waiting)
         self._upto = self._waiting[-1] if self._waiting else 0
         self._cursor = 0
+        self._rows: list[dict[str, Any]] = []
         self._changed: dict[int, bool] = {}  # true: it has ended
         self._piece = "begin"
         self._titles: dict[int, tuple[type, str | None]] = {}  # by address: a class may not be hashed at all
@@ -54,7 +56,8 @@ class ReplicaPicture(Listener):
         if self._piece == "begin":
             self._piece = "rows"
             return Shot({"piece": "begin", "upto": self._upto, "total": self._total}, has_more=True)
-        rows = await self._next_rows()
+        await self._take_rows()
+        rows, self._rows = self._rows, []
         changed, left = self._next_changes()
         piece = self._piece
         if piece == "rows" and not self._waiting:
@@ -64,18 +67,16 @@ class ReplicaPicture(Listener):
         data = {"piece": piece, "rows": rows, "changed": changed, "left": left}
         return Shot(data, has_more=self._piece == "rows" or bool(self._changed))
 
-    async def _next_rows(self) -> list[dict[str, Any]]:
-        """The next rows of the walk."""
-        rows: list[dict[str, Any]] = []
-        async for serial in self._scene.watching.walker.each(self._taken(rows), self._scene.budget):
+    async def _take_rows(self) -> None:
+        """Take the next rows of the walk. Those of a picture that is interrupted are for the next one."""
+        async for serial in self._scene.watching.walker.each(self._taken(), self._scene.budget):
             process = self._node.processes.get(serial)
             if process is not None and process.ended is None:
-                rows.append(self._row_of(process))
+                self._rows.append(self._row_of(process))
             self._cursor = serial
-        return rows
 
-    def _taken(self, rows: list[dict[str, Any]]) -> Any:
-        while self._waiting and len(rows) < PIECE:
+    def _taken(self) -> Iterator[int]:
+        while self._waiting and len(self._rows) < PIECE:
             yield self._waiting.popleft()
 
     def _next_changes(self) -> tuple[list[dict[str, Any]], list[int]]:

@@ -24,6 +24,7 @@ from enfilade.actors.processes.actor import Actor
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.links import Down
+    from enfilade.actors.processes.timers import Timer
 
 __all__ = ["Watch"]
 
@@ -67,6 +68,7 @@ class Watch(Actor):
         self._is_full = True
         self._has_more = False
         self._due = 0  # the tick that counts: a change of the view makes those before it void
+        self._timer: Timer | None = None
 
     async def on_start(self) -> None:
         """Begin with the whole of the view, at once."""
@@ -84,8 +86,11 @@ class Watch(Actor):
         self._next(0.0)
 
     def _next(self, seconds: float) -> None:
+        """Take the next picture in so many seconds. A tick before it would only interrupt that."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._due += 1
-        self.process.send_after(seconds, self.process.ref, (TICK, self._due))
+        self._timer = self.process.send_after(seconds, self.process.ref, (TICK, self._due))
 
     def ack(self, number: int) -> None:
         """Take note that the observer has taken in the update of that number, so that another may follow."""
