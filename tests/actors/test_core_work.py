@@ -238,6 +238,7 @@ async def test_what_observers_and_counters_see(core: str) -> None:
             await ref.call(Worker.waits, 1)
         assert node.dispatcher.counted[process] == 3
         assert seen.seen == [*whole, ("received", "waits")][: len(seen.seen)]
+        assert process.body.at_hand is None
 
 
 async def test_what_was_skipped_comes_first_again(core: str) -> None:
@@ -249,6 +250,17 @@ async def test_what_was_skipped_comes_first_again(core: str) -> None:
             for message in ("first", "second", 1):
                 ref.send(message)
         assert await ref.call(Worker.noted) == ["first", "second"]
+        taken: list[Any] = []
+
+        async def take() -> None:
+            taken.append(await ref.call(Worker.receives, int))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            await settled()
+            for message in (2, 3, 4):
+                ref.send(message)
+        assert taken == [2]
 
 
 async def test_others_run_after_so_many_messages(core: str) -> None:
