@@ -25,6 +25,7 @@ typedef struct {
     PyObject *body, *process, *task, *awaited, *message, *handler;
     long budget;
     enum stage stage;
+    int is_running; /* its code is on the stack */
 } Work;
 
 #define BUDGET 64 /* as in task_bodies.py */

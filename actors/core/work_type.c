@@ -17,8 +17,18 @@ int work_clear(PyObject *self)
     return 0;
 }
 
-static int is_over(Work *work)
+/* Tell whether it is no time to enter the work, as with any coroutine: an error is set then. */
+static int is_running(Work *work)
 {
+    if (work->is_running)
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+    return work->is_running;
+}
+
+static int cannot_go_on(Work *work)
+{
+    if (is_running(work))
+        return 1;
     if (work->stage == OVER)
         PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
     return work->stage == OVER;
@@ -28,19 +38,24 @@ static PySendResult work_am_send(PyObject *self, PyObject *sent, PyObject **yiel
 {
     Work *work = (Work *)self;
     PyObject *value = NULL;
+    PySendResult outcome;
     *yielded = NULL;
-    if (is_over(work))
+    if (cannot_go_on(work))
         return PYGEN_ERROR;
-    if (work->awaited != NULL) {
-        PySendResult outcome = PyIter_Send(work->awaited, sent, &value);
-        return drive(work, outcome, value, yielded);
-    }
-    if (sent == Py_None || sent == the_resumed) {
+    work->is_running = 1;
+    if (work->awaited != NULL)
+        outcome = PyIter_Send(work->awaited, sent, &value);
+    else if (sent == Py_None || sent == the_resumed) {
         Py_INCREF(Py_None);
         value = Py_None;
-    } else
+        outcome = PYGEN_RETURN;
+    } else {
         value = PyObject_CallMethodObjArgs(sent, s_unwrap, NULL);
-    return drive(work, value == NULL ? PYGEN_ERROR : PYGEN_RETURN, value, yielded);
+        outcome = value == NULL ? PYGEN_ERROR : PYGEN_RETURN;
+    }
+    outcome = drive(work, outcome, value, yielded);
+    work->is_running = 0;
+    return outcome;
 }
 
 /* The methods of a coroutine. */
@@ -86,8 +101,9 @@ static PyObject *work_throw(PyObject *self, PyObject *const *args, Py_ssize_t co
         PyErr_SetString(PyExc_TypeError, "throw takes from one to three arguments");
         return NULL;
     }
-    if (is_over(work))
+    if (cannot_go_on(work))
         return NULL;
+    work->is_running = 1;
     if (work->awaited == NULL)
         value = raise_given(args, count);
     else {
@@ -103,6 +119,7 @@ static PyObject *work_throw(PyObject *self, PyObject *const *args, Py_ssize_t co
         Py_DECREF(stop);
     }
     outcome = drive(work, outcome, value, &yielded);
+    work->is_running = 0;
     return given(outcome, yielded);
 }
 
@@ -111,14 +128,17 @@ static PyObject *work_close(PyObject *self, PyObject *nothing)
     Work *work = (Work *)self;
     PyObject *closed = Py_None;
     (void)nothing;
-    Py_INCREF(Py_None);
-    if (work->awaited != NULL) {
-        Py_DECREF(closed);
+    if (is_running(work))
+        return NULL;
+    work->is_running = 1;
+    if (work->awaited == NULL)
+        Py_INCREF(closed);
+    else
         closed = PyObject_CallMethodObjArgs(work->awaited, s_close, NULL);
-    }
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     work_clear(self);
+    work->is_running = 0;
     PyErr_Restore(type, error, traceback);
     return closed;
 }

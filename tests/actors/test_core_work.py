@@ -125,6 +125,14 @@ class Worker(Actor):
             self.notes.append("cancelled")
 
 
+class Entering(Actor):
+    """Enters a coroutine."""
+
+    async def enter(self, coroutine: Any, how: Callable[[Any], Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        return how(coroutine)
+
+
 class Stranger(Actor):
     def unknown(self) -> None: ...
 
@@ -392,3 +400,23 @@ async def test_it_is_a_coroutine_to_whoever_drives_it(core: str) -> None:
             assert hasattr(trap, "abort_func") or callable(trap)
             assert type(act_on(work, how)) in (ValueError, type(None))
             assert type(act_on(work, lambda work: work.send(None))) is RuntimeError
+
+
+@pytest.mark.parametrize(
+    "how",
+    [lambda own: own.close(), lambda own: own.send(None), lambda own: own.throw(ValueError("thrown"))],
+    ids=["close", "send", "throw"],
+)
+async def test_it_cannot_be_entered_while_it_runs(core: str, how: Callable[[Any], Any]) -> None:
+    """By a handler, who has it from somebody that has looked at the task while that waited."""
+    async with open_node("n") as node:
+        ref = await node.spawn(Entering)
+        await settled()
+        process = process_of(ref)
+        assert process is not None
+        assert process.body.task is not None
+        own = process.body.task.coro.cr_await.cr_await
+        for _ in range(2):
+            refused = await ref.call(Entering.enter, own, lambda own: act_on(own, how))
+            assert type(refused) is ValueError
+            assert str(refused) == "coroutine already executing"
