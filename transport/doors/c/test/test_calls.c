@@ -194,6 +194,40 @@ static void door_S12_client_cancelled(void) {
     CHECK_EQUAL(receive_byte(ran[0]), EINVAL);
 }
 
+static void counts(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)data, (void)size, (void)descriptors, (void)count;
+    atomic_fetch_add((atomic_int *)cookie, 1);
+    door_return(NULL, 0, NULL, 0);
+}
+
+static void *calls_when_cancelled(void *door) {
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    receive_byte(leave[0]); /* cancelled by now */
+    pthread_setcancelstate(before, NULL);
+    door_call(*(int *)door, NULL);
+    return NULL;
+}
+
+/* A call that would be answered at once, without waiting, is a cancellation point, too. */
+static void door_S12_cancelled_before_the_call(void) {
+    if (!cancellation_is_known()) {
+        return;
+    }
+    static atomic_int calls;
+    make_pipes();
+    int door = door_create(counts, &calls, DOOR_NO_CANCEL);
+    CHECK_EQUAL(door_call(door, NULL), 0);
+    for (int i = 0; i < 5; i++) {
+        pthread_t thread;
+        CHECK_EQUAL(pthread_create(&thread, NULL, calls_when_cancelled, &door), 0);
+        CHECK_EQUAL(pthread_cancel(thread), 0);
+        send_byte(leave[1], 'l');
+        CHECK_EQUAL(pthread_join(thread, NULL), 0);
+    }
+    CHECK_EQUAL(calls, 1);
+}
+
 static bool descriptors_are_at_most(void *expected) {
     return open_descriptors() <= *(int *)expected;
 }
@@ -373,6 +407,7 @@ static const struct test tests[] = {
     TEST(door_V5_private),
     TEST(door_S5),
     TEST(door_S12_client_cancelled),
+    TEST(door_S12_cancelled_before_the_call),
     TEST(door_S12_cancelled_with_descriptors),
     TEST(door_M9),
     TEST(door_F17),

@@ -15,17 +15,28 @@ static double seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* Word by word: ThreadSanitizer hears of each access, and took minutes over single bytes. */
 static void fill(char *data, size_t size, unsigned seed) {
-    for (size_t i = 0; i < size; i++) {
-        data[i] = (char)(seed = seed * 1103515245 + 12345, seed >> 16);
+    uint64_t word = seed;
+    for (size_t i = 0; i < size; i += sizeof word) {
+        word = word * UINT64_C(6364136223846793005) + 1442695040888963407;
+        memcpy(data + i, &word, size - i < sizeof word ? size - i : sizeof word);
+    }
+}
+
+static void invert(char *data, size_t size) {
+    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+        size_t count = size - i < sizeof(uint64_t) ? size - i : sizeof(uint64_t);
+        uint64_t word = 0;
+        memcpy(&word, data + i, count);
+        word = ~word;
+        memcpy(data + i, &word, count);
     }
 }
 
 static void invert_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
     (void)cookie, (void)descriptors, (void)count;
-    for (size_t i = 0; i < size; i++) {
-        data[i] = (char)~data[i];
-    }
+    invert(data, size);
     door_return(data, size, NULL, 0);
 }
 
@@ -49,14 +60,15 @@ static void make_large_thread(door_info_t *info) {
 /* The reply goes into a buffer of its own, a new mapping, or over the request. */
 static void client_of_all_sizes(int socket, void *unused) {
     static const size_t sizes[] = {65535, 65536, 65537, 131072, 131073, 200000, 1 << 20, (1 << 20) + 1, LARGEST - 7, LARGEST};
-    char *request = malloc(LARGEST), *sent = malloc(LARGEST), *buffer = malloc(LARGEST);
+    char *request = malloc(LARGEST), *expected = malloc(LARGEST), *buffer = malloc(LARGEST);
     int door = receive_fd(socket);
     (void)unused;
     for (unsigned i = 0; i < 120; i++) {
         size_t size = sizes[i * 7 % 10];
         unsigned place = i % 3;
         fill(request, size, i);
-        memcpy(sent, request, size);
+        memcpy(expected, request, size);
+        invert(expected, size);
         door_arg_t arguments = {.data_ptr = request, .data_size = size};
         if (place > 0) {
             arguments.rbuf = place == 1 ? buffer : request;
@@ -65,11 +77,7 @@ static void client_of_all_sizes(int socket, void *unused) {
         CHECK_EQUAL(door_call(door, &arguments), 0);
         CHECK_EQUAL(arguments.data_size, size);
         CHECK((arguments.rbuf == (place == 1 ? buffer : request)) == (place > 0));
-        for (size_t k = 0; k < size; k++) {
-            if (arguments.data_ptr[k] != (char)~sent[k]) {
-                CHECK_EQUAL(k, size);
-            }
-        }
+        CHECK_EQUAL(memcmp(arguments.data_ptr, expected, size), 0);
         if (place == 0) {
             CHECK_EQUAL(munmap(arguments.rbuf, arguments.rsize), 0);
         }
