@@ -395,7 +395,7 @@ def test_what_is_long_leaves_credit_to_what_is_short() -> None:
     one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(MIB))], in_order=False)
     while one.next_batch() is not None:
         one.accepted()
-    one.send(encode_frame(frame(2, 0)))
+    one.send(encode_frame(Send(2, payload(bytes(20 * 1024)))))
     batch = one.next_batch()
     assert batch is not None
     assert [getattr(each, "to", None) for each in decode_batch(batch.data).frames] == [2]
