@@ -149,14 +149,32 @@ static PyObject *work_await(PyObject *self)
     return self;
 }
 
-/* What trio looks for to show where a task waits: the coroutine that is awaited shows itself in this place. */
-static PyObject *get_of_awaited(PyObject *self, void *name)
+/* What trio looks for to show where a task waits. */
+
+static PyObject *get_awaited(PyObject *self, void *nothing)
 {
     PyObject *awaited = ((Work *)self)->awaited;
-    if (awaited != NULL)
-        return PyObject_GetAttrString(awaited, name);
-    PyErr_SetString(PyExc_AttributeError, "expected a coroutine to be awaited, got a wait for a message");
-    return NULL;
+    (void)nothing;
+    awaited = awaited == NULL ? Py_None : awaited;
+    Py_INCREF(awaited);
+    return awaited;
+}
+
+/* A frame of the twin, which has not run and will not: made only for who asks. */
+static PyObject *get_frame(PyObject *self, void *nothing)
+{
+    PyObject *body = ((Work *)self)->body, *twin, *frame, *closed = NULL;
+    (void)nothing;
+    if (body == NULL)
+        Py_RETURN_NONE;
+    if ((twin = PyObject_CallFunctionObjArgs(the_main, body, NULL)) == NULL)
+        return NULL;
+    if ((frame = PyObject_GetAttrString(twin, "cr_frame")) != NULL &&
+        (closed = PyObject_CallMethodObjArgs(twin, s_close, NULL)) == NULL)
+        Py_CLEAR(frame);
+    Py_XDECREF(closed);
+    Py_DECREF(twin);
+    return frame;
 }
 
 static int work_traverse(PyObject *self, visitproc visit, void *arg)
@@ -189,8 +207,8 @@ static PyMethodDef work_methods[] = {
 };
 
 static PyGetSetDef work_getset[] = {
-    {"cr_await", get_of_awaited, NULL, "What the awaited coroutine awaits.", "cr_await"},
-    {"cr_frame", get_of_awaited, NULL, "The frame of the awaited coroutine.", "cr_frame"},
+    {"cr_await", get_awaited, NULL, "What it awaits; None.", NULL},
+    {"cr_frame", get_frame, NULL, "A frame that says what it is; None when it is over.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
