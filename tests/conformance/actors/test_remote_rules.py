@@ -290,7 +290,7 @@ async def test_a_cast_is_refused_before_it_is_decoded(
         ("hidden", "add"),
         (10**9, "add"),
     ):
-        # What is long travels in a memory file, or as it is: a descriptor of another kind does not everywhere.
+        # What is long travels in a memory file, or as it is; a descriptor of another kind, not everywhere.
         file = memory_file.create(b"long") if remote.peer.takes_descriptors else LongBytes(b"long")
         remote.peer.send(Cast(to, method, remote._codec.encode([[1], {}])[0], 1), [file])
     await settle()
