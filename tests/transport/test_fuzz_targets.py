@@ -8,6 +8,7 @@ import datetime
 import decimal
 import fractions
 import random
+import re
 import subprocess
 import time
 import uuid
@@ -137,6 +138,21 @@ def fuzz(target: Callable[[bytes], None], corpus: Sequence[bytes], runs: int, se
 
 
 RUNS = [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.soak)]
+
+
+def test_what_targets_replace_is_there() -> None:
+    """`ld --wrap` is silent when a function has another name by now: a target would ask the real kernel."""
+    makefile = (C / "Makefile").read_text().replace("\\\n", " ")
+    sources = "".join(path.read_text() for path in [*C.glob("linux/*.c"), C / "closing.c"])
+    fuzzers = "".join(path.read_text() for path in C.glob("fuzz/*.c"))
+    replaced = re.findall(r"^REPLACED\w* = (.*)$", makefile, re.MULTILINE)
+    names = " ".join(replaced).split()
+    assert len(names) > 20
+    for name in names:
+        assert re.search(rf"\b__wrap_{name}\(", fuzzers), name
+        assert re.search(rf"\b{name}\(", sources), name
+
+
 PATIENCE = 7200
 PATIENT = pytest.mark.timeout(PATIENCE)
 
