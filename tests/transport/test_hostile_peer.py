@@ -18,7 +18,17 @@ from enfilade.actors import Custom, Exit, Node, NoProcess, open_node
 from enfilade.transport import Limits, Policy, closing
 from enfilade.transport.carrier import hand_over
 from enfilade.transport.memory_carrier import MemoryNetwork
-from enfilade.transport.wire import BATCH_LIMIT, Reply, Send, Spawned, WhereisReply, encode_batch
+from enfilade.transport.records import PayloadError
+from enfilade.transport.wire import (
+    BATCH_LIMIT,
+    Reply,
+    Send,
+    Spawn,
+    Spawned,
+    Whereis,
+    WhereisReply,
+    encode_batch,
+)
 from enfilade.transport.wire import Exit as ExitFrame
 from tests.conformance.actors.town import Account
 from tests.descriptors import open_descriptors
@@ -478,6 +488,33 @@ async def test_each_peer_has_limits_of_its_own(
     assert len(node.processes) == before + 5
     assert "more notices about node" in caplog.text
     again.close()
+
+
+@pytest.mark.parametrize("asks_for", [Whereis, Spawn], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("answer", [Ext(99, b"\xc0"), 7, "account", [1], b"\x00", None], ids=repr)
+async def test_an_answer_that_is_none(
+    siege: Siege, autojump_clock: object, asks_for: type[Any], answer: Any
+) -> None:
+    """Who asks a peer for a process gets a ref or an error, whatever the peer answers."""
+    node, stranger = siege.node, siege.stranger
+    found: list[Any] = []
+    ask, tag = (node.whereis_on, 37) if asks_for is Whereis else (node.spawn_on, 33)
+
+    async def wait() -> None:
+        try:
+            found.append(await ask(stranger.name, "anything"))
+        except PayloadError as error:
+            found.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        await stranger.throw([tag, stranger.heard_of(asks_for)[-1].id, answer])
+    if answer is None and asks_for is Whereis:
+        assert found == [None]
+    else:
+        assert type(found[0]) is PayloadError
+    await siege.check()
 
 
 @pytest.mark.parametrize("rights", [{"exports": "account", "limits": Limits(pending=3)}])
