@@ -245,7 +245,7 @@ async def test_mesh_48_a_resumption_is_one_line(server: NatsServer, caplog: pyte
         assert len(lines) == 2
         assert all("1 node links resumed, " in line for line in lines)
         (own,) = (line for line in lines if line.startswith("a@east"))
-        assert own.endswith("1 batches have waited")
+        assert own.endswith("1 batches had waited")
         assert len(caplog.records) < 12
 
 
