@@ -491,7 +491,11 @@ async def test_each_peer_has_limits_of_its_own(
 
 
 @pytest.mark.parametrize("asks_for", [Whereis, Spawn], ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("answer", [Ext(99, b"\xc0"), 7, "account", [1], b"\x00", None], ids=repr)
+@pytest.mark.parametrize(
+    "answer",
+    [Ext(99, b"\xc0"), 7, "account", [1], b"\x00", None],
+    ids=["unknown type", "number", "text", "list", "bytes", "nothing"],
+)
 async def test_an_answer_that_is_none(
     siege: Siege, autojump_clock: object, asks_for: type[Any], answer: Any
 ) -> None:
