@@ -16,7 +16,7 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
-from h2.exceptions import H2Error
+from h2.exceptions import H2Error, InvalidBodyLengthError
 
 from enfilade.hostcalls.net.account import Charge
 from enfilade.hostcalls.net.conversation import (
@@ -42,6 +42,7 @@ from enfilade.hostcalls.net.message import (
     authority,
     check_headers,
     content_length,
+    has_length,
     status_code,
     values,
     without_connection_headers,
@@ -199,6 +200,9 @@ class _ClientConnection(Http2Connection):
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded):
             answer.is_whole = True
+            if _has_body(request, answer) and not has_length(answer.headers, answer.body):
+                length = content_length(answer.headers) or 0  # h2 looks only where data end the stream
+                raise InvalidBodyLengthError(length, len(answer.body))
         elif isinstance(event, StreamReset) and event.stream_id == stream_id and not answer.is_whole:
             code = event.error_code
             raise Failure(f"stream error received: {getattr(code, 'name', code)}")
@@ -216,9 +220,12 @@ class _ClientConnection(Http2Connection):
         except Malformed:
             raise Failure("invalid HTTP header parsed") from None
         answer.headers = headers
-        has_body = request.method != b"HEAD" and answer.code not in BODILESS
-        if has_body and (length or 0) > self._conversation.largest_body:
+        if _has_body(request, answer) and (length or 0) > self._conversation.largest_body:
             raise Failure(TOO_LARGE)
+
+
+def _has_body(request: Request, answer: _Answer) -> bool:
+    return request.method != b"HEAD" and answer.code not in BODILESS
 
 
 def _ignore(_: Event) -> None:

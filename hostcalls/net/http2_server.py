@@ -38,6 +38,7 @@ from enfilade.hostcalls.net.message import (
     Response,
     check_fields,
     content_length,
+    has_length,
     host_matches,
     origin_form,
     response_for_wire,
@@ -226,12 +227,20 @@ class _ServerConnection(Http2Connection):
         elif isinstance(event, StreamEnded):
             if stream := self._streams.get(event.stream_id):
                 stream.is_whole = True
+                self._check_length(stream)
                 whole.append(stream)
         elif isinstance(event, StreamReset):
             if not event.remote_reset:  # a frame on the stream was an error
                 self.floods.count_reset()
             if stream := self._streams.get(event.stream_id):
                 self._forget(stream)
+
+    def _check_length(self, stream: _Stream) -> None:
+        """End a stream whose body is not as long as its head says. h2 looks only where data end it."""
+        if stream.response is None and not has_length(stream.request.headers, stream.body):
+            self.floods.count_reset()
+            self.reset(stream.id, ErrorCodes.PROTOCOL_ERROR)
+            self._forget(stream)
 
     def _begin(self, event: RequestReceived) -> None:
         if len(self._streams) >= self.settings.http2_streams:

@@ -204,6 +204,11 @@ def content_length(headers: Headers) -> int | None:
     return int(length)
 
 
+def has_length(headers: Headers, body: bytes | bytearray) -> bool:
+    """Tell whether a body is as long as its head says, which may say nothing. Raises as `content_length`."""
+    return content_length(headers) in (None, len(body))
+
+
 def status_code(text: bytes) -> int:
     """The code of a final response. Raises `Malformed` for anything else."""
     if not _CODE.fullmatch(text):

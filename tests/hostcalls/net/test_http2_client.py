@@ -213,6 +213,18 @@ async def too_large(far: Far, stream: int) -> None:
     await far.respond(stream, b"x", ("content-length", "1048577"))
 
 
+async def too_little(far: Far, stream: int) -> None:
+    far.server.h2.send_headers(stream, [(":status", "200"), ("content-length", "5")])
+    far.server.h2.send_data(stream, b"abcd")
+    far.server.h2.send_headers(stream, [("trailer", "t")], end_stream=True)
+    await far.server.flush()
+
+
+async def head_alone(far: Far, stream: int) -> None:
+    far.server.h2.send_headers(stream, [(":status", "200"), ("content-length", "5")], end_stream=True)
+    await far.server.flush()
+
+
 async def large_head(far: Far, stream: int) -> None:
     await far.respond(stream, b"x", ("x", "y" * 32768))
 
@@ -259,6 +271,8 @@ BAD_STATUSES = (
         (frames(GoAwayFrame(0, last_stream_id=0)), "connection closed before message completed"),
         (too_large, "response too large"),
         (large_head, "message head is too large"),
+        (too_little, "http2 error: InvalidBodyLengthError: Expected 5 bytes, received 4"),
+        (head_alone, "http2 error: InvalidBodyLengthError: Expected 5 bytes, received 0"),
         (many_interim, "too many interim responses"),
         (frames(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "http2 error: "),
         (frames(*[PingFrame(0, bytes(8))] * 20), "http2 error: "),

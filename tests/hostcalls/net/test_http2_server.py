@@ -81,6 +81,26 @@ async def test_bodies_and_trailers() -> None:
         assert text == b"POST / HTTP/2\r\nhost: localhost\r\ncontent-length: 3\r\n\r\nabc"
 
 
+@pytest.mark.parametrize("body", [None, b"", b"abcd"], ids=["head alone", "nothing", "too little"])
+async def test_a_body_of_another_length_is_no_request(body: bytes | None) -> None:
+    """RFC 9113, 8.1.1: the stream is reset, whether its head or its trailers end it; others are served."""
+    async with open_server() as server:
+        peer = await connect(server)
+        bad = peer.begin(fields("/", "POST", "localhost", ("content-length", "5")), end=body is None)
+        if body is not None:
+            peer.h2.send_data(bad, body)
+            peer.h2.send_headers(bad, [("trailer", "t")], end_stream=True)
+        await peer.flush()
+        await peer.until_reset(bad)
+        assert peer.resets[bad] == ErrorCodes.PROTOCOL_ERROR
+        stream = await peer.request(fields("/next"))
+        connection = await server.accept()
+        assert (await read_all(connection.reader)).startswith(b"GET /next ")
+        settled(connection.writer.write(OK))
+        await peer.until_ended(stream)
+        assert server.account.held == 0
+
+
 async def test_large_bodies_get_windows_as_they_are_stored() -> None:
     async with open_server() as server:
         peer = await connect(server)
