@@ -35,7 +35,7 @@ def simulated(
 
     Raises:
         TypeError: not exactly one of `seed` and `seeds` is given, one of them or the schedule is none, or the
-            function is not asynchronous or has no argument `world`.
+            function is not asynchronous, is a method, or has no argument `world`.
         ValueError: there are no seeds.
         ImportError: pytest is not installed.
     """
@@ -64,6 +64,8 @@ def simulated(
         signature = inspect.signature(main)
         if not inspect.iscoroutinefunction(main):
             raise TypeError(f"expected an async function, got {main!r}")
+        if "self" in signature.parameters:
+            raise TypeError(f"{main.__qualname__} is a method; write it as a function of its module")
         if "world" not in signature.parameters:
             raise TypeError(f"{main.__qualname__} must have an argument `world`")
         others = [each for name, each in signature.parameters.items() if name != "world"]

@@ -352,6 +352,10 @@ def test_simulated_says_that_it_needs_pytest(monkeypatch: pytest.MonkeyPatch) ->
 def test_simulated_needs_seeds_and_a_world() -> None:
     async def without(number: int) -> None: ...
 
+    async def method(self: object, world: World) -> None: ...
+
+    with pytest.raises(TypeError, match="method is a method; write it as a function"):
+        simulated(seed=1)(method)
     with pytest.raises(TypeError, match="seed=7 or seeds=50"):
         simulated()
     with pytest.raises(TypeError, match="argument `world`"):
