@@ -109,12 +109,14 @@ def test_a_module_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("zone", "run"), ("guest", "run"), ("zone", "ps", "nowhere", "--secret")], ids=" ".join
+    "arguments", [("zone", "run"), ("guest", "run"), ("zone", "ps", "{door}", "--secret")], ids=" ".join
 )
 def test_commands_refuse_a_pipe_in_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """Every command that opens a path of the user's: none waits, and each says what it expected."""
     os.mkfifo(tmp_path / "pipe", 0o600)
-    result = enfilade_here(*arguments, str(tmp_path / "pipe"))
+    (tmp_path / "door").touch()
+    words = (word.format(door=tmp_path / "door") for word in arguments)
+    result = enfilade_here(*words, str(tmp_path / "pipe"))
     assert result.returncode == 1
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     assert "pipe" in result.stderr

@@ -298,7 +298,8 @@ def test_mesh_129_operators_reach_a_node_by_its_name(town: Town) -> None:
     assert bank.wait(PATIENCE) == 0
 
 
-def test_a_node_of_a_mesh_is_named_with_its_mesh(tmp_path: Path) -> None:
+def test_a_node_of_a_mesh_is_named_with_its_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # where no node of another test is announced
     with pytest.raises(Refusal, match="process id runs; for the node of that name in a mesh give"):
         reached(Path("bank@east"), None, None, None)
     with pytest.raises(Refusal, match="expected --identity or --mesh, got both"):
