@@ -226,13 +226,16 @@ static int count_descriptors(void) {
 
 /* As many as stay: threads of the library close some a moment after a call. */
 int open_descriptors(void) {
-    int before = -1, count = count_descriptors();
-    for (int i = 0; i < PATIENCE && (closing_unclosed() > 0 || count != before); i++) {
-        poll(NULL, 0, 1);
+    int before = -1;
+    for (int i = 0;; i++) {
+        bool is_quiet = closing_unclosed() == 0; /* asked before the count, which would hold what is closed after it */
+        int count = count_descriptors();
+        if ((is_quiet && count == before) || i == PATIENCE) {
+            return count;
+        }
         before = count;
-        count = count_descriptors();
+        poll(NULL, 0, 1);
     }
-    return count;
 }
 
 static void *ends_at_once(void *unused) {
