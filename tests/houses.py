@@ -271,7 +271,7 @@ TRANSPORT = House(
         "memory_file": ("doors", "records"),
         "budget": ("doors", "records"),
         "standard_types": ("records",),
-        "rows": (),
+        "atoms": (),
         "payload": (
             "attachment",
             "budget",
@@ -280,7 +280,7 @@ TRANSPORT = House(
             "policy",
             "records",
             "remote_trace",
-            "rows",
+            "atoms",
             "standard_types",
         ),
     },

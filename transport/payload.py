@@ -19,13 +19,24 @@ as an External.
 import builtins
 import enum
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 import msgspec
 
 from enfilade.transport import memory_file
+from enfilade.transport.atoms import (
+    ATOMS,
+    INLINE_LIMIT,
+    LONGEST_INLINE,
+    SHORT,
+    are_atoms,
+    are_rows,
+    is_atom,
+    is_plain,
+    types_of,
+)
 from enfilade.transport.attachment import Attachment, LongBytes, Unfilled, attach, read, reading
 from enfilade.transport.budget import SMALL, Budget, distinct
 from enfilade.transport.file_descriptor import FileDescriptor, close_all
@@ -42,10 +53,9 @@ from enfilade.transport.records import (
     shown,
 )
 from enfilade.transport.remote_trace import places
-from enfilade.transport.rows import are_rows
 from enfilade.transport.standard_types import BY_NAME, STANDARD
 
-__all__ = ["INLINE_LIMIT", "Codec", "External", "RemoteError", "is_plain"]
+__all__ = ["Codec", "External", "RemoteError"]
 
 _TUPLE: Final = 1
 _SET: Final = 2
@@ -60,9 +70,6 @@ _DICT: Final = 10
 _BYTES: Final = 11
 _LATE: Final = 12
 
-_ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
-"""Types that MessagePack carries as they are; an int only while it fits in 64 bits."""
-
 _NO_KEYWORDS: Final[dict[str, Any]] = {}
 _NOTHING_FETCHED: Final[Mapping[int, bytes]] = {}
 
@@ -74,16 +81,6 @@ _EXTENSION: Final = b"\xc7"
 LATE_SIZE: Final = len(_LATE_MARK) + 8
 """Bytes of the payload that stands for one that follows."""
 
-INLINE_LIMIT: Final = 160 * 1024
-"""Bytes of a payload that travels inside its frame; a longer one goes into a memory file. Copying so much is
-quicker than the memory file, its descriptor, and the thread that hands descriptors over."""
-
-LONGEST_INLINE: Final = INLINE_LIMIT - 64
-"""The longest bytes object in it without a memory file of its own. With what describes it, it still fits."""
-
-_SHORT: Final = LONGEST_INLINE // 4
-"""Characters of a string that fit in a frame however they are encoded."""
-
 PAYLOAD_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of a payload, however it travels, all memory files taken together; a receiver may allow less."""
 
@@ -92,27 +89,6 @@ MEMORY_FILES: Final = memory_file.MOST_FILES - 1
 
 DESCRIPTORS_LIMIT: Final = 128
 """File descriptors in one payload."""
-
-
-def _is_atom(value: Any) -> bool:
-    """Whether MessagePack carries a value as it is, and it is not long."""
-    kind = type(value)
-    return kind in _ATOMS and (kind is not bytes or len(value) <= LONGEST_INLINE)
-
-
-def is_plain(value: Any) -> bool:
-    """Tell whether a value travels as it is, in its frame; some numbers and strings turn out not to."""
-    kind = type(value)
-    if kind is bytes:
-        return len(value) <= LONGEST_INLINE
-    if kind is str:
-        return len(value) <= _SHORT
-    return type(kind) is type and kind in _ATOMS  # another metaclass may have a hash of its own
-
-
-def _are_atoms(values: Collection[Any]) -> bool:
-    types = set(map(type, values))
-    return types <= _ATOMS and (bytes not in types or all(map(_is_atom, values)))
 
 
 def late(number: int) -> msgspec.Raw:
@@ -259,7 +235,7 @@ class Codec:
             OSError: a file descriptor in it is not open, or no more can be opened.
         """
         data = b""
-        if _is_atom(value):
+        if is_atom(value):
             try:
                 data = self._encoder.encode(value)
             except (OverflowError, UnicodeEncodeError):
@@ -304,7 +280,7 @@ class Codec:
     ) -> tuple[msgspec.Raw, Sequence[Attachment]]:
         """Encode the arguments of a call, as the pair `[args, kwargs]`. Otherwise as `encode`."""
         data = b""
-        if not kwargs and _are_atoms(args):
+        if not kwargs and are_atoms(args, types_of(args)):
             try:
                 data = self._encoder.encode((args, _NO_KEYWORDS))
             except (OverflowError, UnicodeEncodeError):
@@ -362,7 +338,7 @@ class Codec:
     def _pack(self, value: Any) -> bytes:
         mark, in_files = len(self._outgoing), self._in_files
         try:
-            return self._encoder.encode(value if _is_atom(value) else self._lower(value))
+            return self._encoder.encode(value if is_atom(value) else self._lower(value))
         except OverflowError:
             self._drop_outgoing(mark)
             self._in_files = in_files
@@ -389,7 +365,7 @@ class Codec:
 
     def _lower(self, value: Any) -> Any:
         kind = type(value)
-        if _is_atom(value):
+        if is_atom(value):
             return value
         lower = self._lowering.get(kind)
         return self._lower_other(value) if lower is None else lower(value)
@@ -434,12 +410,16 @@ class Codec:
         return self._lower_bytes(value.cast("B") if value.c_contiguous else value.tobytes())
 
     def _lower_list(self, value: list[Any]) -> Any:
-        return value if _are_atoms(value) or are_rows(value) else [self._lower(item) for item in value]
+        types = types_of(value)
+        if are_atoms(value, types) or are_rows(value, types):
+            return value
+        return [self._lower(item) for item in value]
 
     def _lower_dict(self, value: dict[Any, Any]) -> Any:
-        if _are_atoms(value) and _are_atoms(value.values()):
+        keys, values = types_of(value), types_of(value.values())
+        if are_atoms(value, keys) and are_atoms(value.values(), values):
             return value
-        if _ATOMS.issuperset(map(type, value)):
+        if keys <= ATOMS:
             return {key: self._lower(item) for key, item in value.items()}
         return self._extension(_DICT, [[key, item] for key, item in value.items()])
 
@@ -462,7 +442,7 @@ class Codec:
             return self._extension(_ERROR, [*error.args, None])
         kind = type(error)
         arguments = error.args if kind.__module__ == "builtins" else None
-        if arguments is not None and not _ATOMS.issuperset(map(type, arguments)):
+        if arguments is not None and not ATOMS.issuperset(map(type, arguments)):
             arguments = None
         name = (
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -592,7 +572,7 @@ class Codec:
 def _revive_member(record: Record, value: Any) -> enum.Enum:
     """Find the member of an enumeration; one that is not there is not shown, however long it is."""
     kind: type[enum.Enum] = record.type
-    if is_plain(value) and (type(value) is not bytes or len(value) <= _SHORT):
+    if is_plain(value) and (type(value) is not bytes or len(value) <= SHORT):
         return kind(value)
     for member in kind:
         if type(member.value) is type(value) and member.value == value:

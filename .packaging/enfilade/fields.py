@@ -26,6 +26,7 @@ __all__ = [
     "check",
     "instance_of",
     "is_int",
+    "is_nan",
     "is_number",
     "shown",
     "tuple_of",
@@ -118,6 +119,11 @@ def shown(value: object) -> str:
 def is_int(value: object) -> TypeGuard[int]:
     """Return true for an int, and false for a bool, which Python counts as one."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_nan(value: object) -> bool:
+    """Return true for the float that is no number: no comparison with a bound finds it."""
+    return isinstance(value, float) and value != value
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

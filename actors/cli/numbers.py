@@ -4,6 +4,8 @@ from typing import Any
 
 import typer
 
+from enfilade.fields import is_nan
+
 __all__ = ["number"]
 
 
@@ -13,6 +15,6 @@ def number(*names: str, **how: Any) -> Any:
 
 
 def _checked(value: float | None) -> float | None:
-    if value is not None and value != value:
+    if is_nan(value):
         raise typer.BadParameter("expected a number, got nan")
     return value

@@ -306,8 +306,10 @@ static int has_room(void)
         return answer;
     }
     int limit = Py_GetRecursionLimit();
+    if (limit <= ROOM)
+        return 0;
     Py_SetRecursionLimit(limit - ROOM); /* is one more call below that? to make so many calls would take a tenth */
-    int is_roomy = limit > ROOM && Py_EnterRecursiveCall(" while a task was resumed") == 0;
+    int is_roomy = Py_EnterRecursiveCall(" while a task was resumed") == 0;
     if (is_roomy)
         Py_LeaveRecursiveCall();
     Py_SetRecursionLimit(limit);

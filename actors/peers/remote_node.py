@@ -54,11 +54,12 @@ from enfilade.actors.peers.waiting import Waiting
 from enfilade.actors.processes.start import Started
 from enfilade.actors.processes.trace_layers import add_layer
 from enfilade.transport import wire
+from enfilade.transport.atoms import INLINE_LIMIT, is_plain
 from enfilade.transport.attachment import Attachment, Unfilled
 from enfilade.transport.chunks import length
 from enfilade.transport.file_descriptor import close_all
 from enfilade.transport.outward import FrameTooLarge
-from enfilade.transport.payload import INLINE_LIMIT, Codec, External, is_plain
+from enfilade.transport.payload import Codec, External
 from enfilade.transport.peer import Peer
 from enfilade.transport.records import PayloadError
 

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 
 from enfilade.actors.messages import signals
-from enfilade.actors.messages.errors import CallingSelf, CallTimeout, NoProcess, NotPublic, Restarting
+from enfilade.actors.messages.errors import CallingSelf, CallTimeout, NoProcess, Restarting
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
-from enfilade.actors.messages.methods import why_not_public
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.signals import NO_KWARGS, Cast
 from enfilade.actors.processes.deadlock import begin_waiting
 from enfilade.actors.processes.mailbox import wait_for_room
-from enfilade.actors.processes.protocol import name_for
+from enfilade.actors.processes.protocol import known_name, name_for
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -116,14 +115,7 @@ class LocalRef(Ref[A]):
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
         process = self._process
-        try:
-            name: str | None = process.names[method]
-        except KeyError:
-            name = None
-        except TypeError:  # not hashable
-            raise NotPublic(method, why_not_public(method)) from None
-        if name is None:
-            name = name_for(process, method)
+        name = known_name(process, method) or name_for(process, method)
         message = Cast(name, args, kwargs or NO_KWARGS)
         if process.idle and (process.wanted is None or process.wanted(message)):
             process.wake()
@@ -142,7 +134,7 @@ class LocalRef(Ref[A]):
         if not dispatcher.handoffs:
             dispatcher.renew_handoffs()
             await trio.lowlevel.checkpoint()
-        names = process.names
+        names = process.names  # it has none of these any more when it has ended with this call
         answer = self.ask(method, args, kwargs)
         kind = type(answer)
         if kind is Deferred:
@@ -194,12 +186,7 @@ class LocalRef(Ref[A]):
         """
         process = self._process
         dispatcher = process.dispatcher
-        try:
-            name: str | None = process.names[method]
-        except KeyError:
-            name = None
-        except TypeError:  # not hashable
-            raise NotPublic(method, why_not_public(method)) from None
+        name = known_name(process, method)
         if not process.idle or dispatcher.running is not None:
             return NOT_ASKED
         if process.waiter is None:

@@ -31,6 +31,7 @@ from enfilade.actors.messages.methods import (
     public_attributes,
     unbound,
     why_not_a_method,
+    why_not_public,
 )
 from enfilade.actors.messages.safe_text import shown_name
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.actor import Actor
     from enfilade.actors.processes.process import Process
 
-__all__ = ["NO_NAMES", "ActorProtocol", "name_for", "protocol_of"]
+__all__ = ["NO_NAMES", "ActorProtocol", "known_name", "name_for", "protocol_of"]
 
 
 NO_NAMES: dict[Any, str] = {}
@@ -182,6 +183,20 @@ def protocol_of(actor: type[Actor]) -> ActorProtocol:
         return ActorProtocol(actor)
     known.keep_current()
     return known
+
+
+def known_name(process: Process, method: Any) -> str | None:
+    """Return the name by which `process` was asked for `method` before, or None.
+
+    Raises:
+        NotPublic: `method` is none, because it cannot be hashed.
+    """
+    try:
+        return process.names[method]
+    except KeyError:
+        return None
+    except TypeError:
+        raise NotPublic(method, why_not_public(method)) from None
 
 
 def name_for(process: Process, method: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeAlias
 
-from enfilade.fields import is_number
+from enfilade.fields import is_nan, is_number
 
 __all__ = ["Fault", "Release", "Schedule", "check_schedule"]
 
@@ -49,5 +49,5 @@ def _check(seconds: object, fault: object) -> None:
         raise TypeError(f"expected a fault such as Crash('bank'), got {fault!r}")
     if not is_number(seconds):
         raise TypeError(f"expected the time of {fault} in seconds, got {seconds!r}")
-    if seconds != seconds:
+    if is_nan(seconds):
         raise ValueError(f"expected the time of {fault}, got NaN")

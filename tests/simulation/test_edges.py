@@ -29,6 +29,7 @@ from enfilade.actors.simulation import (
     run_simulation,
     simulate,
 )
+from enfilade.fields import is_nan
 from enfilade.transport import Policy, Settings
 
 OPEN = Policy.same_user(exports="*", ends="*")
@@ -213,7 +214,7 @@ def test_bad_times_are_refused(seconds: float) -> None:
         ):
             with pytest.raises(ValueError):  # noqa: PT011
                 call()
-        if seconds != seconds:
+        if is_nan(seconds):
             with pytest.raises(ValueError, match="NaN"):
                 world.at(seconds, Crash("a"))
         waiting: list[Callable[[], Any]] = [

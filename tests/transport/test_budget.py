@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enfilade.transport import Codec, FileDescriptor, Limits, PayloadError, TypeRegistry
+from enfilade.transport.atoms import INLINE_LIMIT
 from enfilade.transport.budget import SMALL, Budget
-from enfilade.transport.payload import INLINE_LIMIT
 from tests.descriptors import open_descriptors
 
 Ext = msgspec.msgpack.Ext

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from enfilade.transport import Codec, TypeRegistry
-from enfilade.transport.payload import INLINE_LIMIT, LONGEST_INLINE
+from enfilade.transport.atoms import INLINE_LIMIT, LONGEST_INLINE
 
 types = TypeRegistry()
 

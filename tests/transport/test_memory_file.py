@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from enfilade.transport import memory_file
-from enfilade.transport.payload import INLINE_LIMIT, Codec
+from enfilade.transport.atoms import INLINE_LIMIT
+from enfilade.transport.payload import Codec
 from enfilade.transport.records import PayloadError
 from tests.descriptors import open_descriptors
 

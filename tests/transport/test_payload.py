@@ -33,7 +33,8 @@ from enfilade.transport import (
     UnregisteredType,
     VersionMismatch,
 )
-from enfilade.transport.payload import INLINE_LIMIT, LONGEST_INLINE, PAYLOAD_LIMIT, External
+from enfilade.transport.atoms import INLINE_LIMIT, LONGEST_INLINE
+from enfilade.transport.payload import PAYLOAD_LIMIT, External
 from tests.descriptors import open_descriptors
 
 types = TypeRegistry()

@@ -8,7 +8,7 @@ import pytest
 
 from enfilade.transport import Codec, FileDescriptor, PayloadError, TypeRegistry
 from enfilade.transport import payload as payload_module
-from enfilade.transport.payload import INLINE_LIMIT
+from enfilade.transport.atoms import INLINE_LIMIT
 
 types = TypeRegistry()
 LONG = os.urandom(INLINE_LIMIT + 1)

@@ -26,8 +26,9 @@ from enfilade.transport.mesh.lease import (
     Times,
     broken,
     judge,
+    lease_key,
 )
-from enfilade.transport.mesh.other_leases import OtherLeases, lease_key, value_of
+from enfilade.transport.mesh.other_leases import OtherLeases
 from enfilade.transport.mesh.registry import ANSWER_SECONDS, Entry, MeshRegistry, NoAnswer, WrongRevision
 from enfilade.transport.mesh.subjects import to_token
 
@@ -210,10 +211,10 @@ class Claims:
             NoAnswer: the registry does not answer.
         """
         found = await self._registry.read(key)
-        claim = value_of(found, Claim)
+        claim = found.read_as(Claim)
         if claim is None or self._is_own(claim):
             return claim if claim is not None and key in self._held else None
-        lease = value_of(await self._registry.read(lease_key(claim.node)), Lease)
+        lease = (await self._registry.read(lease_key(claim.node))).read_as(Lease)
         return None if judge(claim, lease, may_break=False) is Step.TAKE else claim
 
     async def claim(
@@ -291,7 +292,7 @@ class Claims:
         term = await self._good_term()
         await self._see_epoch()
         found = await self._registry.read(key)
-        claim, lease, at = value_of(found, Claim), None, 0
+        claim, lease, at = found.read_as(Claim), None, 0
         if claim is not None and self._is_own(claim):
             if key in self._held:
                 raise Taken(key, claim)
@@ -392,7 +393,7 @@ class Claims:
                         return
                     with suppress(NoAnswer):
                         found = await self._registry.read(key)
-                        if found.revision > revision and value_of(found, Claim) != claim:
+                        if found.revision > revision and found.read_as(Claim) != claim:
                             return
                         revision = found.revision
         finally:
@@ -436,7 +437,7 @@ class Claims:
             await self._see_epoch()
             owner.epoch = self._era.epoch
             entry = await self._registry.read(key)
-            lease = value_of(entry, Lease)
+            lease = entry.read_as(Lease)
             if owner.found(lease, entry.revision, self._clock()):
                 self._end_term("somebody else says that it is over")
             if lease is None and owner.term:
@@ -486,7 +487,7 @@ class Claims:
         for key, held in list(self._held.items()):
             while self._held.get(key) is held:
                 found = await self._registry.read(key)
-                claim = value_of(found, Claim)
+                claim = found.read_as(Claim)
                 if self._held.get(key) is not held:
                     break  # it was given up or given back meanwhile
                 if claim == held.claim:
@@ -554,7 +555,7 @@ class Claims:
             term = 0 if self._owner is None else self._owner.term
             while term:
                 entry = await self._registry.read(lease_key(self._node))
-                lease = value_of(entry, Lease)
+                lease = entry.read_as(Lease)
                 if lease is None or lease.incarnation != self._incarnation:
                     return
                 with suppress(WrongRevision):  # by a renewal that was under way
@@ -569,7 +570,7 @@ def _number(entry: Entry) -> int:
     Raises:
         NoAnswer: it is none that this node understands.
     """
-    found = value_of(entry, list[int])
+    found = entry.read_as(list[int])
     if found is None or len(found) < 2:
         raise NoAnswer(f"expected a version and a number in the registry, got {found}")
     return found[1]

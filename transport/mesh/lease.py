@@ -23,6 +23,8 @@ from typing import Final, NamedTuple
 import attrs
 import msgspec
 
+from enfilade.transport.mesh.subjects import to_token
+
 __all__ = [
     "VERSION",
     "Claim",
@@ -36,6 +38,7 @@ __all__ = [
     "Write",
     "broken",
     "judge",
+    "lease_key",
 ]
 
 GOOD: Final = 0.9
@@ -368,3 +371,8 @@ class Era:
             and self.epoch > 0
             and (self._is_settled or now - self._since >= times.watch * times.seconds)
         )
+
+
+def lease_key(node: str) -> str:
+    """Return the key of a node's lease in the registry."""
+    return f"lease.{to_token(node)}"

@@ -12,21 +12,17 @@ import logging
 import zlib
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from enfilade.transport.mesh import witness
-from enfilade.transport.mesh.lease import Lease, Place, Times, Watch, broken
-from enfilade.transport.mesh.protocol import decoded
-from enfilade.transport.mesh.registry import Entry, MeshRegistry, NoAnswer, WrongRevision
-from enfilade.transport.mesh.subjects import to_token
+from enfilade.transport.mesh.lease import Lease, Place, Times, Watch, broken, lease_key
+from enfilade.transport.mesh.registry import MeshRegistry, WrongRevision
 
-__all__ = ["OtherLeases", "lease_key", "value_of"]
+__all__ = ["OtherLeases"]
 
 logger = logging.getLogger("enfilade.mesh")
-
-T = TypeVar("T")
 
 SHARE: Final = 0.1
 LONGEST_PAUSE: Final = 1.0
@@ -81,7 +77,7 @@ class OtherLeases:
             NoAnswer: the registry does not answer.
         """
         entry = await self._registry.read(lease_key(node))
-        lease = value_of(entry, Lease)
+        lease = entry.read_as(Lease)
         watch = self._watches.setdefault(node, Watch(self._times))
         watch.seen(entry.revision, self._clock())
         return lease, entry.revision, watch.is_over(self._clock()) or self.is_witness(lease)
@@ -129,22 +125,3 @@ class OtherLeases:
         watches = [self._watches[node] for node in self._guarded if node in self._watches]
         left = min((watch.left(self._clock()) for watch in watches), default=usual)
         return max(LEAST_PAUSE, min(usual, left))
-
-
-def lease_key(node: str) -> str:
-    """Return the key of a node's lease."""
-    return f"lease.{to_token(node)}"
-
-
-def value_of(entry: Entry, kind: type[T]) -> T | None:
-    """Return the value of a key; None when it is free.
-
-    Raises:
-        NoAnswer: it is none that this node understands.
-    """
-    if not entry.value:
-        return None
-    try:
-        return decoded(entry.value, kind)
-    except ValueError as error:
-        raise NoAnswer(f"the registry holds a value that cannot be read: {error}") from error

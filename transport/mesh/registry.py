@@ -65,6 +65,19 @@ class Entry(NamedTuple):
     value: bytes
     revision: int
 
+    def read_as(self, kind: type[T]) -> T | None:
+        """Return the value; None when the key is free.
+
+        Raises:
+            NoAnswer: it is none that this node understands.
+        """
+        if not self.value:
+            return None
+        try:
+            return decoded(self.value, kind)
+        except ValueError as error:
+            raise NoAnswer(f"the registry holds a value that cannot be read: {error}") from error
+
 
 class Epoch(msgspec.Struct, array_like=True, frozen=True):
     """The first value of a registry.

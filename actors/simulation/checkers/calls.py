@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from enfilade.fields import is_nan
+
 __all__ = ["Calls", "Question"]
 
 SOON: Final = 1e-6
@@ -121,7 +123,7 @@ def _plain(value: Any) -> Any:
     """The value in a form that is equal at both ends of a node link, if it is plain; otherwise `OTHER`."""
     kind = type(value)
     if kind in PLAIN:
-        return "NaN" if value != value else value
+        return "NaN" if is_nan(value) else value
     if kind in (tuple, list):
         items = [_plain(item) for item in value]
         return OTHER if any(item is OTHER for item in items) else items

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from enfilade.actors import KILL, Custom, Node, Process, Ref, open_node
+from enfilade.actors import Node, Process, Ref, open_node
 from enfilade.transport import Policy
 from enfilade.transport.memory_carrier import MemoryNetwork
+from tests.conformance.actors.deeds import DEEDS, do
 from tests.conformance.actors.subjects import idle
 from tests.conformance.actors.town import settle
 
-DEEDS = ("nothing", "link", "unlink", "relink", "die", "end", "kill")
-BOOM = Custom("boom")
+NOTHING = "nothing"
 
 
 class Side:
@@ -28,21 +28,8 @@ class Side:
         self.theirs = theirs
 
     def do(self, deed: str) -> None:
-        process, theirs = self.process, self.theirs
-        match deed:
-            case "link":
-                process.link(theirs)
-            case "unlink":
-                process.unlink(theirs)
-            case "relink":
-                process.unlink(theirs)
-                process.link(theirs)
-            case "die":
-                process.exit(process.ref, BOOM)
-            case "end":
-                process.exit(theirs, BOOM)
-            case "kill":
-                process.exit(theirs, KILL)
+        if deed != NOTHING:
+            do(deed, self.process, self.theirs)
 
     @property
     def is_alive(self) -> bool:
@@ -53,7 +40,7 @@ class Side:
         return bool(self.process.links)
 
 
-@pytest.mark.parametrize(("ours", "yours"), list(product(DEEDS, DEEDS)))
+@pytest.mark.parametrize(("ours", "yours"), list(product((NOTHING, *DEEDS), repeat=2)))
 @pytest.mark.parametrize("linked", [False, True], ids=["alone", "linked"])
 async def test_both_sides_agree(linked: bool, ours: str, yours: str, autojump_clock: object) -> None:
     """L4: whatever crosses, both hold the link or neither does, and who is linked to a dead process dies."""

@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from enfilade.actors import (
-    KILL,
     Actor,
-    Custom,
     Monitor,
     Node,
     NoProcess,
@@ -29,17 +27,15 @@ from enfilade.actors import (
 )
 from enfilade.transport import Policy
 from enfilade.transport.memory_carrier import MemoryNetwork
+from tests.conformance.actors.deeds import DEEDS, do
 from tests.conformance.actors.town import settle
 
-BOOM = Custom("boom")
 SIZE = 2
 
 who = st.integers(0, SIZE - 1)
 deeds = st.tuples(
     st.sampled_from(("left", "right")),
-    st.sampled_from(
-        ("link", "unlink", "relink", "monitor", "demonitor", "die", "end", "kill", "call", "give up", "quiet")
-    ),
+    st.sampled_from((*DEEDS, "monitor", "demonitor", "call", "give up", "quiet")),
     who,
     who,
 )
@@ -89,27 +85,16 @@ class Side:
             return
         with suppress(NoProcess, Refused):
             match deed:
-                case "link":
-                    process.link(ref)
-                case "unlink":
-                    process.unlink(ref)
-                case "relink":
-                    process.unlink(ref)
-                    process.link(ref)
                 case "monitor":
                     self.monitors.setdefault(pair, []).append(process.monitor(ref))
                 case "demonitor" if self.monitors.get(pair):
                     process.demonitor(self.monitors[pair].pop())
-                case "die":
-                    process.exit(process.ref, BOOM)
-                case "end":
-                    process.exit(ref, BOOM)
-                case "kill":
-                    process.exit(ref, KILL)
                 case "call":
                     self.requests.setdefault(pair, []).append(process.request(ref, Idle.ask))
                 case "give up" if self.requests.get(pair):
                     self.requests[pair].pop().cancel()
+                case _ if deed in DEEDS:
+                    do(deed, process, ref)
 
     @property
     def living(self) -> list[Process]:
@@ -143,9 +128,7 @@ class Side:
 @pytest.mark.parametrize("ends", ["*", ()], ids=["may end", "may not end"])
 def test_the_ledger_holds_what_processes_hold(ends: Any) -> None:
     @given(st.lists(deeds, max_size=14))
-    @example(
-        [("left", "link", 0, 0), ("left", "quiet", 0, 0), ("left", "unlink", 0, 0), ("right", "relink", 0, 0)]
-    )
+    @example(CROSSING)
     def run(steps: list[tuple[str, str, int, int]]) -> None:
         trio.run(play, steps, ends, clock=MockClock(autojump_threshold=0))
 

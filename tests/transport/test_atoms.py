@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enfilade.transport import Codec, TypeRegistry, payload
-from enfilade.transport.rows import are_rows
+from enfilade.transport.atoms import are_rows, types_of
 
 plain = (
     st.none()
@@ -27,7 +27,7 @@ def test_what_travels_is_the_same_as_of_one_by_one(given_rows: list[dict[Any, An
     codec = Codec(TypeRegistry())
     encoded = bytes(codec.encode(given_rows)[0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(payload, "are_rows", lambda _: False)
+        patch.setattr(payload, "are_rows", lambda *_: False)
         assert bytes(codec.encode(given_rows)[0]) == encoded
 
 
@@ -46,4 +46,4 @@ def test_what_travels_is_the_same_as_of_one_by_one(given_rows: list[dict[Any, An
     ],
 )
 def test_rows_have_plain_keys_and_values(given_rows: list[Any], is_so: bool) -> None:
-    assert are_rows(given_rows) == is_so
+    assert are_rows(given_rows, types_of(given_rows)) == is_so
