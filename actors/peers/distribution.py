@@ -1,5 +1,4 @@
-"""A node's part in a net of nodes: the peers, what may be asked of them, and the watchers of their coming and
-going.
+"""A node's part in a net of nodes: the peers, and what may be asked of them.
 
 This file does not know how signals travel; `peering.py` brings it together with the node links of
 `transport`.
@@ -7,49 +6,32 @@ This file does not know how signals travel; `peering.py` brings it together with
 
 from __future__ import annotations
 
-import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from enfilade.actors.messages import signals
 from enfilade.actors.messages.blocks import async_block
-from enfilade.actors.messages.errors import NodeStopped, NotConnected, RuntimeFault
-from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.hooks import call
-from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.loop_bypass import tasks_runnable
-from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, SHUTDOWN, Reason
-from enfilade.actors.messages.ref import Ref, RemoteRef
+from enfilade.actors.messages.errors import NotConnected
+from enfilade.actors.messages.reasons import NO_CONNECTION, NO_PROCESS, Reason
+from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
-from enfilade.actors.node.groups import Joined, Left
-from enfilade.actors.peers.events import NodeDown, NodeUp
 from enfilade.actors.peers.named_node import NamedNode
-from enfilade.actors.peers.notices import Notices
 from enfilade.actors.peers.offspring import Offspring
-from enfilade.actors.peers.parties import Given, Link, Meeting, Remote
+from enfilade.actors.peers.parties import Given, Meeting, MeshPart, Remote
+from enfilade.actors.peers.peer_host import PeerHost
+from enfilade.actors.peers.remote_groups import RemoteGroups
 from enfilade.actors.peers.remote_refs import HeldRef, PeerCarrier, RemoteNameRef
 from enfilade.actors.peers.site import Site
 from enfilade.actors.peers.standing import Standing, standings_of
 from enfilade.actors.peers.tokens import Handouts
-from enfilade.actors.peers.watchers import Watchers
-from enfilade.actors.processes import links, start
-from enfilade.actors.processes.local_ref import LocalRef
-from enfilade.transport.attachment import Attachment
 from enfilade.transport.carrier import CarrierError
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
 
 __all__ = ["Distribution"]
-
-MOST_MEMBERS: Final = 10_000
-"""Members that a group may have on one other node."""
-
-MOST_REFUSALS: Final = 256
-"""Number of refusal reasons to remember, so that each is logged as a warning only once."""
 
 DRAINING_PAUSE: Final = 0.02
 """Seconds between two looks for what has yet to end before a node leaves."""
@@ -63,6 +45,8 @@ class Distribution:
         address: where it can be called, or empty. Of several addresses the first, which is a door's.
         entries: what peers may spawn, by name, as far as the policy lets them.
         offspring: what they have spawned.
+        groups: the groups of this node and of its peers.
+        host: what is told of node links.
         is_running: whether other nodes can be called.
     """
 
@@ -75,26 +59,20 @@ class Distribution:
         entries: Mapping[str, Any],
     ) -> None:
         self.node = node
-        self._mesh: Any = None
+        self._mesh: MeshPart | None = None
         self.address = ""
         self._addresses = addresses
         self.entries = entries
         self.handouts = Handouts(node)
         self.offspring = Offspring(node)
-        self._rising: Link | None = None  # the peer that is being welcomed,
-        self._fallen: list[str] = []  # and why it has been lost meanwhile
         self.rendezvous: Meeting
         self._make_remote = make_remote
         self._nodes: weakref.WeakValueDictionary[tuple[str, int], Remote] = weakref.WeakValueDictionary()
         self._current: dict[str, Remote] = {}
         self._named: weakref.WeakValueDictionary[str, NamedNode] = weakref.WeakValueDictionary()
-        self._watchers = Watchers()
-        # The scopes in which other nodes have told of groups.
-        self._scopes: dict[str, set[str]] = {}
-        self._refusals: set[str] = set()
-        self._notices = Notices()
+        self.groups = RemoteGroups(node.groups, self.remotes)
+        self.host = PeerHost(node, self._current, self.remote_node, self.groups, self.offspring)
         self.is_running = False
-        self._is_draining = False
         self._troubles: dict[str, str] = {}
         self._on_kill: Callable[[str], None] | None = None
 
@@ -105,19 +83,13 @@ class Distribution:
         self.address = addresses[0] if addresses else ""
         async with self.rendezvous.open(addresses, self.node.nursery):
             self.is_running = True
-            self.node.groups.listen(self._group_changed)
-            if self._mesh is not None and self._mesh.groups is not None:
-                self.node.groups.publish_by(self._mesh.groups.publish)
-            for scope in self.node.groups.scopes():
-                for group in scope.local() if self._publishes(scope.name) else ():
-                    self._group_changed(Joined(scope.name, group, ()))
+            self.groups.begin()
             error: BaseException | None = None
             try:
                 yield
             except BaseException as raised:
                 error = raised  # which is the program's, and no business of the rendezvous
-            self.node.groups.listen(None)
-            self.node.groups.publish_by(None)
+            self.groups.end()
             for remote in self._current.values():
                 remote.finish()
             self.is_running = False
@@ -126,9 +98,10 @@ class Distribution:
 
     # What users ask for.
 
-    def enter(self, mesh: Any) -> None:
-        """Take note of the mesh that the node is in: a `mesh.view.MeshView`."""
+    def enter(self, mesh: MeshPart) -> None:
+        """Take note of the mesh that the node is in."""
         self._mesh = mesh
+        self.groups.published = mesh.groups
 
     @property
     def mesh(self) -> Any:
@@ -214,7 +187,9 @@ class Distribution:
     def incarnation_of(self, name: str) -> int:
         """Return which start of a node is known now; 0 when none is."""
         met = self.met(name)
-        return int(self._mesh.incarnation_of(name)) if met is None else met.incarnation
+        if met is not None:
+            return met.incarnation
+        return 0 if self._mesh is None else self._mesh.incarnation_of(name)
 
     def far(self, target: Any, peer: str) -> Ref[Any]:
         """Return a ref to what a frame names on a peer: a name, or the key of an actor."""
@@ -277,7 +252,7 @@ class Distribution:
                         return
                 except NotConnected as error:
                     is_known, self._troubles[peer] = self._troubles.get(peer) == str(error), str(error)
-                    self.attempt_failed(peer, error, is_known=is_known)
+                    self.host.attempt_failed(peer, error, is_known=is_known)
                 except Exception as error:  # an argument that cannot travel
                     answer = error
             if not scope.cancel_called:
@@ -288,11 +263,11 @@ class Distribution:
 
     def monitor_nodes(self, ref: Ref[Any]) -> None:
         """Have `NodeUp` and `NodeDown` sent to `ref`, until it ends. Not a checkpoint."""
-        self._watchers.add(ref)
+        self.host.watchers.add(ref)
 
     def demonitor_nodes(self, ref: Ref[Any]) -> None:
         """Stop sending `NodeUp` and `NodeDown` to `ref`. Not a checkpoint."""
-        self._watchers.remove(ref)
+        self.host.watchers.remove(ref)
 
     def sites(self) -> list[Site]:
         """See `services.Peers.sites`."""
@@ -303,7 +278,7 @@ class Distribution:
 
     def monitor_sites(self, ref: Ref[Any]) -> None:
         """See `services.Peers.monitor_sites`."""
-        self._watchers.add(ref)
+        self.host.watchers.add(ref)
         if self._mesh is not None:
             self._mesh.seekers.add(ref)
 
@@ -367,11 +342,7 @@ class Distribution:
         """Start nothing more for peers, end what their supervisors have here, and wait until the calls of
         peers that are being carried out are answered. A checkpoint.
         """
-        self._is_draining = True
-        node = self.node
-        away = [each for each in node.processes.values() if is_a(each.parent, RemoteRef)]
-        for process in away:
-            process.deliver(signals.Exit(node.ref, SHUTDOWN, linked=False))
+        away = self.offspring.shut_down()
         while any(process.ended is None for process in away) or self._is_answering():  # noqa: ASYNC110 - once
             await trio.sleep(DRAINING_PAUSE)
 
@@ -383,34 +354,6 @@ class Distribution:
     def start_soon(self, run: Callable[..., Any], *args: Any) -> None:
         """Run a task until the node stops."""
         self.rendezvous.start_soon(run, *args)
-
-    async def spawn_for(
-        self,
-        scope: trio.CancelScope,
-        target: Any,
-        given: Given,
-        parent: Ref[Any] | None,
-    ) -> start.Started[LocalRef[Any]] | Exception | None:
-        """Spawn what a peer asked for. Return the process, the error, or None when the scope was cancelled.
-
-        With a `parent`, a process of the peer, it is that one's child, and linked to it before it starts.
-
-        All keyword arguments are the target's: a peer gives no names, and has no say in what `Node.spawn`
-        lets this program decide.
-        """
-        answer: start.Started[LocalRef[Any]] | Exception | None = None
-        if self._is_draining:
-            return NodeStopped(self.node.full_name)
-        with scope:
-            try:
-                process = start.create(self.node)
-                if parent is not None:
-                    links.link_remote_parent(process, parent)
-                info = await start.start(process, target, tuple(given[0]), given[1], None)
-                answer = start.Started(process.ref, info)  # type: ignore[arg-type]
-            except (RuntimeFault, TypeError) as error:
-                answer = error
-        return answer
 
     def local(self, serial: int, token: bytes) -> Ref[Any]:
         """Return the ref of this node that a peer sent; one that is forged or dead reaches nobody."""
@@ -464,119 +407,6 @@ class Distribution:
     def call_on_demand(self, remote: Remote, call: int) -> None:
         """Call a node in order to deliver what waits for the call of that number; see `waiting.Waiting`."""
         self.start_soon(remote.call, self.rendezvous.connect, call)
-
-    def _group_changed(self, event: Joined | Left) -> None:
-        members = self.node.groups.scope(event.scope).local_members(event.group)
-        if self._publishes(event.scope):
-            self._mesh.groups.tell(event.scope, event.group, members)
-            return
-        for name in self.peers:
-            self._current[name].tell_members(event.scope, event.group, members)
-
-    def _publishes(self, scope: str) -> bool:
-        """Tell whether the members of a scope's groups are told to the mesh, and not over each node link."""
-        return self._mesh is not None and self._mesh.groups is not None and bool(self._mesh.groups.has(scope))
-
-    def members_told(
-        self, node_name: str, scope: str, group: Hashable, refs: Iterable[Any], most: int
-    ) -> None:
-        """Take note of the members that a group has on a peer.
-
-        Raises:
-            ValueError: the peer has told of `most` groups already.
-        """
-        members: list[Ref[Any]] = [
-            ref for ref in refs if isinstance(ref, HeldRef) and ref.node_name == node_name
-        ]
-        if len(members) > MOST_MEMBERS:
-            raise ValueError(
-                f"a group may have {MOST_MEMBERS} members on another node, this one has {len(members)}"
-            )
-        scopes = self._scopes.setdefault(node_name, set())
-        told = [self.node.groups.scope(known).remote_groups(node_name) for known in scopes]
-        is_new = scope not in scopes or group not in self.node.groups.scope(scope).remote_groups(node_name)
-        if is_new and sum(max(1, len(groups)) for groups in told) >= most:
-            raise ValueError(f"the limit of {most} groups is reached")
-        scopes.add(scope)
-        self.node.groups.scope(scope).replace_remote_group(node_name, group, members)
-
-    # What the rendezvous tells.
-
-    def peer_up(self, peer: Link) -> None:
-        """See `enfilade.transport.peer.Host`.
-
-        What is sent here may end the node link before it returns. The news of that waits, so that whoever
-        watches nodes hears first that the link was up.
-        """
-        identity = peer.identity
-        remote = self.remote_node(identity.name, identity.incarnation, "")
-        self._current.get(identity.name, remote).is_superseded = True
-        self._current[identity.name] = remote
-        remote.is_superseded = False
-        log(logging.INFO, "node %s is connected", identity.name, extra=self._extra("node.up", identity.name))
-        self._rising = peer
-        remote.connected(peer)
-        for scope in self.node.groups.scopes():
-            if self._publishes(scope.name):
-                continue
-            for group, members in scope.local().items():
-                remote.tell_members(scope.name, group, members)
-        self._rising = None
-        self._watchers.tell(NodeUp(identity.name))
-        if self.node.hooks.node_up:
-            call(self.node.hooks.node_up, identity.name)
-        if self._fallen:
-            self._tell_down(peer, self._fallen.pop())
-
-    def peer_frames(self, peer: Link, frames: Sequence[Any], handles: Sequence[Attachment]) -> None:
-        """See `enfilade.transport.peer.Host`."""
-        take_in = self._current[peer.identity.name].take_in
-        self.node.dispatcher.run_then_dispatch(take_in, frames, handles)
-
-    def peer_down(self, peer: Link, reason: str) -> None:
-        """See `enfilade.transport.peer.Host`."""
-        extra = self._extra("node.down", peer.name)
-        log(logging.INFO, "node %s is no longer connected: %s", peer.name, reason, extra=extra)
-        self._current[peer.name].lost()
-        self.offspring.forget_ended(peer.name)
-        for scope in self._scopes.pop(peer.name, ()):
-            self.node.groups.scope(scope).replace_remote(peer.name, {})
-        if peer is self._rising:
-            self._fallen.append(reason)
-        else:
-            self._tell_down(peer, reason)
-
-    def _tell_down(self, peer: Link, reason: str) -> None:
-        self._watchers.tell(NodeDown(peer.name, reason))
-        if self.node.hooks.node_down:
-            call(self.node.hooks.node_down, peer.name, reason)
-
-    def attempt_failed(self, address: str, error: Exception, *, is_known: bool) -> None:
-        """See `enfilade.transport.peer.Host`. Each reason is logged as a warning only once."""
-        level = logging.INFO if is_known else logging.WARNING
-        extra = self._extra("node.unreachable")
-        log(level, "failed to connect to the node at %s: %s", address, error, extra=extra)
-
-    def caller_refused(self, reason: str) -> None:
-        """See `enfilade.transport.peer.Host`. Each reason is logged as a warning once, and no more than one
-        reason a second.
-        """
-        level = logging.INFO if reason in self._refusals else logging.WARNING
-        if len(self._refusals) >= MOST_REFUSALS:
-            self._refusals.clear()
-        self._refusals.add(reason)
-        self._notices.warn("%s" if level == logging.WARNING else "again: %s", reason, level=level)
-        if self.node.hooks.node_refused:
-            call(self.node.hooks.node_refused, reason)
-
-    def tasks_runnable(self) -> int:
-        """See `enfilade.transport.peer.Host`."""
-        return tasks_runnable()
-
-    def _extra(self, event: str, peer: str | None = None) -> dict[str, Any]:
-        """The fields of a line of the log about a node link."""
-        fields = {"node": self.node.full_name, "zone": self.node.zone, "event": event}
-        return fields if peer is None else {**fields, "peer": peer}
 
 
 def _check_text(given: object, what: str) -> None:

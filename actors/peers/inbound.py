@@ -454,7 +454,7 @@ class Inbound:
         try:
             group, refs = self._decode(payload)
             most = self._authority.rights.limits.pending
-            self._distribution.members_told(self._peer_name, scope, group, refs, most)
+            self._distribution.groups.told(self._peer_name, scope, group, refs, most)
         except (PayloadError, TypeError, ValueError) as error:
             text = "dropped the members of a group that node %s told: %s"
             self.notices.warn(text, self._peer_name, error)
@@ -554,7 +554,7 @@ class Inbound:
         number = frame.id
         parent = self._outward.ref(frame.parent) if frame.parent else None
         with using(received(self._node, frame, self._authority)):
-            answer = await self._distribution.spawn_for(scope, target, given, parent)
+            answer = await self._distribution.offspring.spawn(scope, target, given, parent)
         wanted = self._ledger.spawning.pop(number, None) is scope
         if isinstance(answer, Exception):
             if wanted:

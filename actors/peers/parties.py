@@ -1,4 +1,4 @@
-"""The parties to a net of nodes, as `Distribution` sees them: node links, their source, and other nodes."""
+"""The parties to a net of nodes, as `Distribution` sees them: node links and their source, nodes, a mesh."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     import trio
 
     from enfilade.actors.messages.ref import Ref
+    from enfilade.actors.peers.site import Site
+    from enfilade.actors.peers.watchers import Watchers
     from enfilade.transport.attachment import Attachment
 
-__all__ = ["Given", "Link", "Meeting", "Remote"]
+__all__ = ["Given", "Link", "Meeting", "MeshPart", "Remote"]
 
 Given = tuple[Sequence[Any], Mapping[str, Any]]
 """Positional and keyword arguments."""
@@ -104,3 +106,25 @@ class Remote(PeerCarrier, Protocol):
     def finish(self) -> None: ...
 
     def lost(self) -> None: ...
+
+
+class MeshPart(Protocol):
+    """The mesh that the node is in: `mesh.view.MeshView`."""
+
+    @property
+    def groups(self) -> Any: ...
+
+    @property
+    def kinds_or_none(self) -> Any: ...
+
+    @property
+    def names_or_none(self) -> Any: ...
+
+    @property
+    def seekers(self) -> Watchers: ...
+
+    def knows(self, name: str) -> bool: ...
+
+    def incarnation_of(self, name: str) -> int: ...
+
+    def sites(self) -> list[Site]: ...

@@ -108,7 +108,7 @@ async def distributed(
         zone=node.zone,
         incarnation=node.incarnation,
         policy=policy or Policy.same_user(),
-        host=distribution,
+        host=distribution.host,
         settings=settings or Settings(),
         clock=node.runtime.monotonic,
         entropy=node.runtime.entropy,

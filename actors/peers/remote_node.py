@@ -546,7 +546,7 @@ class RemoteNode:
             Exception
         ) as error:  # also those of the program's own policy, because nobody waits for this task
             is_known, self._trouble = (text := safe_str(error)) == self._trouble, text
-            self._distribution.attempt_failed(self.address, error, is_known=is_known)
+            self._distribution.host.attempt_failed(self.address, error, is_known=is_known)
         else:
             if peer is not self.peer and peer.name == self.node_name:
                 self.is_superseded = True

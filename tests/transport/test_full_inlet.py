@@ -76,7 +76,7 @@ async def test_a_mistake_of_ours_costs_one_node_link(
         raise RuntimeError("a mistake of ours")
 
     (peer,) = town.b.distribution.rendezvous.peers.values()
-    monkeypatch.setattr(town.b.distribution, "peer_frames", mistaken)
+    monkeypatch.setattr(town.b.distribution.host, "peer_frames", mistaken)
     with pytest.raises(Exception, match="the node link to 'b@right' was lost"):
         await town.a.remote("account", "b@right").call(Account.add, 1)
     assert peer.reason == "this node failed to carry out what the peer sent"  # type: ignore[attr-defined]

@@ -185,7 +185,7 @@ async def test_a_batch_of_many_frames_takes_many_turns(
     parts: list[tuple[int, int]] = []
     turns = 0
     distribution: Any = siege.node.distribution
-    peer_frames = distribution.peer_frames
+    peer_frames = distribution.host.peer_frames
 
     def record(peer: Any, frames: Sequence[Any], handles: Sequence[int]) -> None:
         parts.append((len(frames), turns))
@@ -197,7 +197,7 @@ async def test_a_batch_of_many_frames_takes_many_turns(
             await trio.lowlevel.checkpoint()
             turns += 1
 
-    monkeypatch.setattr(distribution, "peer_frames", record)
+    monkeypatch.setattr(distribution.host, "peer_frames", record)
     data = encode_batch(
         0, 0, [msgspec.msgpack.encode(frame)] * (BATCH_LIMIT // len(msgspec.msgpack.encode(frame)))
     )

@@ -168,10 +168,10 @@ async def test_waiting_senders_get_the_place_of_one_that_gave_up(
     desks[0].open.set()
     await settled()
     frames = [wire.Call(2**40 + number, "desk", ROOM, _encoded(node, [[], {}])) for number in range(CAPACITY)]
-    node.far.distribution.peer_frames(_peer(node), frames, ())
+    node.far.distribution.host.peer_frames(_peer(node), frames, ())
     assert process.limit == 0
     frames = [wire.Call(2**40, "desk", ROOM, _encoded(node, [[], {}]))]  # a number that was used already
-    node.far.distribution.peer_frames(_peer(node), frames, ())
+    node.far.distribution.host.peer_frames(_peer(node), frames, ())
     assert process.limit == 0
     with pytest.raises(MailboxFull):
         process.ref.send("refused")
@@ -179,13 +179,13 @@ async def test_waiting_senders_get_the_place_of_one_that_gave_up(
         nursery.start_soon(process.ref.send_wait, "patient")
         await settled()
         assert "patient" not in desks[0].seen
-        node.far.distribution.peer_frames(_peer(node), [wire.Cancel(2**40 + 1)], ())
+        node.far.distribution.host.peer_frames(_peer(node), [wire.Cancel(2**40 + 1)], ())
         await settled()
         assert "patient" in desks[0].seen
     await trio.sleep(KEPT + 1)
     assert process.limit == CAPACITY
     late = [wire.Cast("desk", FILL, _encoded(node, [[2**40 + 2, "late"], {}]))]
-    node.far.distribution.peer_frames(_peer(node), late, ())
+    node.far.distribution.host.peer_frames(_peer(node), late, ())
     await settled()
     assert desks[0].seen[-1] == "late"
     assert process.limit == CAPACITY
@@ -356,12 +356,12 @@ async def test_kept_places_under_a_policy_that_drops(
     numbers = range(2**41, 2**41 + CAPACITY)
     asking = [wire.Call(number, "desk", ROOM, _encoded(node, [[], {}])) for number in numbers]
     filling = [wire.Cast("desk", FILL, _encoded(node, [[number, number], {}])) for number in numbers]
-    node.far.distribution.peer_frames(_peer(node), asking, ())
+    node.far.distribution.host.peer_frames(_peer(node), asking, ())
     assert process.limit == 0
     for number in range(CAPACITY):
         process.ref.send(f"near {number}")
     assert node.far.dropped == 0
-    node.far.distribution.peer_frames(_peer(node), filling, ())
+    node.far.distribution.host.peer_frames(_peer(node), filling, ())
     await settled()
     assert node.far.dropped
     assert desks[0].seen[-1] == numbers[-1]

@@ -309,7 +309,7 @@ async def test_promises_that_are_not_kept(
     """D9: a peer that promises payloads and does not keep its word costs itself, and others nothing."""
     about_descriptors(back_end)
     ref, other = await node.spawn(Clerk), await node.spawn(Clerk)
-    take = node.far.distribution.peer_frames
+    take = node.far.distribution.host.peer_frames
     remote: Any = node.home.distribution._current[node.far.full_name]  # type: ignore[attr-defined]
     small = remote._codec.encode("small")[0]
     peer = _peer(node)

@@ -103,7 +103,7 @@ async def test_the_rest_of_the_batch_is_carried_out(town: Town, autojump_clock: 
     peer = peer_of(town, "b")
     object.__setattr__(peer, "rights", attrs.evolve(peer.rights, groups=("*",)))
     frames = [FAULTY[fault](town), wire.Send("account", encoded(town, "behind"))]
-    town.b.distribution.peer_frames(peer, frames, ())
+    town.b.distribution.host.peer_frames(peer, frames, ())
     await settle()
     assert await account.call(Account.history) == ["behind"]
     assert peer_of(town, "b") is peer
@@ -126,7 +126,7 @@ async def test_an_answer_that_cannot_be_decoded(town: Town, autojump_clock: obje
         request = me.request(town.a.remote("account", "b@right"), Account.wait)
         asked = town.a.distribution._current["b@right"]._open.calls  # type: ignore[attr-defined]
         (number,) = asked
-        town.a.distribution.peer_frames(peer_of(town, "a"), [ANSWERS[answer](number)], ())
+        town.a.distribution.host.peer_frames(peer_of(town, "a"), [ANSWERS[answer](number)], ())
         with pytest.raises(PayloadError):
             await request.receive(1)
         assert not asked
@@ -143,7 +143,7 @@ async def test_an_answer_that_cannot_be_decoded(town: Town, autojump_clock: obje
         await trio.testing.wait_all_tasks_blocked()
         whereis, spawn = carrier._open.asked
         frames = [wire.WhereisReply(whereis, NOTHING), wire.Spawned(spawn, NOTHING)]
-        town.a.distribution.peer_frames(peer_of(town, "a"), frames, ())
+        town.a.distribution.host.peer_frames(peer_of(town, "a"), frames, ())
         town.carriers["b"].thaw()
 
 
@@ -167,7 +167,7 @@ async def test_an_end_is_told_whoever_asked_for_it(town: Town, autojump_clock: o
         (number,) = carrier._open.calls
         who = BY[by](town)
         frames = [wire.Reply(number, False, reason, 0, who), wire.Down(monitor.number, reason, who)]
-        town.a.distribution.peer_frames(peer_of(town, "a"), frames, ())
+        town.a.distribution.host.peer_frames(peer_of(town, "a"), frames, ())
         down = await me.receive(Down, timeout=1)
         assert (down.reason, down.reason.by) == (SHUTDOWN, None)
         with pytest.raises(ProcessDied) as died:
@@ -196,7 +196,7 @@ async def test_a_batch_ends_with_its_node_link(
     ]
     before = set(town.b.processes)
     town.cut()
-    town.b.distribution.peer_frames(peer, frames, ())
+    town.b.distribution.host.peer_frames(peer, frames, ())
     await settle()
     assert not town.b.distribution.peers
     assert set(town.b.processes) == before
