@@ -31,6 +31,7 @@ from enfilade.actors.simulation import (
     simulate,
 )
 from enfilade.actors.simulation.machine import scheduler
+from enfilade.actors.simulation.machine.clock import LOOK
 from enfilade.actors.simulation.world import COLLECT
 from enfilade.transport import Settings
 from enfilade.transport.door_carrier import DoorCarrier
@@ -131,6 +132,19 @@ def test_sim_18_a_task_that_never_waits_is_an_error(monkeypatch: pytest.MonkeyPa
         await world.on(host, spin)
 
     with pytest.raises(Stuck, match="time stands still at 1 s: a task of <life 0 of a> never waits"):
+        simulated(main)
+
+
+def test_sim_18_a_test_that_never_waits_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enfilade.actors.simulation.machine.clock.MOST_ROUNDS", 2 * LOOK)
+
+    async def main(world: World) -> None:
+        await world.open_node("a")
+        await world.run(1)
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    with pytest.raises(Stuck, match="time stands still at 1 s: a task of no host never waits"):
         simulated(main)
 
 

@@ -9,14 +9,23 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from enfilade.actors.simulation.machine.custody import LIFE
 from enfilade.actors.simulation.machine.scheduler import check_order, has_work, next_deadline
+from enfilade.actors.simulation.machine.standstill import MOST_STEPS, Instant, Stuck
 
 __all__ = ["Departures", "SimulationClock"]
+
+MOST_ROUNDS: Final = 2 * MOST_STEPS
+"""Rounds of the loop within one instant after which it is taken for one that never ends. A task of a host
+that never waits is found before, and named.
+"""
+
+LOOK: Final = 10_000
+"""Rounds of the loop between two looks at that."""
 
 
 class SimulationClock(trio.abc.Clock):
@@ -40,6 +49,9 @@ class SimulationClock(trio.abc.Clock):
         self._events: list[tuple[float, int, Callable[[], Any]]] = []
         self._on_stuck: Callable[[], None] | None = None
         self._on_error: Callable[[BaseException], None] | None = None
+        self._instant = Instant(MOST_ROUNDS)
+        self._asked = 0
+        self._look_at = LOOK
 
     # For the world.
 
@@ -75,7 +87,18 @@ class SimulationClock(trio.abc.Clock):
     def current_time(self) -> float:
         """The time of the life that asks, by its own clock; otherwise the world's."""
         life = LIFE.get()
-        return self.now if life is None else life.local(self.now)
+        if life is not None:
+            return life.local(self.now)
+        self._asked += 1  # by each round of the loop
+        if self._asked >= self._look_at:
+            self._look()
+        return self.now
+
+    def _look(self) -> None:
+        """Fail the world if its time has stood still for too many rounds of the loop."""
+        self._look_at += LOOK
+        if self._instant.never_ends(self.now, self._asked) and self._on_error is not None:
+            self._on_error(Stuck(f"time stands still at {self.now:g} s: a task of no host never waits"))
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """See `trio.abc.Clock`."""
