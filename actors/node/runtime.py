@@ -27,6 +27,7 @@ class NodeRuntime:
 
     Attributes:
         monotonic: seconds that never go back, by which turns and handlers are measured.
+        processor_time: seconds for which the thread has used the processor.
         unix_time: seconds since the Unix epoch.
         entropy: makes so many bytes that nobody can guess: incarnations, tokens, nonces.
         random: draws a float from 0 to 1, 1 excluded: the jitter of pauses.
@@ -39,6 +40,7 @@ class NodeRuntime:
     """
 
     monotonic: Callable[[], float] = time.perf_counter
+    processor_time: Callable[[], float] = time.thread_time
     unix_time: Callable[[], float] = time.time
     entropy: Callable[[int], bytes] = os.urandom
     random: Callable[[], float] = random.random

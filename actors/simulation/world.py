@@ -101,11 +101,10 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
         self.prescribed: Schedule | None = None
         self.drawn: Schedule = []
         self.options = ""
-        self._draws_options = False
+        self._draws_options = self.is_calm = False
         self._questions: dict[tuple[str, str], int] = {}
         self._isolated: tuple[str, ...] = ()
         self.struck: dict[str, int] = {}
-        self.is_calm = False
         self.calm_since: float | None = None
         self._mismatches: set[Mismatch] = set()
         self._collect_at = COLLECT
@@ -278,6 +277,7 @@ class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
     def _runtime(self, host: Host, life: Life) -> NodeRuntime:
         return NodeRuntime(
             monotonic=lambda: life.local(life.within_step(self.clock.now)),
+            processor_time=lambda: self.processor_time(life),
             unix_time=lambda: self.unix_time(life),
             entropy=self.chance_of(life).bytes,
             random=self.chance_of(life).random,

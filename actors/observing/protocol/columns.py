@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
-__all__ = ["COLUMNS_OF", "COUNTED", "KEYS", "PROCESS_COLUMNS"]
+__all__ = ["COLUMNS_OF", "COUNTED", "KEYS", "PROCESS_COLUMNS", "rows_of"]
 
 PROCESS_COLUMNS: Final = (
     "serial",
@@ -122,3 +123,8 @@ COLUMNS_OF: Final[dict[str, tuple[str, ...]]] = {
 
 KEYS: Final[dict[str, str]] = {table: columns[0] for table, columns in COLUMNS_OF.items()}
 """The column of each table that tells its rows apart: its first one."""
+
+
+def rows_of(columns: Sequence[str], values: Iterable[Any]) -> list[dict[str, Any]]:
+    """The rows of a table whose values come one row after the other, in the order of the columns."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*[iter(values)] * len(columns), strict=True)]

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 import attrs
 
 from enfilade.actors.messages.safe_text import safe_str
 
-__all__ = ["Key", "Order", "SortedKeys"]
+__all__ = ["NOTHING", "Key", "Order", "SortedKeys"]
 
 Key = tuple[int, Any, int]
 """The kind of a value, the value, and the place of the row among those that are equal."""
@@ -22,6 +23,8 @@ BLOCK: Final = 512
 
 KINDS: Final[dict[type, int]] = {int: 0, float: 0, bool: 0, str: 1, type(None): 2, dict: 2, list: 2}
 """The kind of a value, by its class; others are shown as texts."""
+
+NOTHING: Final = KINDS[type(None)]
 
 SAMPLED: Final = 32
 """Of so many keys of a run, one is looked at to find out how all of them are spread."""
@@ -79,6 +82,11 @@ class SortedKeys:
         Args:
             runs: lists of keys, each in rising order. No key is in them twice.
         """
+        if all(one[-1] < other[0] for one, other in pairwise(runs)):  # as those of serials are
+            for run in runs:
+                self._append(run)
+                yield
+            return
         sample = sorted(key for run in runs for key in run[::SAMPLED])
         yield
         places = [0] * len(runs)
@@ -89,11 +97,15 @@ class SortedKeys:
                 places[number] = len(run) if border is None else bisect_left(run, border, place)
                 found += run[place : places[number]]
             found.sort()  # which merges what is sorted already
-            blocks = [found[at : at + BLOCK] for at in range(0, len(found), BLOCK)]
-            self._blocks += blocks
-            self._lasts += [block[-1] for block in blocks]
-            self._count += len(found)
+            self._append(found)
             yield
+
+    def _append(self, keys: list[Key]) -> None:
+        """Put keys behind all others."""
+        blocks = [keys[at : at + BLOCK] for at in range(0, len(keys), BLOCK)]
+        self._blocks += blocks
+        self._lasts += [block[-1] for block in blocks]
+        self._count += len(keys)
 
     def add(self, key: Key) -> None:
         """Add a key, which is not among them."""

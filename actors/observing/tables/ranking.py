@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from enfilade.actors.messages.hooks import Listener
 from enfilade.actors.messages.reasons import Reason
-from enfilade.actors.observing.tables.order import Key, Order, SortedKeys
+from enfilade.actors.observing.tables.order import NOTHING, Key, Order, SortedKeys
 from enfilade.actors.observing.tables.searching import reader, search
 from enfilade.actors.observing.tables.walker import LOOK, Pace
 
@@ -70,8 +70,8 @@ class Ranking(Listener):
 
     def __init__(self, node: Node, match: str, column: str | None, descending: bool, counts: Counts) -> None:
         self._node = node
-        self._value_of = _reader(column, counts)
-        self.order = Order(descending)
+        self._value_of = None if column is None else reader(column, counts)
+        self.order = Order(descending and column is not None)
         self._sorted = SortedKeys(self.order)
         self._keys: dict[int, Key] = {}
         self._noted: dict[int, None] = {}
@@ -149,9 +149,11 @@ class Ranking(Listener):
             if (not process.idle or process.queue) and len(lively) < LIVELY:
                 lively[serial] = None
             if is_shown is None or is_shown(process):
-                keys[serial] = key = key_of(value_of(process), serial)
+                keys[serial] = key = (
+                    (NOTHING, 0, serial) if value_of is None else key_of(value_of(process), serial)
+                )
                 run.append(key)
-        if len(run) >= RUN or not self._round:
+        if run and (len(run) >= RUN or not self._round):
             run.sort()
             self._runs.append(run)
             self._run = []
@@ -212,18 +214,14 @@ class Ranking(Listener):
             self._lively[serial] = None
         if self._is_shown is not None and not self._is_shown(process):
             return None
-        return self.order.key(self._value_of(process), serial)
+        value_of = self._value_of
+        return self.order.key(None if value_of is None else value_of(process), serial)
 
     # What is shown.
 
     def keys(self, first: int, last: int) -> list[Key]:
         """The keys from place `first` up to place `last`, which is not included. Their places are serials."""
         return self._sorted.between(first, last)
-
-
-def _reader(column: str | None, counts: Counts) -> Callable[[Process], Any]:
-    """The function that reads the value of a column."""
-    return (lambda process: None) if column is None else reader(column, counts)
 
 
 class Roll:

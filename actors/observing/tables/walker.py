@@ -43,6 +43,9 @@ MOST: Final = 16
 RUN: Final = 1_024
 """How many keys are sorted at a time."""
 
+CREDIT: Final = 2
+"""How many steps may follow one another for a rest that there was anyway: between two updates, say."""
+
 GRAVES: Final = 1_024
 """How many processes that have ended are shown for a while."""
 
@@ -105,14 +108,16 @@ class Walker:
 
     Attributes:
         turn: held by whoever it works for.
-        clock: what it measures its work by, in seconds.
+        clock: what it measures its steps by, in seconds.
+        processor_time: what it measures by what is no step, in seconds.
         seconds: how long it has worked so far.
     """
 
     def __init__(self, node: Node) -> None:
         self.clock = node.runtime.monotonic
+        self.processor_time = node.runtime.processor_time
         self._since_rest = 0.0
-        self._rested_at = -math.inf
+        self._paid_until = -math.inf
         self.turn = trio.Lock()
         self.seconds = 0.0
 
@@ -166,12 +171,13 @@ class Walker:
 
     async def _rest(self, budget: float) -> None:
         """Rest for the work since the last rest, after the rests that others have begun: all work together is
-        within the largest of the budgets.
+        within the largest of the budgets. The time in which nobody had work just before it is a rest, too.
         """
         worked, self._since_rest = self._since_rest, 0.0
         now = trio.current_time()
-        self._rested_at = max(self._rested_at, now) + worked * (1 - budget) / budget
-        await trio.sleep(self._rested_at - now)
+        began = max(self._paid_until, now - worked - CREDIT * STEP / budget)
+        self._paid_until = began + worked / budget
+        await trio.sleep(max(0.0, self._paid_until - now))
 
     async def window(self, table: Table, view: TableView, budget: float) -> Window:
         """The window of a table that `view` asks for: a walk through all of it."""

@@ -19,7 +19,7 @@ from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.errors import NoProcess, Refused
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_str
-from enfilade.actors.observing.protocol.columns import KEYS
+from enfilade.actors.observing.protocol.columns import KEYS, rows_of
 from enfilade.actors.observing.protocol.views import (
     RIGHTS,
     DumpView,
@@ -27,6 +27,7 @@ from enfilade.actors.observing.protocol.views import (
     Hello,
     LogView,
     MetricsView,
+    ReplicaInColumns,
     ReplicaView,
     TableView,
     TraceView,
@@ -50,7 +51,7 @@ MAILBOX = Mailbox(1_000, "drop_oldest")
 """The mailbox of an observer: at most one update waits, unless the node breaks the protocol."""
 
 
-PASSING = (LogView, DumpView, MetricsView, TraceView, ReplicaView)
+PASSING = (LogView, DumpView, MetricsView, TraceView, ReplicaView, ReplicaInColumns)
 """The views whose updates do not build on one another."""
 
 
@@ -128,6 +129,8 @@ class States:
         data = dict(update.data)
         if update.full or isinstance(self.view, PASSING):
             self._fields, self._rows = {}, {}
+        if isinstance(self.view, ReplicaInColumns) and "values" in data:
+            data["rows"] = rows_of(data.pop("columns"), data.pop("values"))
         events = data.pop("events", []) if isinstance(self.view, EventView) else []
         if isinstance(self.view, TableView):
             key = KEYS[self.view.of]
@@ -203,6 +206,8 @@ class Client:
             Refused: the node does not let us, or something goes beyond the limits.
             NoProcess: the node is not observed.
         """
+        if isinstance(view, ReplicaView) and ReplicaInColumns.__name__ in (await self.hello()).views:
+            view = ReplicaInColumns()
         async with _watched(self._node, self._desk, view, interval, budget) as states:
             yield states
 

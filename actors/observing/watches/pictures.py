@@ -28,6 +28,7 @@ from enfilade.actors.observing.protocol.views import (
     MetricsView,
     NodeView,
     ProcessView,
+    ReplicaInColumns,
     ReplicaView,
     StateView,
     TableView,
@@ -385,6 +386,7 @@ PICTURES: Final[Pictures] = {
     StateView: StatePicture,
     DumpView: DumpPicture,
     ReplicaView: ReplicaPicture,
+    ReplicaInColumns: ReplicaPicture,
     TraceView: TracePicture,
 }
 """The pictures of a node that runs: of every view."""

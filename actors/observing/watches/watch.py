@@ -171,16 +171,17 @@ class Watch(Actor):
 
     def _tell(self, update: Update) -> None:
         """Send an update; one that no frame can carry, because of a text of the program's, without that. To
-        put it into bytes is work of the node's, too, for which the next walk rests.
+        put it into bytes is work of the node's, too, for which the next walk rests. It wakes the observer,
+        which takes the processor away on a machine with much to do: that is no work of the node's.
         """
         walker = self._scene.watching.walker
-        began = walker.clock()
+        began = walker.processor_time()
         try:
             self._observer.send(update)
         except Exception:
             self._observer.send(attrs.evolve(update, data=plain(update.data, safe_id, DEPTH)))
         finally:
-            walker.worked(walker.clock() - began)
+            walker.worked(walker.processor_time() - began)
 
     def _send(self, shot: Shot, *, took: float, began: float) -> None:
         is_full, self._is_full = self._is_full or shot.is_new, False

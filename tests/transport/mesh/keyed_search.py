@@ -372,6 +372,7 @@ class Search:
         """What a node has instead of the machine: nothing that no seed determines."""
         return NodeRuntime(
             monotonic=trio.current_time,
+            processor_time=trio.current_time,
             unix_time=trio.current_time,
             entropy=self.random.randbytes,
             random=self.random.random,
