@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, cast
 
 from enfilade.actors.guests.guest_calls import METHODS, CallOfGuest, CallToGuest, check_place, content_of
@@ -17,6 +17,7 @@ from enfilade.actors.guests.guest_reasons import abi_reason, reason_of_guest
 from enfilade.actors.guests.guest_service import Service
 from enfilade.actors.guests.guest_trace import UNTRACED, GuestTrace, trace_at_hand
 from enfilade.actors.guests.handover import Handover
+from enfilade.actors.guests.trial import Trial
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import (
     BadArguments,
@@ -29,7 +30,6 @@ from enfilade.actors.messages.errors import (
 )
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import (
-    NO_PROCESS,
     SHUTDOWN,
     Custom,
     Exit,
@@ -49,7 +49,6 @@ from enfilade.hostcalls.abi.actor_types import ActorReason
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import (
     AlreadyExists,
-    HostcallError,
     InvalidArgument,
     LimitReached,
     NotFound,
@@ -113,12 +112,10 @@ class NodeHost:
         upgrade: how another module is to take the guest's place; None when none is.
         trace: the trace that the message at hand belongs to.
         told: whether the guest has received an upgrade, and has not exported its state since.
-        undo: what takes back, in reverse order, what a module on trial has done to the process, under what
-            it has done that to; None when none is on trial.
+        trial: what a module on trial has done to the process; None when none is on trial.
     """
 
     __slots__ = (
-        "_later_links",
         "_monitors",
         "_owner",
         "_process",
@@ -127,7 +124,7 @@ class NodeHost:
         "receives",
         "told",
         "trace",
-        "undo",
+        "trial",
         "upgrade",
     )
 
@@ -140,9 +137,8 @@ class NodeHost:
         self.receives = receives
         self.upgrade: Handover | None = None
         self.told = False
-        self.undo: dict[Hashable, Callable[[], object]] | None = None
+        self.trial: Trial | None = None
         self._monitors: dict[int, Monitor] = {}
-        self._later_links: dict[Ref[Any], None] = {}  # of a module on trial
         self.trace: GuestTrace = UNTRACED
 
     @property
@@ -411,11 +407,11 @@ class NodeHost:
     def link(self, actor: Ref[Any]) -> None:
         self._check_mailbox()
         self._check_end(actor, "link to")
-        if self.undo is not None and not isinstance(actor, NameRef):
+        if self.trial is not None and not isinstance(actor, NameRef):
             target = process_of(actor)
             if target is not None and target.ended is not None and not self._process.trap_exits:
                 raise NotFound
-            self._later_links[actor] = None
+            self.trial.link(actor)
             return
         try:
             self._process.link(actor)
@@ -428,13 +424,14 @@ class NodeHost:
 
     def link_child(self, child: Ref[Any]) -> None:
         """Link to a child that the guest has just started."""
-        if self.undo is None:
+        if self.trial is None:
             self._process.link(child)
         else:
-            self._later_links[child] = None
+            self.trial.link(child)
 
     def unlink(self, actor: Ref[Any]) -> None:
-        self._later_links.pop(actor, None)
+        if self.trial is not None:
+            self.trial.unlink(actor)
         with contextlib.suppress(CallError):  # a name that no process holds is linked to none
             self._process.unlink(actor)
 
@@ -442,8 +439,8 @@ class NodeHost:
         self._check_monitors()
         monitor = self._process.monitor(actor)
         self._monitors[monitor.number] = monitor
-        if self.undo is not None:
-            self.undo[monitor.number] = lambda: self.demonitor(monitor.number, flush=True)
+        if self.trial is not None:
+            self.trial.did(monitor.number, lambda: self.demonitor(monitor.number, flush=True))
         return monitor.number
 
     def _check_monitors(self) -> None:
@@ -463,8 +460,8 @@ class NodeHost:
         found = self._monitors.pop(monitor, None)
         if found is None:
             raise NotFound
-        if self.undo is not None:
-            self.undo.pop(monitor, None)
+        if self.trial is not None:
+            self.trial.undid(monitor)
         self._process.demonitor(found, flush)
         self._inbox.look_again()
 
@@ -483,7 +480,7 @@ class NodeHost:
 
         The process is the module's only once it has taken over. What others want ends the process.
         """
-        if self.undo is None or self._process.dispatcher.running is not self._process:
+        if self.trial is None or self._process.dispatcher.running is not self._process:
             return False
         self.reason = reason
         self.execution.stop()
@@ -491,32 +488,9 @@ class NodeHost:
 
     def trap(self, trap: bool) -> bool:
         before, self._process.trap_exits = self._process.trap_exits, trap
-        if self.undo is not None:
-            self.undo.setdefault("traps", lambda: setattr(self._process, "trap_exits", before))
+        if self.trial is not None:
+            self.trial.did("traps", lambda: setattr(self._process, "trap_exits", before))
         return before
-
-    def keep(self) -> None:
-        """Let what a module on trial has done to the process stay, and make its links.
-
-        Until now nothing that they lead to could end the process.
-        """
-        self.undo = None
-        links, self._later_links = self._later_links, {}
-        for actor in links:
-            try:
-                self._process.link(actor)
-            except NoProcess:
-                ended = process_of(actor)
-                reason = None if ended is None else ended.ended
-                self._process.exit_arrived(actor, reason or NO_PROCESS, linked=True)
-
-    def take_back(self) -> None:
-        """Undo what a module on trial has done to the process: its links, monitors, names and traps."""
-        undo, self.undo = self.undo, None
-        self._later_links.clear()
-        for step in reversed((undo or {}).values()):
-            with contextlib.suppress(CallError, HostcallError):  # it is undone already
-                step()
 
     def register(self, name: str, actor: Ref[Any]) -> None:
         if not self.execution.caller.authority.may_register(name):
@@ -539,8 +513,8 @@ class NodeHost:
             raise NotFound from None
         except (TypeError, ValueError):
             raise InvalidArgument from None
-        if self.undo is not None:
-            self.undo["name", name] = lambda: self._unregister(name, actor)
+        if self.trial is not None:
+            self.trial.did((name, actor), lambda: self._unregister(name, actor))
 
     def _unregister(self, name: str, actor: Ref[Any]) -> None:
         node = self._process.node

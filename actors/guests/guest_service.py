@@ -10,7 +10,6 @@ goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +26,7 @@ from enfilade.hostcalls.resources.registry import Kind
 if TYPE_CHECKING:
     from enfilade.actors.guests.guest_trace import GuestTrace
     from enfilade.actors.guests.handover import Handover
+    from enfilade.actors.guests.trial import Trial
     from enfilade.actors.messages.ref import Ref
     from enfilade.actors.processes.process import Process
     from enfilade.hostcalls.abi.received import Wish
@@ -53,7 +53,7 @@ class Server(Callee, Protocol):
     trace: GuestTrace
     receives: bool
     upgrade: Handover | None
-    undo: dict[Hashable, Callable[[], object]] | None
+    trial: Trial | None
 
     def taken(self, message: Any, incoming: Incoming) -> None:
         """The guest has got this message, and it is no longer in the mailbox."""
@@ -76,7 +76,7 @@ class Service:
         host = self._host
         return (
             host.upgrade is None
-            and host.undo is None
+            and host.trial is None
             and not self._process.attention
             and not host.trace.is_there
             and host.execution.is_free

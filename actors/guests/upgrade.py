@@ -26,6 +26,7 @@ import trio
 
 from enfilade.actors.guests.guest import Guest, guests_of
 from enfilade.actors.guests.guest_body import GuestBody
+from enfilade.actors.guests.trial import Trial
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.errors import UpgradeFailed
 from enfilade.actors.messages.reasons import SHUTDOWN
@@ -175,6 +176,7 @@ class Upgrade:
         "_prepared",
         "_slots",
         "_state",
+        "_trial",
         "_waiting",
         "done",
         "failure",
@@ -195,6 +197,7 @@ class Upgrade:
         self._slots: Mark | None = None
         self._children: tuple[Process, ...] = ()
         self._log: Resource | None = None
+        self._trial = Trial()
 
     def begin(self) -> None:
         """Ask the guest, now or when it receives next."""
@@ -272,7 +275,7 @@ class Upgrade:
         except NotFound:
             self._log = None
         caller.adopt(self._prepared.launch)
-        body.actors.undo = {}
+        body.actors.trial = self._trial
         self.phase = Phase.TRIED
         try:
             body.execution = body.actors.execution = kernel.succeed(self._prepared, caller, body.wake)
@@ -284,7 +287,8 @@ class Upgrade:
         body.execution.take_over(self._before)
         body.actors.receives = self._prepared.receives
         self._settle()
-        body.actors.keep()
+        body.actors.trial = None
+        self._trial.keep(body.process)
 
     def roll_back(self, why: str) -> None:
         """Let the guest go on with the module that it has."""
@@ -303,7 +307,8 @@ class Upgrade:
         caller.adopt(before.launch)
         if tried is not before:
             tried.retire()
-        body.actors.take_back()
+        body.actors.trial = None
+        self._trial.take_back()
         if self._slots is not None:
             caller.slots.restore(self._slots)
         kernel.family.restore_log(caller, self._log)
