@@ -171,7 +171,7 @@ def test_payloads(runs: int) -> None:
     assert len(open_descriptors()) == before
 
 
-WITHOUT_KERNEL = ("datagram", "request", "reply", "payload")
+WITHOUT_KERNEL = ("datagram", "request", "reply", "trunk", "payload")
 
 
 @PATIENT

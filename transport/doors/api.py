@@ -35,6 +35,23 @@ from typing import Any, TypeAlias
 from enfilade.transport.doors import _dispatch
 from enfilade.transport.doors._doors import ffi as ffi
 from enfilade.transport.doors._doors import lib
+from enfilade.transport.doors._ucred import (  # noqa: F401 - names of this layer
+    ucred_free,
+    ucred_get,
+    ucred_getegid,
+    ucred_geteuid,
+    ucred_getgroups,
+    ucred_getpflags,
+    ucred_getpid,
+    ucred_getprivset,
+    ucred_getprojid,
+    ucred_getrgid,
+    ucred_getruid,
+    ucred_getsgid,
+    ucred_getsuid,
+    ucred_getzoneid,
+    ucred_size,
+)
 from enfilade.transport.doors.errors import (
     DoorBindError,
     DoorCallError,
@@ -84,23 +101,6 @@ DOOR_UNREF_DATA = lib.DOOR_UNREF_DATA
 DOOR_PARAM_DESC_MAX = lib.DOOR_PARAM_DESC_MAX
 DOOR_PARAM_DATA_MAX = lib.DOOR_PARAM_DATA_MAX
 DOOR_PARAM_DATA_MIN = lib.DOOR_PARAM_DATA_MIN
-
-# Parts of a `ucred_t *`, as in ucred_get(3C): each takes one, and gives -1 where the system does not tell.
-ucred_free = lib.ucred_free
-ucred_geteuid = lib.ucred_geteuid
-ucred_getruid = lib.ucred_getruid
-ucred_getsuid = lib.ucred_getsuid
-ucred_getegid = lib.ucred_getegid
-ucred_getrgid = lib.ucred_getrgid
-ucred_getsgid = lib.ucred_getsgid
-ucred_getgroups = lib.ucred_getgroups  # also a `gid_t **`, which it sets; gives their number
-ucred_getpid = lib.ucred_getpid
-ucred_getprojid = lib.ucred_getprojid
-ucred_getzoneid = lib.ucred_getzoneid
-ucred_getpflags = lib.ucred_getpflags  # also the flags that are asked for
-ucred_getprivset = lib.ucred_getprivset  # also one of the four names; gives a `const priv_set_t *`, or `NULL`
-ucred_get = lib.ucred_get  # takes a pid; gives a `ucred_t *`, or `NULL`
-ucred_size = lib.ucred_size  # the bytes of a `ucred_t`
 
 PRIV_EFFECTIVE = b"Effective"
 PRIV_PERMITTED = b"Permitted"

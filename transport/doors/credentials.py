@@ -6,6 +6,7 @@ import attrs
 
 from enfilade.transport.doors import api
 from enfilade.transport.doors._doors import ffi, lib
+from enfilade.transport.doors._ucred import given
 
 
 @attrs.frozen
@@ -50,7 +51,8 @@ class Credentials:
 
     @classmethod
     def from_ucred(cls, ucred: Any) -> Self:
-        """Read the credentials out of `ucred`, a `ucred_t *`."""
+        """Read the credentials out of `ucred`, a `ucred_t *`. Raises `ValueError` for `NULL`."""
+        given(ucred)
         groups = ffi.new("gid_t **")
         count = lib.ucred_getgroups(ucred, groups)
         return cls(

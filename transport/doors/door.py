@@ -54,7 +54,9 @@ class Door:
             trio loop that the door was created in; code in that loop calls such a door with `call_async`,
             because with `call` it would wait for itself.
         attributes: `Attributes.REFUSE_DESC`, `UNREF`, `UNREF_MULTI` and so on. `NO_CANCEL` is always added: a
-            client that goes away does not disturb the procedure, which may ask `request.is_abandoned`.
+            client that goes away does not disturb the procedure, which may ask `request.is_abandoned`. With
+            `PRIVATE` and without `threads` nobody serves the door but threads that `api.door_bind` binds to
+            it; until there is one, calls wait, as on illumos: give such a call a time limit.
         threads: serve with so many threads that serve nothing else, and no more than these: calls beyond
             wait. By default the door shares the process's pool, which grows with the number of simultaneous
             calls.

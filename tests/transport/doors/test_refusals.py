@@ -12,6 +12,7 @@ import pytest
 from enfilade.transport.doors import (
     Attributes,
     Client,
+    Credentials,
     Descriptor,
     Door,
     DoorCallError,
@@ -198,3 +199,35 @@ def test_buffers_are_free_after_a_call() -> None:
         with pytest.raises(DoorCallError.ENOBUFS):
             client.call(request, into=room)
         request.append(1)
+
+
+PARTS = [name for name in dir(api) if name.startswith("ucred_get") and name != "ucred_get"]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_no_credentials(name: str) -> None:
+    """In C it ends the process."""
+    more = {
+        "ucred_getgroups": [api.ffi.new("gid_t **")],
+        "ucred_getpflags": [1],
+        "ucred_getprivset": [api.PRIV_EFFECTIVE],
+    }.get(name, [])
+    for nothing_given in (api.NULL, None):
+        with pytest.raises(ValueError, match="null pointer"):
+            getattr(api, name)(nothing_given, *more)
+
+
+def test_no_credentials() -> None:
+    with pytest.raises(ValueError, match="null pointer"):
+        Credentials.from_ucred(api.NULL)
+    api.ucred_free(api.NULL)
+    own = api.ucred_get(os.getpid())
+    try:
+        with pytest.raises(ValueError, match="null pointer"):
+            api.ucred_getgroups(own, api.NULL)
+        with pytest.raises(ValueError, match="null pointer"):
+            api.ucred_getprivset(own, api.NULL)
+        assert api.ucred_geteuid(own) == os.geteuid()
+        assert api.ucred_size() > 0
+    finally:
+        api.ucred_free(own)

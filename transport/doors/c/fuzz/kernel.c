@@ -9,7 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
-enum { QUEUED = 8, MOST_FILES = DESCRIPTORS_A_DATAGRAM };
+enum { QUEUED = 8, SESSIONS = 12, MOST_FILES = DESCRIPTORS_A_DATAGRAM };
 
 struct queued {
     char bytes[sizeof(struct message) + 8];
@@ -22,7 +22,8 @@ uint8_t kernel_mood;
 static struct queued queue[QUEUED];
 static unsigned queue_first, queue_count;
 static uint8_t is_open[NUMBERS];
-static _Alignas(4096) char session[SESSION_SIZE];
+static _Alignas(4096) char sessions[SESSIONS][SESSION_SIZE]; /* the first is kernel_session() */
+static bool is_session[SESSIONS];
 static unsigned next_number, open_count;
 static uint64_t now; /* nanoseconds */
 
@@ -73,8 +74,9 @@ unsigned kernel_open_count(void) {
 }
 
 struct session *kernel_session(void) {
-    memset(session, 0, SESSION_REQUEST);
-    return (struct session *)session;
+    is_session[0] = true;
+    memset(sessions[0], 0, SESSION_REQUEST);
+    return (struct session *)sessions[0];
 }
 
 void kernel_queue(const void *bytes, size_t length, unsigned files, unsigned extra, bool is_cut) {
@@ -212,6 +214,9 @@ int __wrap_fcntl(int fd, int command, ...) {
         abort();
     }
     errno = EMFILE;
+    if (command == F_GETFL) {
+        return O_PATH;
+    }
     return command != F_DUPFD_CLOEXEC ? 0 : kernel_mood & 8 ? -1 : kernel_descriptor();
 }
 
@@ -236,7 +241,7 @@ bool __wrap_socket_is_ours(int fd) {
 
 bool __wrap_socket_peer(int fd, struct ucred *peer) {
     (void)fd;
-    *peer = (struct ucred){.pid = 1000, .uid = 1000, .gid = 1000};
+    *peer = (struct ucred){.pid = kernel_mood & 32 ? 1001 : 1000, .uid = 1000, .gid = 1000};
     return true;
 }
 
@@ -245,9 +250,23 @@ bool __wrap_socket_hung_up(int fd) {
     return false;
 }
 
+/* One that is used again, since AddressSanitizer has the real kernel map so much. */
+static void *session(void) {
+    unsigned i = 0;
+    while (i < SESSIONS && is_session[i]) {
+        i++;
+    }
+    if (i == SESSIONS) {
+        return NULL;
+    }
+    is_session[i] = true;
+    return memset(sessions[i], 0, SESSION_REQUEST);
+}
+
 /* Memory of exactly that length, so that what is read beyond it is found. */
 static int memory(size_t size, void **base) {
-    *base = size > 0 && size <= LARGEST_MEMORY && !(kernel_mood & 2) ? calloc(1, size) : NULL;
+    bool has_room = size > 0 && !(kernel_mood & 2);
+    *base = has_room && size == SESSION_SIZE ? session() : has_room && size <= LARGEST_MEMORY ? calloc(1, size) : NULL;
     return *base != NULL ? 0 : EPROTO;
 }
 
@@ -268,8 +287,9 @@ void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd,
 }
 
 int __wrap_munmap(void *address, size_t size) {
-    (void)size;
-    if (address != session) {
+    if (size == SESSION_SIZE) {
+        is_session[((char *)address - sessions[0]) / SESSION_SIZE] = false;
+    } else {
         free(address);
     }
     return 0;

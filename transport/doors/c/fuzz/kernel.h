@@ -18,7 +18,7 @@
 /* Ends the target with the place. */
 #define check(good) ((good) ? (void)0 : (fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #good), abort()))
 
-enum { FIRST_NUMBER = 1 << 20, NUMBERS = 1 << 14, LARGEST_MEMORY = 1 << 17 };
+enum { FIRST_NUMBER = 1 << 20, NUMBERS = 1 << 14, LARGEST_MEMORY = 1 << 17 }; /* or a session */
 
 void kernel_begin(void); /* before each input */
 int kernel_descriptor(void);
@@ -33,6 +33,8 @@ enum { EXTRA_CREDENTIALS = 1, EXTRA_PIDFD = 2, EXTRA_TIMESTAMP = 4, EXTRA_BEFORE
 void kernel_queue(const void *bytes, size_t length, unsigned files, unsigned extra, bool is_cut);
 bool kernel_has_queued(void);
 
-extern uint8_t kernel_mood; /* bit 0: sends fail; 1: no memory; 2: sockets are somebody else's; 3: no table room; 4: no flow comes */
+/* bit 0: sends fail; 1: no memory; 2: sockets are of another kind; 3: no table room; 4: no flow comes; 5: sockets are another
+ * process's; 6: two pidfds are never of one process; 7: pidfds tell nothing */
+extern uint8_t kernel_mood;
 
 #endif

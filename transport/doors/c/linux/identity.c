@@ -160,11 +160,23 @@ void socket_turn_away(int fd) {
     socket_let_go(fd, &payer);
 }
 
-/* A door of this process: the kernel says that we made the socket, and we know the number. */
-static struct status *local_status(uint64_t id) {
+/* Whether both are descriptors of one file. */
+static bool is_same_file(int one, int other) {
+    struct stat first, second;
+    return fstat(one, &first) == 0 && fstat(other, &second) == 0 && first.st_ino == second.st_ino &&
+           first.st_dev == second.st_dev;
+}
+
+/*
+ * A door of this process, by its number and its page, which nobody has but who has held the door. That the socket was made by a
+ * process of our number proves nothing: one that has ended may have had it before us, and somebody may hold its sockets. Without
+ * room for the page's descriptor (-1), the socket's maker must at least have been our user.
+ */
+static struct status *local_status(uint64_t id, int page, uid_t maker) {
     server_lock();
     struct door *door = door_by_id_locked(id);
-    struct status *status = door ? door->status : NULL;
+    bool is_own = door != NULL && (page < 0 ? maker == geteuid() : is_same_file(page, door->status_fd));
+    struct status *status = is_own ? door->status : NULL;
     server_unlock();
     return status;
 }
@@ -272,7 +284,9 @@ int identify(int fd, struct identity *identity) {
     }
     identity->pid = peer.pid;
     identity->dead = socket_hung_up(fd);
-    struct status *own = peer.pid == getpid() && !identity->dead ? local_status(hello.sequence) : NULL;
+    int page = receipt.count == 1 ? receipt.fds[0] : -1;
+    bool may_be_own = peer.pid == getpid() && !identity->dead && (page >= 0 || receipt.truncated);
+    struct status *own = may_be_own ? local_status(hello.sequence, page, peer.uid) : NULL;
     identity->local = own != NULL;
     error = receipt.truncated ? EMFILE : map_status(&receipt, identity);
     if (own != NULL && (error == EMFILE || error == ENOMEM)) { /* no room for the page, nor need of it */

@@ -1,5 +1,6 @@
 /* Threads and the doors they serve: door_bind and door_unbind, door_server_create, door_xcreate, as doors(3C) has them. */
 #include "blocking.h"
+#include "entries.h"
 
 static door_info_t infos[16];
 static int info_count, null_count;
@@ -45,12 +46,6 @@ static void who(void *cookie, char *data, size_t size, door_desc_t *dp, uint_t n
         r.id = info.di_uniquifier;
     }
     door_return((char *)&r, sizeof r, NULL, 0);
-}
-
-static door_id_t id_of(int door) {
-    door_info_t info;
-    CHECK_EQUAL(door_info(door, &info), 0);
-    return info.di_uniquifier;
 }
 
 static void *bound_to(void *door) {

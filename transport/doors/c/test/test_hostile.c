@@ -156,10 +156,69 @@ static void door_results_that_are_lies(void) {
     CHECK_EQUAL(open_descriptors(), before);
 }
 
+/* Makes a pair as the attacker, gives both ends away, and ends. */
+static void make_pair(int socket, void *unused) {
+    int pair[2];
+    (void)unused;
+    CHECK_EQUAL(setresuid(STRANGER, STRANGER, STRANGER), 0);
+    CHECK_EQUAL(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    send_fd(socket, pair[0]);
+    send_fd(socket, pair[1]);
+}
+
+/* A door of ours as the attacker presents it: with its number, which anybody may ask for, and a page of the attacker's. */
+static void present(int socket, door_id_t id) {
+    struct message hello = {.type = MESSAGE_HELLO, .sequence = id};
+    int page = sealed(STATUS_SIZE, F_SEAL_SHRINK);
+    const struct status status = {.magic = WIRE_MAGIC, .abi = WIRE_ABI, .id = id};
+    CHECK_EQUAL(pwrite(page, &status, sizeof status, 0), sizeof status);
+    CHECK_EQUAL(message_send(socket, &hello, &page, 1), 0);
+    close(page);
+}
+
+/* In a pid namespace of its own, where the next process gets the number that is asked for. */
+static void be_a_namesake(int socket, void *unused) {
+    (void)unused;
+    struct child attacker = start_child(make_pair, NULL);
+    int client = receive_fd(attacker.socket), server = receive_fd(attacker.socket);
+    finish_child(attacker);
+    FILE *last = fopen("/proc/sys/kernel/ns_last_pid", "we");
+    bool is_allowed = last != NULL && fprintf(last, "%d", (int)attacker.pid - 1) > 0 && fclose(last) == 0;
+    pid_t victim = is_allowed ? fork() : -1;
+    if (victim == 0) {
+        int door = door_create(number_procedure, NULL, 0);
+        door_info_t own, theirs;
+        CHECK_EQUAL(getpid(), attacker.pid);
+        CHECK_EQUAL(door_info(door, &own), 0);
+        present(server, own.di_uniquifier);
+        CHECK_EQUAL(door_info(client, &theirs), 0);
+        CHECK(!(theirs.di_attributes & DOOR_LOCAL));
+        CHECK_EQUAL(theirs.di_target, -1);
+        CHECK_ERROR(door_revoke(client), EPERM);
+        CHECK_ERROR(door_setparam(client, DOOR_PARAM_DATA_MAX, 0), EPERM);
+        CHECK_EQUAL(ask_number(door), 77);
+        _exit(0);
+    }
+    int status = 0;
+    CHECK(victim < 0 || waitpid(victim, &status, 0) == victim);
+    CHECK_EQUAL(status, 0);
+    send_byte(socket, 'd');
+}
+
+/* Numbers of processes come again: one that has ended may have had the victim's, and somebody holds its sockets. */
+static void door_socket_of_a_dead_namesake(void) {
+    struct child child;
+    if (geteuid() == 0 && start_child_in_pid_namespace(be_a_namesake, NULL, &child)) {
+        CHECK_EQUAL(receive_byte(child.socket), 'd');
+        finish_child(child);
+    }
+}
+
 static const struct test tests[] = {
     TEST(door_region_of_64_terabytes),
     TEST(door_flood_of_datagrams),
     TEST(door_attention_is_not_kept),
     TEST(door_results_that_are_lies),
+    TEST(door_socket_of_a_dead_namesake),
 };
 TEST_MAIN(tests)

@@ -3,18 +3,13 @@
  * table, and says where Linux differs.
  */
 #include "blocking.h"
+#include "entries.h"
 
 #include "../closing.h"
 
 static void empty_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
     (void)cookie, (void)data, (void)size, (void)descriptors, (void)count;
     door_return(NULL, 0, NULL, 0);
-}
-
-static door_attr_t attributes_of(int door) {
-    door_info_t info;
-    CHECK_EQUAL(door_info(door, &info), 0);
-    return info.di_attributes;
 }
 
 static void close_duplicate(int door) {
@@ -204,12 +199,6 @@ static void door_info_of_a_dead_server(void) {
 }
 
 /* Without an idle thread nothing is looked at: the call waits, and a revoked door keeps its hands off the descriptors. */
-static door_desc_t released(int fd) {
-    door_desc_t entry = {.d_attributes = DOOR_DESCRIPTOR | DOOR_RELEASE};
-    entry.d_data.d_desc.d_descriptor = fd;
-    return entry;
-}
-
 enum bad { BAD_ENTRY, BAD_POINTER, TOO_MANY, TOO_LARGE, BAD_DATA, BADS };
 
 struct bad_call {
@@ -223,7 +212,7 @@ struct bad_call {
 static int make_bad_call(int door, enum bad kind, int fd) {
     static char large[4 << 20];
     static door_desc_t many[1025];
-    door_desc_t entries[2] = {released(fd), released(9999)};
+    door_desc_t entries[2] = {entry(fd, DOOR_DESCRIPTOR | DOOR_RELEASE), entry(9999, DOOR_DESCRIPTOR | DOOR_RELEASE)};
     door_arg_t arguments = {.desc_ptr = entries, .desc_num = 2};
     switch (kind) {
     case BAD_ENTRY:
@@ -296,7 +285,7 @@ static void door_order_of_the_checks(void) {
     for (int i = 0; i < 3; i++) { /* too large, and something else is wrong: E2BIG, and the descriptor is kept */
         int fd = open("/dev/null", O_RDONLY);
         static char large[4 << 20];
-        door_desc_t entries[2] = {released(fd), released(9999)};
+        door_desc_t entries[2] = {entry(fd, DOOR_DESCRIPTOR | DOOR_RELEASE), entry(9999, DOOR_DESCRIPTOR | DOOR_RELEASE)};
         door_arg_t arguments = {.data_ptr = i == 0 ? (char *)8 : large,
                                 .data_size = sizeof large,
                                 .desc_ptr = i == 1 ? (door_desc_t *)8 : entries,

@@ -1,28 +1,15 @@
 /* What a door is, who holds it, who calls it: groups I, U, M, K, O, Z of the conformance cases. */
 #include "harness.h"
+#include "entries.h"
 
 #include <grp.h>
 #include <sched.h>
 #include <time.h>
 #include <zone.h>
 
-static void nothing_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
-    (void)cookie, (void)data, (void)size;
-    for (uint_t i = 0; i < count; i++) {
-        close(descriptors[i].d_data.d_desc.d_descriptor);
-    }
-    door_return(NULL, 0, NULL, 0);
-}
-
-static uint_t attributes_of(int door) {
-    door_info_t info;
-    CHECK_EQUAL(door_info(door, &info), 0);
-    return info.di_attributes;
-}
-
 static void door_C6_C8_I1(void) {
-    int first = door_create(nothing_procedure, (void *)0x1234, 0);
-    int second = door_create(nothing_procedure, (void *)0x5678, DOOR_UNREF);
+    int first = door_create(closing_procedure, (void *)0x1234, 0);
+    int second = door_create(closing_procedure, (void *)0x5678, DOOR_UNREF);
     door_info_t one, two;
     CHECK_EQUAL(door_info(first, &one), 0);
     CHECK_EQUAL(door_info(second, &two), 0);
@@ -30,7 +17,7 @@ static void door_C6_C8_I1(void) {
     CHECK_EQUAL(one.di_target, getpid());
     CHECK_EQUAL(one.di_data, 0x1234);
     CHECK_EQUAL(two.di_data, 0x5678);
-    CHECK_EQUAL(one.di_proc, (uintptr_t)nothing_procedure);
+    CHECK_EQUAL(one.di_proc, (uintptr_t)closing_procedure);
     CHECK_EQUAL(one.di_attributes, DOOR_LOCAL | DOOR_IS_UNREF);
     CHECK_EQUAL(two.di_attributes, DOOR_LOCAL | DOOR_IS_UNREF | DOOR_UNREF);
     for (int i = 0; i < 4; i++) {
@@ -39,7 +26,7 @@ static void door_C6_C8_I1(void) {
 }
 
 static void door_I4_by_door_dup(void) {
-    int door = door_create(nothing_procedure, NULL, 0);
+    int door = door_create(closing_procedure, NULL, 0);
     int copy = door_dup(door);
     CHECK(copy >= 0 && !(attributes_of(door) & DOOR_IS_UNREF));
     close(copy);
@@ -64,7 +51,7 @@ static void unref_procedure(void *cookie, char *data, size_t size, door_desc_t *
         }
         door_return(NULL, 0, NULL, 0);
     }
-    nothing_procedure(NULL, data, size, descriptors, count);
+    closing_procedure(NULL, data, size, descriptors, count);
 }
 
 static void expect_notification(void) {
@@ -135,7 +122,7 @@ static void door_U6(void) {
 
 static void door_counters_of_calls(void) {
     door_counters_t counters;
-    int door = door_create(nothing_procedure, NULL, 0);
+    int door = door_create(closing_procedure, NULL, 0);
     CHECK_EQUAL(door_counters(door, &counters), 0);
     CHECK(counters.calls == 0 && counters.failures == 0 && counters.active == 0);
     CHECK_EQUAL(counters.references, 1);
@@ -304,7 +291,7 @@ static void door_V11(void) {
 }
 
 static void door_M1_to_M10(void) {
-    int door = door_create(nothing_procedure, NULL, 0), refusing = door_create(nothing_procedure, NULL, DOOR_REFUSE_DESC);
+    int door = door_create(closing_procedure, NULL, 0), refusing = door_create(closing_procedure, NULL, DOOR_REFUSE_DESC);
     size_t value = 7;
     CHECK_EQUAL(door_getparam(door, DOOR_PARAM_DESC_MAX, &value), 0);
     CHECK_EQUAL(value, 0x7fffffff);
@@ -346,14 +333,14 @@ static void child_of_owner(int socket, void *door) {
     CHECK_ERROR(door_setparam(fd, DOOR_PARAM_DATA_MAX, 1), EPERM);
     CHECK_ERROR(door_bind(fd), EINVAL);
     CHECK_EQUAL(door_call(fd, NULL), 0);
-    int own = door_create(nothing_procedure, NULL, 0); /* O6 */
+    int own = door_create(closing_procedure, NULL, 0); /* O6 */
     CHECK_EQUAL(door_call(own, NULL), 0);
     CHECK_EQUAL(door_info(own, &info), 0);
     CHECK_EQUAL(info.di_target, getpid());
 }
 
 static void door_I2_V2_O5_O6(void) {
-    int door = door_create(nothing_procedure, NULL, 0);
+    int door = door_create(closing_procedure, NULL, 0);
     CHECK_EQUAL(door_call(door, NULL), 0);
     finish_child(start_child(child_of_owner, &door));
     CHECK_EQUAL(door_call(door, NULL), 0);

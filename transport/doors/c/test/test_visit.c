@@ -1,5 +1,6 @@
 /* Doors for event loops: a thread of the program's own serves a call, and a call that has a limit. */
 #include "blocking.h"
+#include "entries.h"
 
 static _Atomic pthread_t served_by;
 static uint32_t stay, leave_now = 1;
@@ -21,12 +22,6 @@ static void returning_procedure(void *cookie, char *data, size_t size, door_desc
     if (size < 2) {
         door_return(data, size, NULL, 0);
     }
-}
-
-static door_id_t id_of(int door) {
-    door_info_t info;
-    CHECK_EQUAL(door_info(door, &info), 0);
-    return info.di_uniquifier;
 }
 
 /* Calls with `size` bytes as soon as it is told how many, and says the errno; a negative number ends it. */
