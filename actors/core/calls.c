@@ -67,16 +67,12 @@ PyObject *core_ask(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *process = count == 3 ? get(self, LocalRef__process) : NULL, *answer = NULL;
     if (process != NULL && is_process(process) && SLOT(process, Process_idle) == Py_True &&
-        SLOT(process, Process_attention) == Py_False && PyDict_CheckExact(SLOT(process, Process_names)) &&
-        SLOT(SLOT(process, Process_dispatcher), Dispatcher_running) == Py_None) {
-        PyObject *name = PyDict_GetItemWithError(SLOT(process, Process_names), args[0]);
-        if (name != NULL) {
-            Py_INCREF(name);
+        SLOT(process, Process_attention) == Py_False && SLOT(SLOT(process, Process_dispatcher), Dispatcher_running) == Py_None) {
+        PyObject *name = known_name(process, args[0]);
+        if (name != NULL)
             answer = SLOT(process, Process_waiter) == Py_None ? ask_idle(process, name, args)
                                                               : ask_task(self, process, name, args);
-            Py_DECREF(name);
-        } else
-            PyErr_Clear(); /* it cannot be hashed: the twin says so */
+        Py_XDECREF(name);
     }
     Py_XDECREF(process);
     return answer != NULL || PyErr_Occurred() ? answer : call_twin(the_ask, self, args, count, NULL);

@@ -25,16 +25,17 @@ from enfilade.actors.messages import loop_bypass
 from enfilade.actors.messages.errors import NurseryLeft
 from enfilade.actors.messages.layers import call_parts
 from enfilade.actors.messages.likeness import Like
-from enfilade.actors.messages.request import Request
+from enfilade.actors.messages.request import Deferred, Request, observer_failed
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
 from enfilade.actors.messages.wake import TaskTurn
 from enfilade.actors.processes import end, links, start
 from enfilade.actors.processes.actor import Actor, refuse_replaced
 from enfilade.actors.processes.body import UNSTARTED, DispatchedBody, EmptyingBody
+from enfilade.actors.processes.control_lane import Continuation
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import SLICE_SECONDS, Dispatcher, HandlerContext
 from enfilade.actors.processes.ended_process import EndedProcess
-from enfilade.actors.processes.handlers import PLAIN, run_out
+from enfilade.actors.processes.handlers import PLAIN, check_result, run_out
 from enfilade.actors.processes.links import (
     Down,
     Exited,
@@ -77,6 +78,8 @@ TWINS: Final[dict[tuple[Any, str], Function]] = {
     (links, "tell_watchers"): links.tell_watchers,
     (Request, "__init__"): Request.__init__,
     (Request, "reply"): Request.reply,
+    (Process, "request"): Process.request,
+    (Record, "control_put"): Record.control_put,
     (LocalRef, "send"): LocalRef.send,
     (LocalRef, "cast"): LocalRef.cast,
     (LocalRef, "ask"): LocalRef.ask,
@@ -110,6 +113,7 @@ def _places(fields: list[str], classes: Mapping[str, Any]) -> dict[str, int]:
         value = object()
         object.__setattr__(holder, name, value)
         places[field] = compiled.place(holder, value)
+        object.__delattr__(holder, name)  # which a finalizer would take for its own
     return places
 
 
@@ -132,6 +136,8 @@ def _own_places() -> dict[str, int]:
             MailboxSearch,
             Like,
             Extras,
+            Continuation,
+            Deferred,
             Timer,
             Timers,
             Monitor,
@@ -191,6 +197,10 @@ def _compiled() -> dict[tuple[Any, str], Function]:
                 "getframe": sys._getframe,
                 "envelopes": envelopes,
                 "plain": PLAIN,
+                "check_result": check_result,
+                "observer_failed": observer_failed,
+                "Continuation": Continuation,
+                "Deferred": Deferred,
                 "no_kwargs": NO_KWARGS,
                 "handed_off": HANDED_OFF,
                 "Reader": Reader,
@@ -271,6 +281,7 @@ def in_use() -> str:
     return "compiled" if is_compiled else "python"
 
 
-# In C, `ask` calls neither of these as a method.
+# In C, these call none of their parts as methods.
 call_parts(LocalRef, "ask", LocalRef.ask, (DispatchedBody, "hand_off"), (Dispatcher, "step_with"))
+call_parts(Process, "request", Process.request, (Record, "put"))
 choose(is_compiled=IS_AVAILABLE and os.environ.get(SWITCH) != "python")

@@ -10,7 +10,9 @@
  *   __hash__    LocalRef.__hash__         find a ref in a table
  *   __eq__      LocalRef.__eq__           tell whether two refs lead to the same process
  *   request_init    Request.__init__      make a call
- *   reply       Request.reply             settle a call that its caller does not wait for yet
+ *   reply       Request.reply             settle a call
+ *   request     Process.request           make a call without waiting for it
+ *   control_put     Record.control_put    have a process serve something between two messages
  *   ask         LocalRef.ask              make a call that can be answered on the spot
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
  *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
@@ -80,7 +82,9 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Monitor, active) field(Monitor, alias) field(Monitor, number) field(Monitor, owner)              \
     field(Monitor, ref)                                                                                     \
     field(AsyncBody, _message) field(AsyncBody, actor) field(AsyncBody, process) field(AsyncBody, protocol) \
-    field(AsyncBody, task) field(Extras, deferred) field(Reader, _trap) field(Reader, skipped)              \
+    field(AsyncBody, task) field(Extras, deferred) field(Extras, guard) field(Extras, idle) field(Extras, observers)               \
+    field(Extras, room) field(Continuation, args) field(Continuation, fn) field(Deferred, request)          \
+    field(Reader, _trap) field(Reader, skipped)              \
     field(SyncBody, at_hand) field(SyncBody, protocol)                                                      \
     field(MailboxSearch, kinds) field(MailboxSearch, likeness)                                              \
     field(Like, shape) field(Like, names) field(Like, values) field(Extras, timers)                         \
@@ -109,7 +113,9 @@ TRIO_FIELDS(DECLARE)
     object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
     object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
-    object(__init__) object(request_init) object(reply) object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
+    object(__init__) object(request_init) object(reply) object(request) object(control_put)                  \
+    object(observer_failed) object(Deferred) object(Continuation) object(check_result)                       \
+    object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
     object(nothing_at_start) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
     object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS) object(CoroutineType) object(NurseryLeft)          \
@@ -131,9 +137,9 @@ TRIO_OBJECTS(HOLD)
     name(_answer_stops) name(_fail_calls) name(_leave_arena) name(_release_extras) name(_release_failed)    \
     name(_release_names) name(_tell_starter) name(abort_func) name(answer) name(append) name(attend) name(begin) name(checked) name(close)    \
     name(count) name(observe) name(observed) name(survives) name(throw) name(trap) name(unwrap) name(value) \
-    name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
+    name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(deliver) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised) name(ref)                 \
-    name(result) name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
+    name(request_type) name(result) name(serve) name(signal_failed) name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
 
 #define NAME(word) extern PyObject *s_##word;
 NAMES(NAME)
@@ -277,6 +283,14 @@ PyObject *call_handler(PyObject *fn, PyObject *actor, PyObject *args, PyObject *
 PyObject *make_request(PyObject *node, PyObject *target, PyObject *method, PyObject *args, PyObject *kwargs,
                        PyObject *caller);
 
+/* The name by which the process is asked for a method, with a reference; NULL for an error, or without one if the twin
+ * is to find it. */
+PyObject *known_name(PyObject *process, PyObject *method);
+
+/* Queue a message for the process, which no bound and no wish of its own keeps out: gives 1 when that is done, 0 when
+ * the twin is to do it, -1 for an error. */
+int put_always(PyObject *process, PyObject *message);
+
 /* Queue a message for a process whose task waits, and resume that: `Dispatcher.step_with`; -1 for an error. */
 int step_with(PyObject *dispatcher, PyObject *process, PyObject *message);
 
@@ -292,6 +306,8 @@ PyObject *core_hand_off(PyObject *self, PyObject *const *args, Py_ssize_t count)
 PyObject *core_run_group(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_request_init(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_reply(PyObject *self, PyObject *value);
+PyObject *core_request(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *core_control_put(PyObject *self, PyObject *item);
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_conclude(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *core_tell_watchers(PyObject *module, PyObject *const *args, Py_ssize_t count);

@@ -1,4 +1,4 @@
-/* Sending: `LocalRef.send`, `LocalRef.cast` and `Record.put`. See core.h. */
+/* Sending: `LocalRef.send`, `LocalRef.cast`, `Record.put` and `Record.control_put`. See core.h. */
 
 #include "core.h"
 
@@ -58,16 +58,41 @@ static int put(PyObject *process, PyObject *message)
 }
 
 /* What the runtime sends is never refused: a queue that refuses some messages is left to the twin. */
-PyObject *core_put(PyObject *self, PyObject *message)
+int put_always(PyObject *process, PyObject *message)
 {
     PyObject *queue = NULL;
-    int done = 0;
-    if (is_process(self) && SLOT(self, Process_ended) == Py_None && SLOT(self, Process_wanted) == Py_None &&
-        (queue = SLOT(self, Process_queue)) != NULL &&
-        (Py_TYPE(queue) == deque_type || (PyObject *)Py_TYPE(queue) == the_UnusedQueue))
-        done = put(self, message);
+    if (!is_process(process) || SLOT(process, Process_ended) != Py_None ||
+        SLOT(process, Process_wanted) != Py_None || (queue = SLOT(process, Process_queue)) == NULL ||
+        (Py_TYPE(queue) != deque_type && (PyObject *)Py_TYPE(queue) != the_UnusedQueue))
+        return 0;
+    return put(process, message);
+}
+
+PyObject *core_put(PyObject *self, PyObject *message)
+{
+    int done = put_always(self, message);
     if (done == 0)
         return call(the_put, self, message);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* The lane is there from the first item on; a process whose task waits is left to the twin. */
+PyObject *core_control_put(PyObject *self, PyObject *item)
+{
+    PyObject *lane = NULL, *woken = NULL;
+    if (!is_process(self) || SLOT(self, Process_ended) != Py_None ||
+        (lane = SLOT(self, Process_control)) == NULL || Py_TYPE(lane) != deque_type ||
+        SLOT(self, Process_waiter) != Py_None)
+        return call(the_control_put, self, item);
+    if (append(lane, item) < 0)
+        return NULL;
+    set(self, Process_attention, Py_True);
+    int done = make_runnable(self);
+    if (done == 0)
+        done = (woken = PyObject_CallMethodObjArgs(self, s_wake, NULL)) == NULL ? -1 : 1;
+    Py_XDECREF(woken);
     if (done < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -103,18 +128,9 @@ static PyObject *new_cast(PyObject *name, PyObject *args)
 /* The message of a cast, or NULL; without an error if the twin is to make it. */
 static PyObject *make_cast(PyObject *process, PyObject *const *args, Py_ssize_t count)
 {
-    PyObject *names = SLOT(process, Process_names);
-    if (names == NULL || !PyDict_CheckExact(names))
+    PyObject *name = known_name(process, args[0]);
+    if (name == NULL)
         return NULL;
-    Py_INCREF(names); /* what is looked up may compare itself by code of its own */
-    PyObject *name = PyDict_GetItemWithError(names, args[0]);
-    Py_XINCREF(name);
-    Py_DECREF(names);
-    if (name == NULL) {
-        if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_TypeError))
-            PyErr_Clear(); /* it cannot be looked up: the twin says so */
-        return NULL;
-    }
     PyObject *message = NULL, *rest = PyTuple_New(count - 1);
     if (rest != NULL) {
         for (Py_ssize_t i = 1; i < count; i++) {

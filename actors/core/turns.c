@@ -54,13 +54,46 @@ static PyObject *call_body(PyObject *process, PyObject *name, PyObject *one, PyO
     return result;
 }
 
+/* Tell whether the answer to a call was deferred, or may have been; -1 for an error. */
+static int may_be_deferred(PyObject *process, PyObject *request)
+{
+    PyObject *extras = SLOT(process, Process_extras_or_none), *deferred;
+    if (extras == Py_None)
+        return 0;
+    deferred = extras == NULL ? NULL : SLOT(extras, Extras_deferred);
+    return deferred == NULL || !PyDict_CheckExact(deferred) ? 1 : PyDict_Contains(deferred, request);
+}
+
+/* `SyncBody.answer`, where nothing is unusual. Gives 1 when that is done, 0 when the method is to do it, -1 for an
+ * error. */
+static int answer_plainly(PyObject *process, PyObject *request, PyObject *result)
+{
+    PyObject *body = SLOT(process, Process_body);
+    if (body == NULL || (PyObject *)Py_TYPE(body) != the_SyncBody)
+        return 0;
+    if ((PyObject *)Py_TYPE(result) == the_Deferred)
+        return SLOT(result, Deferred_request) == request;
+    int plain = is_plain(result), deferred = plain > 0 ? may_be_deferred(process, request) : 0;
+    if (plain <= 0 || deferred != 0 || SLOT(process, Process_stopping) != Py_None)
+        return plain < 0 || deferred < 0 ? -1 : 0;
+    PyObject *replied = core_reply(request, result);
+    if (replied == NULL)
+        return -1;
+    Py_DECREF(replied);
+    set(process, Process_at_hand, Py_None);
+    return 1;
+}
+
 static PyObject *handle_request(PyObject *process, PyObject *actor, PyObject *message)
 {
     set(process, Process_at_hand, message);
     PyObject *result = call_method(process, actor, message, Request_method, Request_args, Request_kwargs);
     if (result == NULL)
         return NULL;
-    PyObject *answered = call_body(process, s_answer, message, result);
+    int done = answer_plainly(process, message, result);
+    PyObject *answered = done == 0 ? call_body(process, s_answer, message, result) : done < 0 ? NULL : Py_None;
+    if (done > 0)
+        Py_INCREF(answered);
     Py_DECREF(result);
     return answered;
 }
@@ -212,13 +245,86 @@ static enum turn end_killed(PyObject *process)
     return done == NULL ? FAILED : DONE;
 }
 
+/* Tell whether a sync actor is to serve its control lane, and has nothing else to attend to. */
+static int is_called_back(PyObject *process)
+{
+    PyObject *body = SLOT(process, Process_body), *lane = SLOT(process, Process_control), *extras, *observers;
+    if (body == NULL || (PyObject *)Py_TYPE(body) != the_SyncBody || lane == NULL || Py_TYPE(lane) != deque_type ||
+        SLOT(process, Process_ended) != Py_None || SLOT(process, Process_exit_signal) != Py_None ||
+        SLOT(process, Process_stopping) != Py_None || SLOT(process, Process_suspended) != Py_False)
+        return 0;
+    if ((extras = SLOT(process, Process_extras_or_none)) == Py_None)
+        return 1;
+    return extras != NULL && SLOT(extras, Extras_context) == Py_None && SLOT(extras, Extras_guard) == Py_None &&
+           SLOT(extras, Extras_idle) == Py_None && SLOT(extras, Extras_room) == Py_None &&
+           (observers = SLOT(extras, Extras_observers)) != NULL && PyList_CheckExact(observers) &&
+           PyList_Size(observers) == 0;
+}
+
+/* Serve an item of the control lane; what comes most often is a continuation. */
+static PyObject *serve(PyObject *process, PyObject *item)
+{
+    PyObject *fn = NULL, *args = NULL, *result = NULL, *checked;
+    if ((PyObject *)Py_TYPE(item) != the_Continuation)
+        return PyObject_CallMethodObjArgs(item, s_serve, process, NULL);
+    if ((fn = get(item, Continuation_fn)) != NULL && (args = get(item, Continuation_args)) != NULL)
+        result = PyObject_Call(fn, args, NULL);
+    int plain = result == NULL ? 1 : is_plain(result);
+    if (plain <= 0) {
+        checked = plain < 0 ? NULL : call(the_check_result, fn, result);
+        if (checked == NULL)
+            Py_CLEAR(result);
+        Py_XDECREF(checked);
+    }
+    Py_XDECREF(fn);
+    Py_XDECREF(args);
+    return result;
+}
+
+/* Serve the control lane, as `attend` does. Gives 1 when nothing is left to attend to, 0 when there is, -1 for an
+ * error. */
+static int serve_control(PyObject *process)
+{
+    while (is_called_back(process)) {
+        PyObject *lane = get(process, Process_control), *item, *served;
+        Py_ssize_t left = lane == NULL ? -1 : PyObject_Size(lane);
+        if (left <= 0) {
+            Py_XDECREF(lane);
+            if (left == 0)
+                set(process, Process_attention, Py_False);
+            return left < 0 ? -1 : 1;
+        }
+        item = popleft(lane);
+        Py_DECREF(lane);
+        served = item == NULL ? NULL : serve(process, item);
+        Py_XDECREF(item);
+        Py_XDECREF(served);
+        if (served == NULL)
+            return -1;
+    }
+    return 0;
+}
+
 static enum turn take_turn(PyObject *dispatcher, PyObject *entry, PyObject *budget, PyObject **message)
 {
     if (is_process(entry)) {
-        PyObject *actor = SLOT(entry, Process_actor), *attention = SLOT(entry, Process_attention);
+        PyObject *actor, *attention = SLOT(entry, Process_attention);
         int attended = attention == NULL ? 1 : is_true(attention);
         if (attended < 0)
             return FAILED;
+        if (attended && is_called_back(entry)) {
+            Py_CLEAR(*message);
+            int served = serve_control(entry);
+            if (served < 0)
+                return FAILED;
+            attended = !served;
+            Py_ssize_t waiting = attended ? -1 : PyObject_Size(SLOT(entry, Process_queue));
+            if (waiting == 0) {
+                set(entry, Process_idle, Py_True);
+                return DONE;
+            }
+        }
+        actor = SLOT(entry, Process_actor);
         if (actor != NULL && actor != Py_None && !attended) {
             long handled = 0;
             Py_INCREF(actor);

@@ -31,7 +31,15 @@ def put_on(owner: type, name: str, layer: Layer) -> None:
     _LAYERS.setdefault(place, []).append(layer)
     _renew(place)
     if place in _CALLERS:
-        put_on(*_CALLERS[place])
+        _put_below(*_CALLERS[place])
+
+
+def _put_below(owner: type, name: str, caller: Layer) -> None:
+    """Put a layer on below all others: it calls nothing that it stands over."""
+    place = owner, name
+    _PLAIN.setdefault(place, vars(owner)[name])
+    _LAYERS.setdefault(place, []).insert(0, caller)
+    _renew(place)
 
 
 def take_off(owner: type, name: str, layer: Layer) -> None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["Deferred", "Request"]
+__all__ = ["Deferred", "Request", "observer_failed"]
 
 R = TypeVar("R")
 
@@ -97,6 +97,7 @@ class Request(signals.Call, Generic[R]):
     # What the callee does.
 
     def reply(self, value: Any) -> None:
+        """Settle the call with `value`. It has a twin in C (`actors/core/requests.c`)."""
         if not self.settled:
             self.value = value
             self._settle()
@@ -117,7 +118,7 @@ class Request(signals.Call, Generic[R]):
             try:
                 self.observer(self)
             except BaseException as error:  # it is the caller's, and must not end the callee
-                _observer_failed(self.process, error)
+                observer_failed(self.process, error)
 
     def _resume(self) -> bool:
         """Have the waiting task go on; false when the request was settled meanwhile. Raises as `resume`."""
@@ -265,6 +266,9 @@ class Request(signals.Call, Generic[R]):
             fn(self)
             return
         observers = self.observer
+        if observers is None and not also_given_up:
+            self.observer = fn
+            return
         if type(observers) is not Observers:
             self.observer = observers = Observers([] if observers is None else [observers])
         observers.append(fn)
@@ -345,7 +349,8 @@ def _check_callable(fn: object) -> None:
         raise TypeError(f"expected a function that takes the request, got {safe_repr(fn)}")
 
 
-def _observer_failed(process: Process | None, error: BaseException) -> None:
+def observer_failed(process: Process | None, error: BaseException) -> None:
+    """An observer of a request that `process` has made has raised `error`."""
     if process is None:
         log(logging.ERROR, "the reply to a call could not be passed on", error=error)
     else:
@@ -389,7 +394,7 @@ class Deferred(Handle, Generic[R]):
         What has yet to run, such as a generator, would run in the caller, who gets `LiveResult` instead; so
         does one that is to be answered with a deferred reply.
         """
-        live = live_kind(value)
+        live = None if value is None else live_kind(value)
         if live is not None:
             self.request.fail(LiveResult(self.request.method, live))
         elif type(value) is Deferred:
@@ -436,4 +441,6 @@ class Deferred(Handle, Generic[R]):
         """Leave a note for the loop, and no more: Python may call this at any line, in any thread."""
         request = getattr(self, "request", None)
         if request is not None:  # also one that the caller has given up: the process is to forget it
-            self._process.note_dropped(request)
+            extras = self._process.extras_or_none
+            if extras is not None and request in extras.deferred:
+                self._process.note_dropped(request)

@@ -171,9 +171,12 @@ class Process(Record):
         request = self.at_hand
         if request is signals.HANDED_OFF:
             request = self.body.handed_off()
-        if request is None or request.settled or self.has_deferred(request):
+        if request is None or request.settled:
             return None
-        self.extras().deferred[request] = False
+        deferred = (self.extras_or_none or self.extras()).deferred
+        if request in deferred:
+            return None
+        deferred[request] = False
         return Deferred(self, request)
 
     def refuse(self, error: Exception) -> Deferred[Any] | None:
