@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["MissingExtra", "of_the_extra"]
+__all__ = ["SCHEMA", "MissingExtra", "of_the_extra"]
+
+SCHEMA: Final = "https://opentelemetry.io/schemas/1.39.0"
+"""The release of OpenTelemetry's conventions by which instruments, spans and their attributes are named."""
 
 
 class MissingExtra(ImportError):

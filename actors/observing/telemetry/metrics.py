@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import resource
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -117,6 +117,9 @@ INSTRUMENTS: Final = (
 ACTOR: Final = "enfilade.actor"
 KIND: Final = "enfilade.process.kind"
 MODULE: Final = "enfilade.guest.module"
+REASON: Final = "enfilade.reason.type"
+SUPERVISOR: Final = "enfilade.supervisor"
+CHILD: Final = "enfilade.child.id"
 PEER: Final = "enfilade.peer"
 KEYED: Final = "enfilade.keyed.kind"
 DIRECTION: Final = "network.io.direction"
@@ -144,7 +147,7 @@ class Metrics(Listener):
         self._vitals = Vitals(node)
         self._look: Look | None = None
         self._values: dict[str, set[str]] = {}
-        self._growth = _Growth()
+        self._growth = _Growth(self._bounded)
 
     def begin(self) -> None:
         """Measure, for one reader more. Not a checkpoint."""
@@ -164,15 +167,16 @@ class Metrics(Listener):
     # What happens.
 
     def process_started(self, process: Process) -> None:
-        self._started[_class_of(process)] += 1
+        self._started[self._class_of(process)] += 1
 
     def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         if type(reason) is Trapped:
             body: Any = process.body
-            self._traps[body.module if process.body.kind == "guest" else ""] += 1
+            module = body.module if process.body.kind == "guest" else ""
+            self._traps[self._bounded(MODULE, module)] += 1
 
     def process_ended(self, process: Process, reason: Reason) -> None:
-        self._ended[(*_class_of(process), shown_name(type(reason)))] += 1
+        self._ended[(*self._class_of(process), self._bounded(REASON, shown_name(type(reason))))] += 1
 
     def child_restarted(
         self,
@@ -183,13 +187,13 @@ class Metrics(Listener):
         reason: Reason,
         in_period: int,
     ) -> None:
-        named = "" if child_id is None else safe_id(child_id)
-        self._restarts[_title_of(supervisor), named] += 1
+        named = "" if child_id is None else self._bounded(CHILD, safe_id(child_id))
+        self._restarts[self._bounded(SUPERVISOR, _title_of(supervisor)), named] += 1
 
     def supervisor_gave_up(
         self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
     ) -> None:
-        self._give_ups[_title_of(supervisor)] += 1
+        self._give_ups[self._bounded(SUPERVISOR, _title_of(supervisor))] += 1
 
     # What is read.
 
@@ -212,13 +216,13 @@ class Metrics(Listener):
         for (kind, actor), count in self._started.items():
             found.add("enfilade.process.started", count, {KIND: kind, ACTOR: actor})
         for (kind, actor, reason), count in self._ended.items():
-            ended = {KIND: kind, ACTOR: actor, "enfilade.reason.type": reason}
+            ended = {KIND: kind, ACTOR: actor, REASON: reason}
             found.add("enfilade.process.ended", count, ended)
         for (supervisor, child), count in self._restarts.items():
-            named = {"enfilade.child.id": child} if child else {}
-            found.add("enfilade.process.restarts", count, {"enfilade.supervisor": supervisor, **named})
+            named = {CHILD: child} if child else {}
+            found.add("enfilade.process.restarts", count, {SUPERVISOR: supervisor, **named})
         for supervisor, count in self._give_ups.items():
-            found.add("enfilade.supervisor.give_ups", count, {"enfilade.supervisor": supervisor})
+            found.add("enfilade.supervisor.give_ups", count, {SUPERVISOR: supervisor})
         for module, count in self._traps.items():
             found.add("enfilade.guest.traps", count, {MODULE: module})
         if messages:
@@ -237,7 +241,7 @@ class Metrics(Listener):
         return found.readings
 
     def _add(self, found: _Found, process: Process, *, messages: bool) -> None:
-        kind, actor = _class_of(process)
+        kind, actor = self._class_of(process)
         found.add("enfilade.process.count", 1, {KIND: kind, ACTOR: actor})
         found.add("enfilade.mailbox.messages", len(process.queue), {ACTOR: actor})
         if messages and kind == "actor":
@@ -312,8 +316,13 @@ class Metrics(Listener):
             found.add("enfilade.mesh.shards", kind.shards, attributes)
             found.add("enfilade.mesh.activations", kind.activations, attributes)
 
+    def _class_of(self, process: Process) -> tuple[str, str]:
+        return process.body.kind, self._bounded(ACTOR, actor_name(process) or "")
+
     def _bounded(self, attribute: str, value: str) -> str:
-        """The value of an attribute, as long as it does not have too many."""
+        """The value of an attribute, as long as it does not have too many. What counts asks for it before it
+        counts, so that it does not grow with what comes and goes.
+        """
         known = self._values.setdefault(attribute, set())
         if value in known:
             return value
@@ -326,7 +335,7 @@ class Metrics(Listener):
 class _Found:
     """The values that are being added up."""
 
-    def __init__(self, bounded: Any) -> None:
+    def __init__(self, bounded: Callable[[str, str], str]) -> None:
         self._bounded = bounded
         self._sums: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
 
@@ -350,7 +359,8 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 class _Growth:
     """Counters that are kept by things which end: a sum of theirs must not shrink when one has gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounded: Callable[[str, str], str]) -> None:
+        self._bounded = bounded
         self._sums: dict[Key, float] = {}
         self._before: dict[tuple[Hashable, Key], float] = {}
         self._now: dict[tuple[Hashable, Key], float] = {}
@@ -361,9 +371,10 @@ class _Growth:
 
     def note(self, name: str, owner: Hashable, total: float, attributes: Mapping[str, str]) -> None:
         """Note the counter of a thing: what it has grown by since the last reading is added to the sum."""
-        key = name, tuple(attributes.items())
-        self._now[owner, key] = total
-        grown = max(0, total - self._before.get((owner, key), 0))
+        counter = owner, (name, tuple(attributes.items()))
+        self._now[counter] = total
+        grown = max(0, total - self._before.get(counter, 0))
+        key = name, tuple((each, self._bounded(each, value)) for each, value in attributes.items())
         self._sums[key] = self._sums.get(key, 0) + grown
 
     def add_to(self, found: _Found) -> None:
@@ -386,10 +397,6 @@ def _add_program(found: _Found) -> None:
         found.add(
             "cpython.gc.collections", numbers["collections"], {"cpython.gc.generation": f"{generation}"}
         )
-
-
-def _class_of(process: Process) -> tuple[str, str]:
-    return process.body.kind, actor_name(process) or ""
 
 
 def _title_of(process: Process) -> str:

@@ -16,7 +16,7 @@ import trio
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.observing.tables.walker import Walker
 from enfilade.actors.observing.telemetry.durations import Durations
-from enfilade.actors.observing.telemetry.extra import of_the_extra
+from enfilade.actors.observing.telemetry.extra import SCHEMA, of_the_extra
 from enfilade.actors.observing.telemetry.metrics import INSTRUMENTS, Instrument, Metrics, Readings
 from enfilade.actors.observing.telemetry.spans import Propagation, Spans
 
@@ -66,11 +66,16 @@ def instrument(
     Raises:
         MissingExtra: opentelemetry-api is not installed.
         ValueError: `spans` is no probability, `durations` is no whole number from 1 on, `propagation` is
-            neither word, or spans are made, or durations taken, already.
+            neither word, `messages` or `record_exceptions` is no boolean, or spans are made, or durations
+            taken, already.
     """
     api = of_the_extra("opentelemetry.metrics")
+    for option, given in (("messages", messages), ("record_exceptions", record_exceptions)):
+        if type(given) is not bool:
+            raise ValueError(f"{option} must be a boolean, got {safe_repr(given)}")
     made = Instrumentation(node, api.Observation, messages=messages)
-    meter = api.get_meter("enfilade", metadata.version("enfilade")) if meter is None else meter
+    if meter is None:
+        meter = api.get_meter("enfilade", metadata.version("enfilade"), schema_url=SCHEMA)
     if propagation not in ("parent", "link"):
         raise ValueError(f"propagation must be 'parent' or 'link', got {safe_repr(propagation)}")
     if (spans is not None or durations is not None) and node.traces.tracer is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -9,6 +10,15 @@ from enfilade.actors.observing.telemetry.extra import of_the_extra
 from enfilade.actors.observing.telemetry.metrics import INSTRUMENTS, Instrument, Readings
 
 __all__ = ["exposition"]
+
+PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+ENCODERS: Final = {
+    PLAIN: "prometheus_client.exposition",
+    OPEN_METRICS: "prometheus_client.openmetrics.exposition",
+}
+"""What makes the text of each media type. A scraper takes both, whatever newer one it asks for first."""
 
 UNITS: Final = {"By": "bytes", "s": "seconds", "1": "ratio"}
 """The units that a name ends in, as OpenTelemetry says; those in braces, which only count, do not show."""
@@ -27,12 +37,27 @@ def exposition(nodes: Mapping[str, Readings], accept: str = "") -> tuple[str, by
     Raises:
         MissingExtra: prometheus-client is not installed.
     """
-    client, formats = of_the_extra("prometheus_client.registry"), of_the_extra("prometheus_client.exposition")
-    registry = client.CollectorRegistry(auto_describe=False)
+    registry = of_the_extra("prometheus_client.registry").CollectorRegistry(auto_describe=False)
     registry.register(_Collector(nodes))
-    encode, kind = formats.choose_encoder(accept)
-    text: bytes = encode(registry)
+    kind = (
+        OPEN_METRICS
+        if _quality(accept, "application/openmetrics-text") > _quality(accept, "text/plain")
+        else PLAIN
+    )
+    text: bytes = of_the_extra(ENCODERS[kind]).generate_latest(registry)
     return kind, text
+
+
+def _quality(accept: str, kind: str) -> float:
+    """How much a media type is wanted, from 0 to 1: see RFC 9110, 12.5.1. Of several versions, the most."""
+    found = [0.0]
+    for each in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in each.split(";"))
+        if name == kind:
+            given = [part[2:] for part in parameters if part.startswith("q=")]
+            with contextlib.suppress(ValueError):
+                found.append(float(given[0]) if given else 1.0)
+    return max(found)
 
 
 class _Collector:

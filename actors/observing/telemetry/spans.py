@@ -35,10 +35,11 @@ from enfilade.actors.messages.trace_context import ROOT, TRACE, TraceContext
 from enfilade.actors.messages.traced import context_of_error
 from enfilade.actors.observing.telemetry.call_names import begin_naming, call_name, end_naming, short_name
 from enfilade.actors.observing.telemetry.durations import Passing, error_type
-from enfilade.actors.observing.telemetry.extra import of_the_extra
+from enfilade.actors.observing.telemetry.extra import SCHEMA, of_the_extra
 from enfilade.actors.processes.identity import actor_name, target_name
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.trace_layers import LONGEST, begin_carrying, end_carrying
+from enfilade.fields import is_number
 
 if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
@@ -79,7 +80,7 @@ class Spans(Listener):
         propagation: Propagation,
         tracer: Any,
     ) -> None:
-        if not 0 <= probability <= 1:
+        if not (is_number(probability) and 0 <= probability <= 1):
             raise ValueError(f"spans must be a probability between 0 and 1, got {safe_repr(probability)}")
         self.api = of_the_extra("opentelemetry.trace")
         self.contexts = of_the_extra("opentelemetry.context")
@@ -87,7 +88,7 @@ class Spans(Listener):
         self.failures = 0
         self.tracer = tracer
         if tracer is None:
-            self.tracer = self.api.get_tracer(SYSTEM, metadata.version("enfilade"))
+            self.tracer = self.api.get_tracer(SYSTEM, metadata.version("enfilade"), schema_url=SCHEMA)
         self._node = node
         self._only_links = propagation == "link"
         self._probability = probability
