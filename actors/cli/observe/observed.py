@@ -184,6 +184,11 @@ class Observed:
         seconds = self.now() - self._heard_at
         return seconds if self.is_up and seconds >= SILENCE else None
 
+    @property
+    def not_yet(self) -> str:
+        """Why nothing of it is shown yet, in words."""
+        return "asking the node" if self.is_up else "the node is not connected"
+
     def heard(self) -> None:
         """Note that the node has given a sign of life."""
         self._heard_at = self.now()

@@ -46,6 +46,10 @@ class Control(Listing):
 
     async def suspend(self, serial: int) -> None:
         """Let a process serve only system messages until `resume`."""
+        if serial == self.process.serial:
+            text = f"{self.process.ref} carries out the orders of operators: nobody could resume it"
+            self.process.refuse(Refused(text))
+            return
         await self._act("suspend", serial, lambda process: suspend(process.ref.within(PATIENCE)))
 
     async def resume(self, serial: int) -> None:
@@ -166,13 +170,21 @@ def _child_of(process: Process, child_id: str) -> tuple[Ref[Supervisor], Any, bo
     """The supervisor, what it finds that child by, and whether the child runs.
 
     Raises:
-        Refused: it is no supervisor, or has no such child.
+        Refused: it is no supervisor, has no such child, or several that are shown as that.
     """
     if not isinstance(process.body, SupervisorBody):
         raise Refused(f"{process.ref} is not a supervisor")
+    found = []
     for info in process.body.strategy.children.infos():
         ref = info.ref if isinstance(info.ref, Ref) else None
         shown = safe_id(info.id) if info.id is not None else f"#{'-' if ref is None else ref.serial}"
         if shown == child_id:
-            return process.ref.within(PATIENCE), ref if info.id is None else info.id, ref is not None
-    raise Refused(f"{process.ref} has no child {safe_repr(child_id, 100)}")
+            found.append((ref if info.id is None else info.id, ref is not None))
+    if not found:
+        raise Refused(f"{process.ref} has no child {safe_repr(child_id, 100)}")
+    if len(found) > 1:
+        raise Refused(
+            f"{process.ref} has {len(found)} children whose ids are shown as {safe_repr(child_id, 100)}"
+        )
+    ((key, is_running),) = found
+    return process.ref.within(PATIENCE), key, is_running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Node, Ref, Refused, Supervisor
+from enfilade.actors import Actor, Child, Node, Ref, Refused, RuntimeFault, Supervisor
 from enfilade.actors.observing.watches.control import Control
 from enfilade.transport.policy import CONTROL, Rights
 from tests.actors.observing.pair import observed
@@ -98,3 +99,72 @@ async def test_what_is_not_there_is_refused(autojump_clock: MockClock) -> None:
                 await found.control.call(action, 4_711)
         with pytest.raises(Refused, match="is not a supervisor"):
             await found.control.call(Control.restart_child, found.serial("till 0"), "till 1")
+
+
+async def test_who_carries_out_orders_is_not_suspended(autojump_clock: MockClock) -> None:
+    """There would be nobody to resume it. It may be killed, and is there again."""
+    async with shop() as found:
+        own = found.serial(CONTROL)
+        with pytest.raises(Refused, match="nobody could resume it"):
+            await found.control.call(Control.suspend, own)
+        with contextlib.suppress(RuntimeFault):
+            await found.control.call(Control.kill, own)
+        await trio.sleep(1)
+        assert found.serial(CONTROL) != own
+        await found.control.call(Control.suspend, found.serial("till 0"))
+
+
+@pytest.mark.parametrize("serial", [0, -1, 2**70, True, "1", None, 1.0, [1]])
+@pytest.mark.parametrize("action", ["suspend", "resume", "kill", "send", "exit"])
+async def test_what_is_no_serial_is_refused(action: str, serial: Any, autojump_clock: MockClock) -> None:
+    more = {"send": [1], "exit": ["enough"]}.get(action, [])
+    async with shop() as found:
+        with pytest.raises(Refused, match="there is no process"):
+            await found.control.call(getattr(Control, action), serial, *more)
+
+
+async def test_ids_that_look_alike_are_not_mistaken_for_one_another(autojump_clock: MockClock) -> None:
+    async with shop() as found:
+        children = [Child(Till, id=1, name="one"), Child(Till, id="1", name="other"), Child(Till, id=2)]
+        alike = await found.node.spawn(Supervisor, children)
+        for action in (Control.terminate_child, Control.restart_child):
+            with pytest.raises(Refused, match="2 children whose ids are shown as '1'"):
+                await found.control.call(action, alike.serial, "1")
+        await found.control.call(Control.terminate_child, alike.serial, "2")
+        assert found.node.whereis("one")
+        assert found.node.whereis("other")
+        assert (await alike.call(Supervisor.count_children)).active == 2
+
+
+async def test_a_reason_of_an_operator_is_a_text_of_a_line(autojump_clock: MockClock) -> None:
+    """However long it is, and whatever it is made of."""
+    async with shop() as found, found.node.events("process.ended") as events:
+        for reason in ("\x1b[2J\n" * 10, "x" * 100_000, 7, None, ["a"]):
+            tills = await found.node.spawn(Till)
+            await found.control.call(Control.exit, tills.serial, reason)
+            event = await anext(events)
+            assert event.ref == tills
+            assert len(str(event.reason)) < 1_100
+            assert str(event.reason).isprintable()
+
+
+async def test_a_suspended_process_can_be_killed_and_its_successor_runs(autojump_clock: MockClock) -> None:
+    async with shop() as found:
+        old = found.serial("till 0")
+        await found.control.call(Control.suspend, old)
+        await found.control.call(Control.suspend, old)
+        await found.control.call(Control.kill, old)
+        await wait_all_tasks_blocked()
+        assert await found.node.named("till 0").call(Till.pay, 7) == 7
+        with pytest.raises(Refused, match=f"there is no process {old}"):
+            await found.control.call(Control.resume, old)
+
+
+async def test_one_resume_is_enough_however_often_it_was_suspended(autojump_clock: MockClock) -> None:
+    async with shop() as found:
+        for _ in range(3):
+            await found.control.call(Control.suspend, found.serial("till 0"))
+        await found.control.call(Control.resume, found.serial("till 0"))
+        await found.control.call(Control.resume, found.serial("till 0"))
+        with trio.fail_after(1):
+            assert await found.node.named("till 0").call(Till.pay, 7) == 7

@@ -267,6 +267,7 @@ class ObserveApp(App[None]):
         if not observed.is_up:
             if sight.heard_at is not None:  # first, because the trouble may be longer than the line
                 line.append(f"  last seen {words.age(int(observed.now() - sight.heard_at))} ago", style="dim")
+                line.append(", trying again", style="dim")
             line.append(f"  {observed.trouble or 'connecting'}", style="red")
             return line
         silence = observed.silence

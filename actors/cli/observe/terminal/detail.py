@@ -126,7 +126,7 @@ class DetailPage(ListPage):
             return self._over
         if self.process is None:
             return "no process is chosen: press enter on one of the processes or of the tree"
-        return "asking the node"
+        return self.sight.observed.not_yet
 
     def status(self) -> str:
         if self.refused:

@@ -70,7 +70,7 @@ class NodesPage(ListPage):
         return super().key(key)
 
     def empty(self) -> str:
-        return "asking the node" if self.sight.observed.is_up else "not connected"
+        return self.sight.observed.not_yet
 
     def status(self) -> str:
         links = self.sight.links

@@ -40,9 +40,7 @@ class OverviewPage(Page):
 
     def draw(self, width: int, height: int) -> list[Text]:
         if not self.sight.fields:
-            return [
-                Text("  asking the node" if self.sight.observed.is_up else "  not connected", style="dim")
-            ]
+            return [Text(f"  {self.sight.observed.not_yet}", style="dim")]
         tall = height >= 34
         lines = self._plots(width, 3 if tall else 1)
         lines += self._warnings(width, 8 if tall else 3)

@@ -197,7 +197,7 @@ class TablePage(ListPage):
         return line
 
     def empty(self) -> str:
-        return self.table.nothing if self._is_loaded else "asking the node"
+        return self.table.nothing if self._is_loaded else self.sight.observed.not_yet
 
     def status(self) -> str:
         parts = [self.range_shown()]

@@ -156,7 +156,7 @@ class TreePage(ListPage):
         return line
 
     def empty(self) -> str:
-        return "the node has no supervision tree" if self._is_loaded else "asking the node"
+        return "the node has no supervision tree" if self._is_loaded else self.sight.observed.not_yet
 
     def status(self) -> str:
         if self.refused:
