@@ -73,6 +73,8 @@ def trace_node(given: Path | None, secret: Path | None, view: TraceView, *, save
 async def _follow(client: Client, view: TraceView, writer: Writer) -> None:
     async with client.watch(view, EVERY) as states:
         async for state in states:
+            if state.update.number == 1 and not state.fields["traced"] and state.fields["ended"] is None:
+                typer.echo("no process is called so; one that comes is traced", err=True)
             for entry in state.fields["entries"]:
                 before = len(writer.records)
                 writer.add(entry)

@@ -87,6 +87,8 @@ class TracePicture(Listener):
             _SENDS.begin(self)
         if view.follow:
             begin_carrying()
+        if not self._traced and not self._may_follow():
+            self._end("processes")
 
     # Who is traced.
 

@@ -94,7 +94,7 @@ def test_of_a_lost_node_the_age_of_what_is_shown_comes_first() -> None:
             return lines_of(app.export_screenshot())[0]
 
     line = asyncio.run(lost())
-    assert "bank@east  last seen 1m15s ago  the door cannot be called" in line
+    assert "bank@east  last seen 1m15s ago, trying again  the door" in line
 
 
 def test_ascii_pictures() -> None:
