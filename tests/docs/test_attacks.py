@@ -20,11 +20,19 @@ def all_tests() -> frozenset[str]:
     return frozenset(found)
 
 
-def rows(page: str, heading: str) -> list[str]:
-    """The rows of the first table under a heading."""
-    text = (ROOT / "docs" / page).read_text().split(f"\n## {heading}\n", 1)[1]
+def entries(page: str, heading: str) -> list[str]:
+    """The entries of the list under a heading, or else the rows of the first table there."""
+    text = (ROOT / "docs" / page).read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    if "\n* " in text:
+        return text.split("\n* ")[1:]
     table = re.split(r"\n\n", text[text.index("\n|") + 1 :], maxsplit=1)[0]
     return table.splitlines()[2:]
+
+
+def named_in(entry: str) -> set[str]:
+    """The tests that an entry names: after `Tests:`, or in the last cell of a row."""
+    _, label, named = entry.rpartition("Tests:")
+    return set(re.findall(r"`(\w+)`", named if label else entry.strip(" |").rsplit("|", 1)[1]))
 
 
 @pytest.mark.parametrize(
@@ -36,9 +44,9 @@ def rows(page: str, heading: str) -> list[str]:
         ("illumos.md", "What the kernel does", 20),
     ],
 )
-def test_each_row_names_tests_that_exist(page: str, heading: str, least: int) -> None:
-    assert len(rows(page, heading)) > least
-    for row in rows(page, heading):
-        named = set(re.findall(r"`(\w+)`", row.strip(" |").rsplit("|", 1)[1]))
-        assert named, row
-        assert named <= all_tests(), row
+def test_each_entry_names_tests_that_exist(page: str, heading: str, least: int) -> None:
+    assert len(entries(page, heading)) > least
+    for entry in entries(page, heading):
+        named = named_in(entry)
+        assert named, entry
+        assert named <= all_tests(), entry
