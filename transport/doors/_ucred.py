@@ -23,32 +23,32 @@ def ucred_free(credentials: CData) -> None:
 
 
 def ucred_geteuid(credentials: CData) -> int:
-    """Return the effective user. Raises `ValueError` for `NULL`."""
+    """Return the effective user of `credentials`. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_geteuid(given(credentials)))
 
 
 def ucred_getruid(credentials: CData) -> int:
-    """Return the real user. Raises `ValueError` for `NULL`."""
+    """Return the real user of `credentials`. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_getruid(given(credentials)))
 
 
 def ucred_getsuid(credentials: CData) -> int:
-    """Return the saved user, or -1 where the system does not tell. Raises `ValueError` for `NULL`."""
+    """Return the saved user of `credentials`, or -1 where it is unknown. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_getsuid(given(credentials)))
 
 
 def ucred_getegid(credentials: CData) -> int:
-    """Return the effective group. Raises `ValueError` for `NULL`."""
+    """Return the effective group of `credentials`. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_getegid(given(credentials)))
 
 
 def ucred_getrgid(credentials: CData) -> int:
-    """Return the real group. Raises `ValueError` for `NULL`."""
+    """Return the real group of `credentials`. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_getrgid(given(credentials)))
 
 
 def ucred_getsgid(credentials: CData) -> int:
-    """Return the saved group, or -1 where the system does not tell. Raises `ValueError` for `NULL`."""
+    """Return the saved group of `credentials`, or -1 where it is unknown. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_getsgid(given(credentials)))
 
 
@@ -61,27 +61,30 @@ def ucred_getgroups(credentials: CData, groups: CData) -> int:
 
 
 def ucred_getpid(credentials: CData) -> int:
-    """Return the process. Raises `ValueError` for `NULL`."""
+    """Return the process of `credentials`. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_getpid(given(credentials)))
 
 
 def ucred_getprojid(credentials: CData) -> int:
-    """Return the project, -1 on Linux, which has none. Raises `ValueError` for `NULL`."""
+    """Return the project of `credentials`, -1 on Linux, which has none. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_getprojid(given(credentials)))
 
 
 def ucred_getzoneid(credentials: CData) -> int:
-    """Return the zone, or -1 where the system does not tell. Raises `ValueError` for `NULL`."""
+    """Return the zone of `credentials`, or -1 where it is unknown. Raises `ValueError` for `NULL`."""
     return int(lib.ucred_getzoneid(given(credentials)))
 
 
 def ucred_getpflags(credentials: CData, flags: int) -> int:
-    """Return those of the process's privilege `flags`. Linux has none. Raises `ValueError` for `NULL`."""
+    """Return those of the privilege `flags` that `credentials` have; Linux has none.
+
+    Raises `ValueError` for `NULL`.
+    """
     return int(lib.ucred_getpflags(given(credentials), flags))
 
 
 def ucred_getprivset(credentials: CData, kind: CData) -> CData:
-    """Return a set of privileges, a `const priv_set_t *`, or `NULL` where the system does not tell.
+    """Return a set of privileges of `credentials`, a `const priv_set_t *`, or `NULL` where it is unknown.
 
     `kind` is `PRIV_EFFECTIVE`, `PRIV_PERMITTED`, `PRIV_INHERITABLE` or `PRIV_LIMIT`. Raises `ValueError` for
     `NULL`.
