@@ -54,7 +54,7 @@ from enfilade.actors.processes.reader import Reader
 from enfilade.actors.processes.record import Extras, Record
 from enfilade.actors.processes.scopes import leave_scopes
 from enfilade.actors.processes.steps import need_room, with_headroom
-from enfilade.actors.processes.sync_body import NOTHING_AT_START, SyncBody, run_on_start
+from enfilade.actors.processes.sync_body import NOTHING_AT_START, NOTHING_AT_STOP, SyncBody, run_on_start
 from enfilade.actors.processes.task_bodies import AsyncBody
 from enfilade.actors.processes.timers import Timer, Timers
 
@@ -80,6 +80,7 @@ TWINS: Final[dict[tuple[Any, str], Function]] = {
     (Request, "reply"): Request.reply,
     (Process, "request"): Process.request,
     (Record, "control_put"): Record.control_put,
+    (Record, "interrupt"): Record.interrupt,
     (LocalRef, "send"): LocalRef.send,
     (LocalRef, "cast"): LocalRef.cast,
     (LocalRef, "ask"): LocalRef.ask,
@@ -221,6 +222,7 @@ def _compiled() -> dict[tuple[Any, str], Function]:
                 "SyncBody": SyncBody,
                 "leave_scopes": leave_scopes,
                 "nothing_at_start": NOTHING_AT_START,
+                "nothing_at_stop": NOTHING_AT_STOP,
                 "protocol_of": protocol_of,
                 "refuse_replaced": refuse_replaced,
                 "run_on_start": run_on_start,

@@ -13,6 +13,7 @@
  *   reply       Request.reply             settle a call
  *   request     Process.request           make a call without waiting for it
  *   control_put     Record.control_put    have a process serve something between two messages
+ *   interrupt   Record.interrupt          end a process by an exit signal
  *   ask         LocalRef.ask              make a call that can be answered on the spot
  *   hand_off    DispatchedBody.hand_off   run the handler of a call in the task of its caller
  *   run_group   Dispatcher.run_group      give up to 32 processes of the run queue a turn each
@@ -113,10 +114,10 @@ TRIO_FIELDS(DECLARE)
     object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
     object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
-    object(__init__) object(request_init) object(reply) object(request) object(control_put)                  \
+    object(__init__) object(request_init) object(reply) object(request) object(control_put) object(interrupt) \
     object(observer_failed) object(Deferred) object(Continuation) object(check_result)                       \
     object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
-    object(nothing_at_start) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
+    object(nothing_at_start) object(nothing_at_stop) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
     object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS) object(CoroutineType) object(NurseryLeft)          \
     object(checkpoint) object(main) object(run_out) object(work) object(ask) object(Asked) object(AsyncBody) object(deepest) object(present)
@@ -132,8 +133,8 @@ TRIO_OBJECTS(HOLD)
 /* Names of methods and attributes that are looked up as Python does. */
 
 #define NAMES(name)                                                                                         \
-    name(__class__) name(__dict__) name(__init__) name(__new__) name(base) name(body_) name(contexts) name(exit_arrived) name(finish) name(handlers)  \
-    name(is_async) name(keep_context) name(linked_ended) name(names) name(new) name(on_message) name(on_start) name(process) name(protocol_) name(wake) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
+    name(_decimal_context) name(_read) name(_size) name(_spaces) name(_was) name(actor) name(copy) name(__class__) name(__dict__) name(__init__) name(__new__) name(base) name(body_) name(contexts) name(exit_arrived) name(finish) name(handlers)  \
+    name(is_async) name(keep_context) name(linked_ended) name(names) name(new) name(on_message) name(on_start) name(on_stop) name(stop) name(process) name(protocol_) name(wake) name(_attempt_delivery_of_any_pending_cancel) name(_attempt_delivery_of_pending_ki)      \
     name(_answer_stops) name(_fail_calls) name(_leave_arena) name(_release_extras) name(_release_failed)    \
     name(_release_names) name(_tell_starter) name(abort_func) name(answer) name(append) name(attend) name(begin) name(checked) name(close)    \
     name(count) name(observe) name(observed) name(survives) name(throw) name(trap) name(unwrap) name(value) \
@@ -294,6 +295,9 @@ int put_always(PyObject *process, PyObject *message);
 /* Queue a message for a process whose task waits, and resume that: `Dispatcher.step_with`; -1 for an error. */
 int step_with(PyObject *dispatcher, PyObject *process, PyObject *message);
 
+/* Call a function of end.py: an end, or a part of one. */
+PyObject *call_part(PyObject *name, PyObject *one, PyObject *two, PyObject *three);
+
 /* The functions. */
 PyObject *core_ask(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_main(PyObject *self, PyObject *nothing);
@@ -308,6 +312,7 @@ PyObject *core_request_init(PyObject *self, PyObject *const *args, Py_ssize_t co
 PyObject *core_reply(PyObject *self, PyObject *value);
 PyObject *core_request(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_control_put(PyObject *self, PyObject *item);
+PyObject *core_interrupt(PyObject *self, PyObject *reason);
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_conclude(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *core_tell_watchers(PyObject *module, PyObject *const *args, Py_ssize_t count);

@@ -129,8 +129,7 @@ PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count)
 
 /* Ending. */
 
-/* Call a function of end.py: a part of an end. */
-static PyObject *call_part(PyObject *name, PyObject *one, PyObject *two, PyObject *three)
+PyObject *call_part(PyObject *name, PyObject *one, PyObject *two, PyObject *three)
 {
     PyObject *part = PyDict_GetItemWithError(the_parts, name), *done;
     if (part == NULL)

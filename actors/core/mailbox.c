@@ -1,4 +1,4 @@
-/* Sending: `LocalRef.send`, `LocalRef.cast`, `Record.put` and `Record.control_put`. See core.h. */
+/* Sending: `LocalRef.send`, `LocalRef.cast`, `Record.put`, `Record.control_put` and `Record.interrupt`. See core.h. */
 
 #include "core.h"
 
@@ -78,10 +78,33 @@ PyObject *core_put(PyObject *self, PyObject *message)
     Py_RETURN_NONE;
 }
 
+/* Have an idle process take a turn, as `Record.wake` does; NULL for an error. */
+static PyObject *rouse(PyObject *process)
+{
+    int done = make_runnable(process);
+    if (done == 0)
+        return PyObject_CallMethodObjArgs(process, s_wake, NULL);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* The first exit signal of a sync actor, whose body has nothing to do about it. */
+PyObject *core_interrupt(PyObject *self, PyObject *reason)
+{
+    PyObject *body = NULL;
+    if (!is_process(self) || SLOT(self, Process_ended) != Py_None || (body = SLOT(self, Process_body)) == NULL ||
+        (PyObject *)Py_TYPE(body) != the_SyncBody || SLOT(self, Process_exit_signal) != Py_None)
+        return call(the_interrupt, self, reason);
+    set(self, Process_exit_signal, reason);
+    set(self, Process_attention, Py_True);
+    return rouse(self);
+}
+
 /* The lane is there from the first item on; a process whose task waits is left to the twin. */
 PyObject *core_control_put(PyObject *self, PyObject *item)
 {
-    PyObject *lane = NULL, *woken = NULL;
+    PyObject *lane = NULL;
     if (!is_process(self) || SLOT(self, Process_ended) != Py_None ||
         (lane = SLOT(self, Process_control)) == NULL || Py_TYPE(lane) != deque_type ||
         SLOT(self, Process_waiter) != Py_None)
@@ -89,13 +112,7 @@ PyObject *core_control_put(PyObject *self, PyObject *item)
     if (append(lane, item) < 0)
         return NULL;
     set(self, Process_attention, Py_True);
-    int done = make_runnable(self);
-    if (done == 0)
-        done = (woken = PyObject_CallMethodObjArgs(self, s_wake, NULL)) == NULL ? -1 : 1;
-    Py_XDECREF(woken);
-    if (done < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return rouse(self);
 }
 
 PyObject *core_send(PyObject *self, PyObject *message)

@@ -154,6 +154,7 @@ static PyMethodDef of_classes[] = {
     {"reply", core_reply, METH_O, "Settle a call with its reply; see Request.reply."},
     {"request", (PyCFunction)(void (*)(void))core_request, METH_FASTCALL | METH_KEYWORDS,
      "Make a call without waiting for it; see Process.request."},
+    {"interrupt", core_interrupt, METH_O, "End a process by an exit signal; see Record.interrupt."},
     {"control_put", core_control_put, METH_O, "Put an item on the control lane; see Record.control_put."},
     {"send", core_send, METH_O, "Put a message into the mailbox; see LocalRef.send."},
     {"cast", (PyCFunction)(void (*)(void))core_cast, METH_FASTCALL | METH_KEYWORDS,

@@ -103,6 +103,19 @@ static int keep_context(PyObject *process, PyObject *contexts, PyObject *context
     return changed < 0 ? -1 : 0;
 }
 
+/* A context for the process: `Contexts.new`. */
+static PyObject *new_context(PyObject *contexts)
+{
+    PyObject *decimal = PyObject_GetAttr(contexts, s__decimal_context), *base = NULL, *made = NULL;
+    if (decimal == Py_None && (base = PyObject_GetAttr(contexts, s_base)) != NULL)
+        made = PyObject_CallMethodObjArgs(base, s_copy, NULL);
+    else if (decimal != NULL && decimal != Py_None)
+        made = PyObject_CallMethodObjArgs(contexts, s_new, NULL);
+    Py_XDECREF(decimal);
+    Py_XDECREF(base);
+    return made;
+}
+
 /* Run it in a context of its own, as the process that is running. */
 static PyObject *start_within(PyObject *process, PyObject *node, PyObject *dispatcher, PyObject *task,
                               PyObject *target, PyObject *args)
@@ -113,7 +126,7 @@ static PyObject *start_within(PyObject *process, PyObject *node, PyObject *dispa
         goto over;
     set(dispatcher, Dispatcher_running, process);
     if ((starter != NULL || (starter = PyCFunction_New(&starting, NULL)) != NULL) &&
-        (context = PyObject_CallMethodObjArgs(contexts, s_new, NULL)) != NULL &&
+        (context = new_context(contexts)) != NULL &&
         (run = PyObject_GetAttr(context, s_run)) != NULL) {
         PyObject *with[] = {starter, target, process, args};
         body = PyObject_Vectorcall(run, with, 4, NULL);
@@ -153,6 +166,53 @@ static int settle(PyObject *process)
     return woken == NULL ? -1 : 0;
 }
 
+/* Tell whether nothing was put into the class, or removed, since it was read: the test of `keep_current`. -1 for an
+ * error. */
+static int is_current(PyObject *protocol, PyObject *target)
+{
+    PyObject *spaces = PyObject_GetAttr(protocol, s__spaces), *size = NULL, *read = NULL, *was = NULL, *is = NULL;
+    Py_ssize_t count = 0, some = 0;
+    int answer = -1;
+    if (spaces == NULL || !PyTuple_CheckExact(spaces) || (size = PyObject_GetAttr(protocol, s__size)) == NULL)
+        goto over;
+    for (Py_ssize_t i = PyTuple_Size(spaces); i-- > 0 && some >= 0; count += some)
+        some = PyObject_Size(PyTuple_GetItem(spaces, i));
+    if (some < 0)
+        goto over;
+    if (PyLong_AsSsize_t(size) != count)
+        answer = 0;
+    else if ((read = PyObject_GetAttr(protocol, s__read)) != NULL &&
+             (was = PyObject_GetAttr(protocol, s__was)) != NULL &&
+             (is = PyObject_Vectorcall(read, &target, 1, NULL)) != NULL)
+        answer = PyObject_RichCompareBool(is, was, Py_EQ);
+over:
+    Py_XDECREF(spaces);
+    Py_XDECREF(size);
+    Py_XDECREF(read);
+    Py_XDECREF(was);
+    Py_XDECREF(is);
+    return answer;
+}
+
+/* The protocol of a class as it is now: `protocol_of`. */
+static PyObject *current_protocol(PyObject *target)
+{
+    PyObject *known = PyObject_GetAttr(target, s_protocol_), *actor = NULL;
+    if (known != NULL && known != Py_None)
+        actor = PyObject_GetAttr(known, s_actor);
+    int current = actor == target && is_current(known, target) > 0; /* and not that of a base */
+    Py_XDECREF(actor);
+    if (current)
+        return known;
+    Py_XDECREF(known);
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+            return NULL;
+        PyErr_Clear(); /* something was removed from the class */
+    }
+    return PyObject_CallFunctionObjArgs(the_protocol_of, target, NULL);
+}
+
 /* Tell whether it is the frequent case: a sync actor with nothing but arguments by position; -1 for an error. */
 static int is_frequent(PyObject *const *args, Py_ssize_t count)
 {
@@ -162,7 +222,7 @@ static int is_frequent(PyObject *const *args, Py_ssize_t count)
         return 0;
     PyObject *kind = PyObject_GetAttr(args[1], s_body_), *protocol = NULL, *is_async = NULL;
     int answer = kind == NULL ? -1 : kind == Py_None;
-    if (answer > 0 && ((protocol = PyObject_CallFunctionObjArgs(the_protocol_of, args[1], NULL)) == NULL ||
+    if (answer > 0 && ((protocol = current_protocol(args[1])) == NULL ||
                        (is_async = PyObject_GetAttr(protocol, s_is_async)) == NULL))
         answer = -1;
     if (answer > 0)

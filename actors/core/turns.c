@@ -236,11 +236,36 @@ static int is_killed(PyObject *process)
 /* What `attend` does with that. */
 static enum turn end_killed(PyObject *process)
 {
-    PyObject *node = get(process, Process_node), *signal = get(process, Process_exit_signal), *done = NULL;
-    if (node != NULL && signal != NULL)
-        done = PyObject_CallMethodObjArgs(node, s_finish, process, signal, NULL);
-    Py_XDECREF(node);
+    PyObject *signal = get(process, Process_exit_signal), *done = NULL;
+    if (signal != NULL)
+        done = call_part(s_finish, process, signal, NULL);
     Py_XDECREF(signal);
+    Py_XDECREF(done);
+    return done == NULL ? FAILED : DONE;
+}
+
+/* Tell whether a sync actor has decided to stop, and has nothing else to attend to. */
+static int is_stopped(PyObject *process)
+{
+    PyObject *body = SLOT(process, Process_body);
+    return SLOT(process, Process_stopping) != Py_None && SLOT(process, Process_ended) == Py_None &&
+           SLOT(process, Process_exit_signal) == Py_None && SLOT(process, Process_extras_or_none) == Py_None &&
+           body != NULL && (PyObject *)Py_TYPE(body) == the_SyncBody;
+}
+
+/* What `attend` does with that; after `on_stop` if the actor has one. */
+static enum turn end_stopped(PyObject *process)
+{
+    PyObject *protocol = NULL, *on_stop = NULL, *done = NULL, *reason = get(process, Process_stopping);
+    PyObject *body = get(process, Process_body);
+    if (reason != NULL && body != NULL && (protocol = get(body, SyncBody_protocol)) != NULL &&
+        (on_stop = PyObject_GetAttr(protocol, s_on_stop)) != NULL)
+        done = on_stop == the_nothing_at_stop ? call_part(s_finish, process, reason, NULL)
+                                              : call_body(process, s_stop, reason, NULL);
+    Py_XDECREF(reason);
+    Py_XDECREF(body);
+    Py_XDECREF(protocol);
+    Py_XDECREF(on_stop);
     Py_XDECREF(done);
     return done == NULL ? FAILED : DONE;
 }
@@ -335,6 +360,10 @@ static enum turn take_turn(PyObject *dispatcher, PyObject *entry, PyObject *budg
         if (attended && is_killed(entry)) {
             Py_CLEAR(*message);
             return end_killed(entry);
+        }
+        if (attended && is_stopped(entry)) {
+            Py_CLEAR(*message);
+            return end_stopped(entry);
         }
     }
     PyObject *former = *message;

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from enfilade.actors.messages.trace_context import TraceContext
     from enfilade.actors.processes.process import Process
 
-__all__ = ["NOTHING_AT_START", "SyncBody", "run_on_start"]
+__all__ = ["NOTHING_AT_START", "NOTHING_AT_STOP", "SyncBody", "run_on_start"]
 
 
 NOTHING_AT_START = Actor.on_start

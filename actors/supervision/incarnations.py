@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import attrs
+import msgspec
 
 from enfilade.actors.messages.guarded import guarded
 from enfilade.actors.messages.hooks import call
@@ -31,8 +31,7 @@ AnyRef = Ref[Any]
 LARGEST_STATE = 2_000  # characters of a child's last state
 
 
-@attrs.define(eq=False)
-class Between:
+class Between(msgspec.Struct, eq=False):
     """The state of a child between two incarnations.
 
     Attributes:
@@ -171,7 +170,8 @@ class Incarnations:
             in_period = body.strategy.restarts_in_period
             call(hooks.child_restarted, body.process, child.id, old, ref, reason, in_period)
         if between is not None:
-            self._leave(child)
+            del self.between[child]
+            body.process.node.mark_restarting(between.ref, between.name, restarting=False)
 
     def gave_up(self, child: ChildRecord[AnyRef], reason: Reason) -> None:
         """The supervisor has restarted too often because of this child."""

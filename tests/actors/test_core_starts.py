@@ -5,12 +5,25 @@ from __future__ import annotations
 import contextvars
 import gc
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trio
 
-from enfilade.actors import KILL, Actor, Crashed, Custom, Exited, Node, NoProcess, Ref, StartError, open_node
+from enfilade.actors import (
+    KILL,
+    NORMAL,
+    Actor,
+    Crashed,
+    Custom,
+    Exited,
+    Node,
+    NoProcess,
+    Reason,
+    Ref,
+    StartError,
+    open_node,
+)
 from enfilade.actors import system as sys_messages
 from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.scopes import ScopeLeft
@@ -135,6 +148,72 @@ async def test_who_hears_of_an_end(core: str) -> None:
         await settled()
         with pytest.raises(NoProcess):
             await plain.call(Starting.tells)
+
+
+class Leaving(Actor):
+    """Stops when it is told to."""
+
+    stopped: ClassVar[list[Any]] = []
+
+    def on_message(self, message: Any) -> None:
+        self.process.stop(message)
+        self.process.stop(Custom("the second"))
+
+
+class LeavingWithWords(Leaving):
+    def on_stop(self, reason: Reason) -> None:
+        self.stopped.append(reason)
+
+
+class LeavingWithAnError(Leaving):
+    def on_stop(self, reason: Reason) -> None:
+        raise LookupError("on purpose")
+
+
+@pytest.mark.parametrize("actor", [Leaving, LeavingWithWords, LeavingWithAnError])
+async def test_a_stop_that_an_actor_decides_on(core: str, actor: type[Leaving]) -> None:
+    """The first reason counts; what is still queued is lost; `on_stop` is asked, and may fail."""
+    Leaving.stopped.clear()
+    reason = Custom("enough")
+    async with open_node("n") as node, node.mailbox() as me:
+        ref = await node.spawn(actor)
+        me.monitor(ref)
+        ref.send(reason)
+        ref.send(NORMAL)
+        down = (await me.receive()).reason
+        assert down.error.args == ("on purpose",) if actor is LeavingWithAnError else down is reason
+        assert Leaving.stopped == ([reason] if actor is LeavingWithWords else [])
+        assert not ref._process.queue
+
+
+async def test_a_start_finds_what_was_put_into_the_class(core: str) -> None:
+    """Or changed, or removed since the last one; and a class below is another one."""
+
+    class Patched(Starting):
+        def on_message(self, message: Any) -> None:
+            self.others += ("before",)
+
+    class Below(Patched):
+        def only(self) -> str:
+            return "below"
+
+    async with open_node("n") as node:
+
+        async def told(actor: type[Patched], method: Any = Starting.tells) -> Any:
+            ref: Ref[Any] = await node.spawn(actor)
+            ref.send("message")
+            return await ref.call(method)
+
+        assert (await told(Patched))[2:] == ("before",)
+        assert (await told(Below))[2:] == ("before",)
+        assert await told(Below, Below.only) == "below"  # type: ignore[attr-defined]
+        Patched.on_message = lambda self, message: self.on_start()  # type: ignore[method-assign]
+        Patched.added = lambda self: "added"  # type: ignore[attr-defined]
+        assert await told(Patched, Patched.added) == "added"  # type: ignore[attr-defined]
+        assert (await told(Below))[2:] == ()
+        del Patched.on_message, Patched.added  # type: ignore[attr-defined]
+        assert (await told(Patched))[2:] == ("message",)
+        assert (await told(Below))[2:] == ("message",)
 
 
 async def test_a_signal_that_ends_what_has_something_else_to_attend_to(core: str) -> None:

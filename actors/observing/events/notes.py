@@ -58,7 +58,11 @@ def note_of_reason(reason: Reason) -> Any:
     kind = type(reason)
     if type(kind) is not type or kind not in EMPTY:  # see `why`
         return why(reason)
-    return kind, note_of(reason.by)
+    by = reason.by
+    if type(by) is not LocalRef:
+        return kind, note_of(by)
+    process = by._process
+    return kind, (process.serial, process.name or process.label)
 
 
 def read(note: Event | Note, node: Node) -> Event:
