@@ -1,16 +1,27 @@
 """What every test may take for granted, and which tests are about real time, processes or the kernel."""
 
-import functools
 import gc
+import itertools
+import logging
+import operator
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import is_local_module_file
 
 from tests.children import pytest_configure
+from tests.real_files import lies_in_table
+from tests.watchdog import pytest_timeout_cancel_timer, pytest_timeout_set_timer, pytest_unconfigure
 
-__all__ = ["pytest_configure"]
+__all__ = [
+    "pytest_configure",
+    "pytest_timeout_cancel_timer",
+    "pytest_timeout_set_timer",
+    "pytest_unconfigure",
+]
+
 
 # How long an example takes depends on what else the machine does. Every run tries the same ones, so that it
 # fails for what has changed; `make soak` tries others each time, and more (--hypothesis-profile=search).
@@ -18,30 +29,13 @@ settings.register_profile("search", deadline=None, suppress_health_check=[Health
 settings.register_profile("same", settings.get_profile("search"), derandomize=True, max_examples=40)
 settings.load_profile("same")
 
-HERE = Path(__file__).parent
 
-REAL = (
-    "actors/cli",
-    "actors/test_guest_nodes.py",
-    "actors/test_watchdog.py",
-    "conformance/actors/test_remote_ladder.py",
-    "conformance/doors",
-    "hostcalls/net/interop",
-    "transport/doors",
-    "transport/test_door_carrier.py",
-    "transport/test_havoc.py",
-    "transport/test_many_hellos.py",
-    "transport/test_queue.py",
-    "transport/test_queue_in_c.py",
-    "transport/test_scarcity.py",
-    "transport/test_supervised_zones.py",
-    "transport/test_two_zones.py",
-    "transport/test_workers.py",
-)
-"""Files and folders of which every test is `real`; single tests elsewhere carry the mark themselves.
+def gives_constants(path: str) -> bool:
+    """Tell whether hypothesis tries the constants of that module, too: finding all takes two seconds."""
+    return settings.get_current_profile_name() == "search" and is_local_module_file(path)
 
-Tests that start programs and only wait for their end are not among them: typing, pages, packaging.
-"""
+
+vars(providers)["is_local_module_file"] = gives_constants
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,12 +47,32 @@ def own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
-@pytest.fixture(autouse=True)
-def all_is_carried_out(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+class Said(logging.Handler):
+    """Keeps what a node says that could not carry out what another one has sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if type(record.msg) is str and record.msg.startswith("failed to carry out a "):
+            self.texts.append(record.msg)
+
+
+SAID = Said()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
     """What a node sends can be refused, and never fails inside of the other one."""
-    yield
-    said = [record.msg for record in caplog.get_records("call") if type(record.msg) is str]
-    assert not [text for text in said if text.startswith("failed to carry out a ")]
+    SAID.texts.clear()
+    logging.root.addHandler(SAID)
+    try:
+        result = yield
+    finally:
+        logging.root.removeHandler(SAID)
+    assert not SAID.texts
+    return result
 
 
 @pytest.hookimpl(wrapper=True)
@@ -71,27 +85,24 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
         gc.set_threshold(10_000, 10, 10)
-
-
-@functools.cache
-def lies_in_table(path: Path) -> bool:
-    """Tell whether every test of a file is about real time, processes or the kernel."""
-    return any(path.is_relative_to(HERE / name) for name in REAL)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `real` what stands in the table, what starts zones, and what goes through real doors."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        if (
-            item.get_closest_marker("zones")
-            or (callspec is not None and "doors" in callspec.params.values())
-            or lies_in_table(item.path)
-        ):
-            item.add_marker(pytest.mark.real)
+    for path, those in itertools.groupby(items, operator.attrgetter("path")):
+        all_are = lies_in_table(path)
+        for item in those:
+            callspec = getattr(item, "callspec", None)
+            if (
+                all_are
+                or (callspec is not None and "doors" in callspec.params.values())
+                or item.get_closest_marker("zones")
+            ):
+                item.add_marker(pytest.mark.real)
 
 
 @pytest.fixture(scope="module", autouse=True)
