@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from enfilade.actors import Actor, Guest, NodeConfig
+from enfilade.actors import (
+    Actor,
+    Backoff,
+    Child,
+    Guest,
+    InvalidBackoff,
+    InvalidChild,
+    NodeConfig,
+    RateLimit,
+    Resume,
+)
 from enfilade.actors.peers.mesh.kind import Kind
 from enfilade.actors.simulation.faults import kinds
 from enfilade.fields import (
@@ -32,6 +44,8 @@ from enfilade.transport import Policy as PeerPolicy
 from enfilade.transport import Rights, Rule, Settings
 from enfilade.transport.mesh.settings import Mesh
 from enfilade.transport.simulated.ways import Port, Way
+
+LARGEST = int(sys.float_info.max)
 
 
 class Keyed(Actor):
@@ -204,8 +218,41 @@ def test_the_name_that_is_told_is_that_of_the_argument(check: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "whole", "number"),
-    [(3, True, True), (-0.5, False, True), (True, False, False), ("3", False, False), (None, False, False)],
+    [
+        (3, True, True),
+        (-0.5, False, True),
+        (True, False, False),
+        ("3", False, False),
+        (None, False, False),
+        (LARGEST, True, True),
+        (-LARGEST, True, True),
+        (10 * LARGEST, True, False),
+        (-10 * LARGEST, True, False),
+    ],
+    ids=lambda value: repr(value)[:10],
 )
 def test_a_bool_is_no_number(value: object, whole: bool, number: bool) -> None:
     """Python counts True as 1; where a number is asked for, it is a mistake."""
     assert (is_int(value), is_number(value)) == (whole, number)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: NodeConfig(call_timeout=number),
+        lambda number: NodeConfig(grace=number),
+        lambda number: NodeConfig(watchdog=number),
+        lambda number: Backoff(first=1, maximum=number),
+        lambda number: Backoff(reset=number),
+        lambda number: Child(Keyed, shutdown=number),
+        lambda number: Child(Keyed, start_timeout=number),
+        lambda number: Resume(period=number),
+        lambda number: RateLimit(number),
+        lambda number: Settings(period=number),
+    ],
+)
+def test_a_number_that_no_float_can_hold(make: Callable[[int], object]) -> None:
+    """It is refused where it is given: its sum with the time of the clock would fail, in whoever makes it."""
+    with pytest.raises((ValueError, InvalidChild, InvalidBackoff)):
+        make(10 * LARGEST)
+    make(10**30)

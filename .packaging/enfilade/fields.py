@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numbers
 import reprlib
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias, TypeGuard, TypeVar
 
@@ -24,6 +25,7 @@ __all__ = [
     "as_tuple",
     "by_annotation",
     "check",
+    "fits_float",
     "instance_of",
     "is_int",
     "is_nan",
@@ -38,6 +40,8 @@ Kind: TypeAlias = type | tuple[type, ...] | Callable[[], type | tuple[type, ...]
 """What a value must be an instance of; a function where that is not known or imported yet."""
 
 Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+_LARGEST: Final = int(sys.float_info.max)
 
 _SHOWN: Final = reprlib.Repr()
 _SHOWN.maxstring = _SHOWN.maxother = 200
@@ -92,8 +96,11 @@ are_texts: Final = tuple_of(str, "a text or a sequence of texts")
 
 
 def a_number(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check that a field is a number, and no bool."""
+    """Check that a field is a number, no bool, and not too large for a float."""
     _check_number(attribute, value, numbers.Real, "a number")
+    if not fits_float(value):
+        name = attribute.alias or attribute.name
+        raise ValueError(f"{name} must be a number that a float can hold, got {shown(value)}")
 
 
 def an_int(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -127,8 +134,13 @@ def is_nan(value: object) -> bool:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Return true for an int or a float, and false for a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return true for a float and for an int that can become one, and false for a bool."""
+    return isinstance(value, float) or (is_int(value) and fits_float(value))
+
+
+def fits_float(value: Any) -> bool:
+    """Return true if a number is not too large for a float: sums with the clock's, say, would fail later."""
+    return isinstance(value, float) or -_LARGEST <= value <= _LARGEST
 
 
 def by_annotation(_class: type, found: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:

@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from heapq import heappop
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType
 from typing import Any, Final
 
 import trio
@@ -25,6 +25,7 @@ from enfilade.actors.messages import loop_bypass
 from enfilade.actors.messages.errors import NurseryLeft
 from enfilade.actors.messages.layers import call_parts
 from enfilade.actors.messages.likeness import Like
+from enfilade.actors.messages.live import PLAIN
 from enfilade.actors.messages.request import Deferred, Request, observer_failed
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
 from enfilade.actors.messages.wake import TaskTurn
@@ -35,7 +36,7 @@ from enfilade.actors.processes.control_lane import Continuation
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.dispatcher import SLICE_SECONDS, Dispatcher, HandlerContext
 from enfilade.actors.processes.ended_process import EndedProcess
-from enfilade.actors.processes.handlers import PLAIN, check_result, run_out
+from enfilade.actors.processes.handlers import check_result, run_out
 from enfilade.actors.processes.links import (
     Down,
     Exited,
@@ -236,6 +237,7 @@ def _compiled() -> dict[tuple[Any, str], Function]:
                 "AsyncBody": AsyncBody,
                 "deepest": DEPTH,
                 "present": CURRENT.get,
+                "AsyncGeneratorType": AsyncGeneratorType,
                 "CoroutineType": CoroutineType,
                 "NurseryLeft": NurseryLeft,
                 "checkpoint": trio.lowlevel.checkpoint,

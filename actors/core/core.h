@@ -119,7 +119,8 @@ TRIO_FIELDS(DECLARE)
     object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
     object(nothing_at_start) object(nothing_at_stop) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
-    object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS) object(CoroutineType) object(NurseryLeft)          \
+    object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS) object(CoroutineType) object(AsyncGeneratorType)   \
+    object(NurseryLeft)                                                                                     \
     object(checkpoint) object(main) object(run_out) object(work) object(ask) object(Asked) object(AsyncBody) object(deepest) object(present)
 
 #define TRIO_OBJECTS(object)                                                                                \

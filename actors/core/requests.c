@@ -87,11 +87,20 @@ static int tell_observer(PyObject *self)
     return told == NULL ? -1 : 0;
 }
 
+/* Tell whether the value may have yet to run: `live_kind` says whether it has. */
+static int may_be_live(PyObject *value)
+{
+    PyObject *type = (PyObject *)Py_TYPE(value);
+    return PyIter_Check(value) || type == the_CoroutineType || type == the_AsyncGeneratorType;
+}
+
 PyObject *core_reply(PyObject *self, PyObject *value)
 {
     PyObject *settled = SLOT(self, Request_settled), *waiter = SLOT(self, Request_waiter), *dispatcher = NULL;
     if (settled == Py_True)
         Py_RETURN_NONE;
+    if (may_be_live(value))
+        return call_twin(the_reply, self, &value, 1, NULL);
     int waits = waiter != Py_None;
     if (waits && the_is_stepped == Py_True && waiter != NULL && SLOT(self, Request_node) != NULL &&
         (dispatcher = PyObject_GetAttr(SLOT(self, Request_node), s_dispatcher)) == NULL)

@@ -91,6 +91,9 @@ class Request(signals.Call, Generic[R]):
     def given_up_by(self) -> Ref[Any] | None:
         return (self.caller or self.node.ref) if self.value is GIVEN_UP else None
 
+    def when_given_up(self, fn: Callable[[], None]) -> None:
+        self.observe(lambda _request: fn(), also_given_up=True)
+
     def __repr__(self) -> str:
         return f"<Request {safe_str(self.method)} to {self.target}{'' if not self.settled else ', settled'}>"
 
@@ -99,6 +102,10 @@ class Request(signals.Call, Generic[R]):
     def reply(self, value: Any) -> None:
         """Settle the call with `value`. It has a twin in C (`actors/core/requests.c`)."""
         if not self.settled:
+            live = live_kind(value)
+            if live is not None:
+                self.fail(LiveResult(self.method, live))
+                return
             self.value = value
             self._settle()
 
@@ -329,15 +336,30 @@ class Forwarded(signals.Call):
         self.target = target
         super().__init__(method, args, kwargs, call.caller, self.origin.settled)
 
+    @property
+    def settled(self) -> bool:
+        return self.origin.settled
+
+    @settled.setter
+    def settled(self, settled: bool) -> None:
+        self.origin.settled = settled
+
+    @property
+    def given_up_by(self) -> Ref[Any] | None:
+        return self.origin.given_up_by
+
+    @property
+    def peer(self) -> str | None:
+        return self.origin.peer
+
+    def when_given_up(self, fn: Callable[[], None]) -> None:
+        self.origin.when_given_up(fn)
+
     def reply(self, value: Any) -> None:
-        if not self.settled:
-            self.settled = True
-            self.origin.reply(value)
+        self.origin.reply(value)
 
     def fail(self, error: BaseException) -> None:
-        if not self.settled:
-            self.settled = True
-            self.origin.fail(error)
+        self.origin.fail(error)
 
     def abandon(self, reason: Reason) -> None:
         self.fail(_end_of(self.target, reason))
@@ -394,10 +416,7 @@ class Deferred(Handle, Generic[R]):
         What has yet to run, such as a generator, would run in the caller, who gets `LiveResult` instead; so
         does one that is to be answered with a deferred reply.
         """
-        live = None if value is None else live_kind(value)
-        if live is not None:
-            self.request.fail(LiveResult(self.request.method, live))
-        elif type(value) is Deferred:
+        if type(value) is Deferred:
             advice = "which answers a call, and is no answer; give a value"
             self.request.fail(LiveResult(self.request.method, "deferred reply", advice))
         else:

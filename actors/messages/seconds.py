@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.fields import fits_float
 
 __all__ = ["check_seconds"]
 
@@ -12,7 +13,7 @@ def check_seconds(seconds: float, what: str) -> None:
 
     Raises:
         TypeError: `seconds` is not a float or an int.
-        ValueError: `seconds` is negative or NaN.
+        ValueError: `seconds` is negative, NaN, or too large for a float.
     """
     if not isinstance(seconds, _NUMBERS):
         raise TypeError(
@@ -20,6 +21,8 @@ def check_seconds(seconds: float, what: str) -> None:
         )
     if not seconds >= 0:
         raise ValueError(f"{what} must be a number of seconds of at least 0, got {safe_repr(seconds)}")
+    if not fits_float(seconds):
+        raise ValueError(f"{what} must be a number that a float can hold, got {safe_repr(seconds)}")
 
 
 def _advice(given: object, what: str) -> str:

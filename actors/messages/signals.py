@@ -170,6 +170,12 @@ class Call(Handle):
         """The name of the node that the call has come from; None for this one."""
         return None
 
+    def when_given_up(self, fn: Callable[[], None]) -> None:
+        """Have `fn` called when the caller gives up; now if it has. Not a checkpoint.
+
+        It may also be called when there is an outcome, and must do nothing then.
+        """
+
     def reply(self, value: Any) -> None:
         """Answer with `value`. Not a checkpoint."""
         raise AssertionError("a bare Call has no caller to reply to")

@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 
 from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.seconds import check_seconds
 from enfilade.actors.node.runtime import REAL, NodeRuntime
 from enfilade.fields import by_annotation, instance_of
 
@@ -21,6 +22,10 @@ def _positive(_instance: object, attribute: attrs.Attribute[float], value: float
 def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value >= 0:
         raise ValueError(f"{attribute.name} must be at least 0, got {safe_repr(value)}")
+
+
+def _is_seconds(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    check_seconds(value, attribute.name)
 
 
 def _at_least_one(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
@@ -63,7 +68,7 @@ class NodeConfig:
     slow_handler: float = attrs.field(default=0.01, validator=_positive)
     reports_per_second: int = attrs.field(default=20, validator=_not_negative)
     debug: bool = False
-    watchdog: bool | float = attrs.field(default=False, validator=[_IS_WATCHDOG, _not_negative])
+    watchdog: bool | float = attrs.field(default=False, validator=[_IS_WATCHDOG, _is_seconds])
     keep_tracebacks: bool = False
     turn: int = attrs.field(default=64, validator=_at_least_one)
     slice: int = attrs.field(default=4096, validator=_at_least_one)

@@ -48,6 +48,9 @@ LOOKS: Final = 4
 SHORTEST: Final = 0.002
 """Seconds between two looks, at least: each makes the loop's thread give up the interpreter for a moment."""
 
+LONGEST: Final = 0.1
+"""Seconds between two looks, at most: a limit may be for ever, and that of the next node shorter."""
+
 LARGEST_STACK: Final = 20
 """How many frames of a stack are shown, the innermost."""
 
@@ -215,7 +218,7 @@ class _Watchdog(trio.abc.Instrument):
                 continue
 
     def _pause(self) -> float:
-        return max(SHORTEST, self._limit(None) / LOOKS)
+        return min(LONGEST, max(SHORTEST, self._limit(None) / LOOKS))
 
     def _frames(self) -> list[FrameType]:
         return _own_frames(sys._current_frames().get(self._loop))

@@ -265,10 +265,11 @@ class Pool(Actor):
         if self._pool_drained is not None:
             self._pool_fail(entry, PoolDraining())
             return deferred
+        if entry.is_given_up:  # while it lay in the mailbox
+            self._pool_discard_one(entry)
+            return deferred
         slot = self._pool_slot_for(entry)
-        could_begin = slot is not None and slot.free and not slot.queue
-        if could_begin and self._pool_admits(entry):
-            assert slot is not None
+        if slot is not None and slot.free and not slot.queue and self._pool_admits(entry):
             self._pool_begin(slot, entry)
         elif self._pool_has_room(entry):
             is_bound = slot is not None and (entry.key is not None or self._pool_routing == "round_robin")

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from enfilade.actors.messages import signals
+from enfilade.actors.messages.errors import LiveResult
 from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr
@@ -32,7 +34,7 @@ class RemoteCall(signals.Call):
         given_up_by: the caller, when it waits no longer.
     """
 
-    __slots__ = ("_answer", "given_up_by", "number", "peer", "size", "trace")
+    __slots__ = ("_answer", "_to_tell", "given_up_by", "number", "peer", "size", "trace")
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class RemoteCall(signals.Call):
         self.caller = caller
         self.settled = False
         self.given_up_by: Ref[Any] | None = None
+        self._to_tell: Callable[[], None] | None = None
         self._answer = answer
         self.number = number
         self.size = size
@@ -63,9 +66,20 @@ class RemoteCall(signals.Call):
         if not self.settled:
             self.settled = True
             self.given_up_by = caller
+            if self._to_tell is not None:
+                self._to_tell()
+
+    def when_given_up(self, fn: Callable[[], None]) -> None:
+        self._to_tell = fn
+        if self.settled:
+            fn()
 
     def reply(self, value: Any) -> None:
         if not self.settled:
+            live = live_kind(value)
+            if live is not None:
+                self.fail(LiveResult(self.method, live))
+                return
             self.settled = True
             self._answer(self.number, True, value)
 

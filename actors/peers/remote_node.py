@@ -17,6 +17,7 @@ import math
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -189,7 +190,8 @@ class RemoteNode:
 
     def _call(self, peer: Peer, target: wire.Target, call: signals.Call) -> None:
         """Send a call. One that is plain, and belongs to no trace, is encoded together with its frame."""
-        caller = 0 if call.caller is None else call.caller.serial
+        # That of a call from another node, which is forwarded, has no number here: this node stands for it.
+        caller = 0 if call.caller is None or call.peer is not None else call.caller.serial
         if type(call) is Request and not call.kwargs and all(map(is_plain, call.args)):
             number = self._node.new_number()
             data = wire.encode_call(number, target, call.method, call.args, caller)
@@ -209,6 +211,8 @@ class RemoteNode:
         except FrameTooLarge:
             self._open.calls.pop(number, None)
             raise
+        if not isinstance(call, Request):  # a forwarded one, which its caller does not know under this number
+            call.when_given_up(partial(self.given_up, number))
 
     def _send_traced(self, peer: Peer, target: wire.Target, traced: Traced) -> None:
         """Send a message, or a cast, with the context of the trace that it belongs to."""

@@ -20,13 +20,14 @@ from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import LiveResult, ProcessDied
 from enfilade.actors.messages.kinds import is_among, unlisted
+from enfilade.actors.messages.live import PLAIN
 from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.messages.tracebacks import hide_frame
 from enfilade.actors.processes.current import CURRENT
-from enfilade.actors.processes.handlers import PLAIN, bad_arguments, check_deferred, check_result
+from enfilade.actors.processes.handlers import bad_arguments, check_deferred, check_result
 from enfilade.actors.processes.steps import is_deep, step_failed, with_headroom
 
 if TYPE_CHECKING:

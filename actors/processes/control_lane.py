@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.kinds import is_among
+from enfilade.actors.messages.live import PLAIN
 from enfilade.actors.messages.reasons import Reason, asked_by
-from enfilade.actors.processes.handlers import PLAIN, run_out, run_sync
+from enfilade.actors.processes.handlers import run_out, run_sync
 from enfilade.actors.processes.links import Exited
 
 if TYPE_CHECKING:

@@ -32,12 +32,12 @@ from trio.lowlevel import Abort
 
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import unlisted
+from enfilade.actors.messages.live import PLAIN
 from enfilade.actors.messages.loop_bypass import Runnable, has_headroom, step
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.signals import Cast, envelopes
 from enfilade.actors.messages.tracebacks import trace_of
 from enfilade.actors.messages.wake import resume
-from enfilade.actors.processes.handlers import PLAIN
 from enfilade.actors.processes.links import Down
 from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.scopes import ScopeLeft, close_scopes, scope_of

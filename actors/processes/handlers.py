@@ -26,7 +26,7 @@ from enfilade.actors.messages.errors import (
     raised_by_the_runtime,
 )
 from enfilade.actors.messages.kinds import found_in, is_among, is_awaitable, is_looked_up_by_identity
-from enfilade.actors.messages.live import live_kind
+from enfilade.actors.messages.live import PLAIN, live_kind
 from enfilade.actors.messages.reasons import Crashed
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.protocol import ActorProtocol
 
 __all__ = [
-    "PLAIN",
     "bad_arguments",
     "check_deferred",
     "check_method",
@@ -139,9 +138,6 @@ async def run_out(fn: Callable[..., Any], result: Any) -> Any:
         check_result(fn, result)
     return result
 
-
-PLAIN: set[type] = {type(None), bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset}
-"""Types whose objects may be what a handler returns: `check_result` adds those that it has looked at."""
 
 KNOWN_TYPES = 2000  # a program may make classes without end
 

@@ -158,6 +158,8 @@ class Process(Record):
     def defer(self) -> Deferred[Any]:
         """Answer the call at hand later: return what this returns. Not a checkpoint.
 
+        A call whose caller waits no longer is deferred like any other: see `Deferred.given_up_by`.
+
         Raises:
             RuntimeError: no call is being handled, or it is answered already.
         """
@@ -171,7 +173,7 @@ class Process(Record):
         request = self.at_hand
         if request is signals.HANDED_OFF:
             request = self.body.handed_off()
-        if request is None or request.settled:
+        if request is None or (request.settled and request.given_up_by is None):
             return None
         deferred = (self.extras_or_none or self.extras()).deferred
         if request in deferred:

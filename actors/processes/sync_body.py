@@ -13,6 +13,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import StepFailed, UnknownMethod
 from enfilade.actors.messages.kinds import is_a, unlisted
+from enfilade.actors.messages.live import PLAIN
 from enfilade.actors.messages.reasons import Reason
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.messages.safe_text import shown_name
@@ -22,7 +23,6 @@ from enfilade.actors.processes.actor import Actor, construct
 from enfilade.actors.processes.body import DispatchedBody
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.handlers import (
-    PLAIN,
     check_deferred,
     check_result,
     refuse_unknown,

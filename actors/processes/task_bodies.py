@@ -21,7 +21,7 @@ import trio
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import Ignore, LiveResult, NurseryLeft, StartError, StepFailed
 from enfilade.actors.messages.kinds import is_a, is_among, is_awaitable
-from enfilade.actors.messages.live import live_kind
+from enfilade.actors.messages.live import PLAIN, live_kind
 from enfilade.actors.messages.loop_bypass import pause
 from enfilade.actors.messages.reasons import KILLED, NORMAL, SHUTDOWN, Crashed, Killed, Reason
 from enfilade.actors.messages.request import Deferred, Request
@@ -33,7 +33,6 @@ from enfilade.actors.processes.body import Body
 from enfilade.actors.processes.control_lane import StopRequest
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import (
-    PLAIN,
     check_deferred,
     check_result,
     refuse_unknown,

@@ -14,6 +14,7 @@ import attrs
 
 from enfilade.actors.node.runtime import REAL
 from enfilade.actors.supervision.bad_field import BadField
+from enfilade.fields import is_number
 
 __all__ = ["Backoff", "InvalidBackoff"]
 
@@ -49,7 +50,7 @@ class Backoff:
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(Backoff):
-            self._check(field.name, type(getattr(self, field.name)) in (float, int), "a number")
+            self._check(field.name, is_number(getattr(self, field.name)), "a number")
         self._check(
             "first", self.first > 0 and math.isfinite(self.first), "a finite number of seconds above 0"
         )

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors import (
     Actor,
+    Call,
     Child,
     ChildEvent,
     CoroutineReturned,
@@ -21,13 +22,17 @@ from enfilade.actors import (
     LiveResult,
     Machine,
     Node,
+    Process,
     ProcessDied,
     StartError,
     Supervisor,
     TaskSupervisor,
     async_nolink,
+    open_node,
 )
 from enfilade.actors.patterns.machine import enter
+from enfilade.transport import Policy
+from enfilade.transport.memory_carrier import MemoryNetwork
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
 
@@ -70,6 +75,36 @@ async def test_deferred_replies(node: Node, actor: type[Later], number: int) -> 
     for _ in range(2):
         with pytest.raises(LiveResult, match=r"return(ed)? an? .*list of its items"):
             await ref.call(actor.answer, number)
+
+
+async def answers(me: Process) -> None:
+    """Answers calls, as a function process does."""
+    while True:
+        call = await me.receive(Call)
+        call.reply(MAKERS[call.args[0]]())
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.parametrize("number", range(len(MAKERS)))
+@pytest.mark.parametrize("far", [False, True], ids=["near", "far"])
+async def test_replies_of_functions(far: bool, number: int) -> None:
+    """C15: the same, for each way in which the caller waits."""
+    network, policy = MemoryNetwork(), Policy.same_user(exports="*")
+    async with (
+        open_node("home", carrier=network.carrier("home"), policy=policy, listen="/home") as home,
+        open_node("near", carrier=network.carrier("near"), policy=policy) as near,
+        near.mailbox() as me,
+    ):
+        ref: Any = await (home if far else near).spawn(answers, name="answers")
+        if far:
+            await near.connect("/home")
+            ref = await near.whereis_on(home.full_name, "answers")
+        with pytest.raises(LiveResult, match="list of its items"):
+            await ref.call(Later.answer, number)
+        request = me.request(ref, Later.answer, number)
+        await wait_all_tasks_blocked()
+        with pytest.raises(LiveResult, match="list of its items"):
+            await request.receive(1)
 
 
 class Tells(Actor):

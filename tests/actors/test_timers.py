@@ -186,22 +186,23 @@ WRONG_LIMITS: list[tuple[Any, type[Exception]]] = [
     (None, TypeError),
     (-1, ValueError),
     (float("nan"), ValueError),
+    (10**400, ValueError),
 ]
 
 
-@pytest.mark.parametrize(("seconds", "error"), WRONG_LIMITS, ids=str)
+@pytest.mark.parametrize(("seconds", "error"), WRONG_LIMITS, ids=lambda value: str(value)[:20])
 async def test_a_time_limit_that_is_none(
     autojump_clock: MockClock, node: Node, seconds: Any, error: type[Exception]
 ) -> None:
     """C3, T6: a time limit is a number of seconds; whoever gives another is told at once."""
     ref = await node.spawn(Clock)
     for target in (ref, node.named("nobody")):
-        with pytest.raises(error, match="a time limit must be a number of seconds"):
+        with pytest.raises(error, match="a time limit must be a number"):
             target.within(seconds)
     async with node.mailbox() as me:
         request = me.request(ref, Clock.later)
         if seconds is not None:
-            with pytest.raises(error, match="a time limit must be a number of seconds"):
+            with pytest.raises(error, match="a time limit must be a number"):
                 await request.wait(seconds)
         with pytest.raises(error):
             await me.receive(timeout=seconds)
@@ -309,7 +310,8 @@ async def test_limit_of_ones_own_life(autojump_clock: MockClock, node: Node) -> 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "to", "reason"), [(-1, "me", BOOM), ("1", "me", BOOM), (1, "name", BOOM), (1, "me", "boom")]
+    ("seconds", "to", "reason"),
+    [(-1, "me", BOOM), ("1", "me", BOOM), (10**400, "me", BOOM), (1, "name", BOOM), (1, "me", "boom")],
 )
 async def test_bad_exit_timers(node: Node, seconds: Any, to: str, reason: Any) -> None:
     """T6: what cannot be is refused where the timer is set."""

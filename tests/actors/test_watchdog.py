@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import re
 import subprocess
 import sys
@@ -347,6 +348,26 @@ def test_without_one_there_is_no_thread_and_no_instrument() -> None:
     trio.run(main)
     assert [threads for threads, _ in seen] == [0, 1, 1, 0]
     assert [instruments for _, instruments in seen] == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("limit", [math.inf, 1e300])
+def test_a_limit_that_nobody_reaches_does_not_end_it(limit: float, caplog: pytest.LogCaptureFixture) -> None:
+    """A thread can wait neither for ever nor that long: it looks now and then, also for other nodes."""
+
+    async def main() -> None:
+        async with open_node("lenient", config=NodeConfig(watchdog=limit)):
+            await trio.sleep(0.05)
+            assert len(watchdogs()) == 1
+            async with open_node("strict", config=CONFIG) as strict:
+                ref = await strict.spawn(Sync)
+                await ref.call(Sync.block)
+                await ref.call(Sync.nothing)
+            assert len(watchdogs()) == 1
+
+    with caplog.at_level(logging.WARNING, logger="enfilade"):
+        trio.run(main)
+    assert "Sync.block" in caplog.text or "in hold" in caplog.text
+    assert not watchdogs()
 
 
 def test_nothing_is_looked_at_when_logging_is_off(caplog: pytest.LogCaptureFixture) -> None:
