@@ -370,6 +370,7 @@ void attention_balance_locked(struct pool *pool);
 /* serve.c: threads that serve. */
 struct server_thread *server_thread_enter(void);
 _Noreturn void server_thread_park(struct server_thread *thread);
+bool server_thread_is_spare(const struct server_thread *thread); /* another one is idle: only then may it wait for its client */
 bool server_thread_has_room(void);
 size_t stack_left(void); /* of the calling thread's own */
 bool server_thread_visit(struct server_thread *thread);

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FDOK_PATIENCE = 10000 }; /* milliseconds that a client may take to say whether it has room */
+/* Milliseconds that a client may take to say whether it has room: in all, and when no other thread is idle. */
+enum { FDOK_PATIENCE = 10000, FDOK_SLICE = 100 };
 
 /* The data as memory of its own: that saves the client a copy and costs fresh pages, so it pays for large ones alone. */
 static int send_alone(struct channel *channel, uint64_t sequence, const char *data, size_t size, size_t needed) {
@@ -62,13 +63,37 @@ static int fill_region(struct channel *channel, uint64_t sequence, const char *d
     return 0;
 }
 
+/*
+ * Whether the client has room for so many descriptors: 0, EMFILE, or EPIPE when it has gone. One that does not say so is sent them all
+ * the same, and if it has no room that is its own EMFILE: it holds no thread that others need, nor the thread of an event loop.
+ */
+static int ask_for_room(struct server_thread *thread, unsigned count) {
+    struct channel *channel = thread->invocation.channel;
+    struct message query = {.type = MESSAGE_FDQUERY, .sequence = thread->invocation.sequence, .count = count};
+    int answer = 0, result = ETIMEDOUT;
+    if (thread->visiting) {
+        return 0;
+    }
+    if (message_send(channel->out, &query, NULL, 0) != 0) {
+        return EPIPE;
+    }
+    channel_ring(channel);
+    for (int waited = 0; result == ETIMEDOUT && waited < FDOK_PATIENCE; waited += FDOK_SLICE) {
+        if (waited > 0 && !server_thread_is_spare(thread)) {
+            break;
+        }
+        result = channel_await(channel, query.sequence, MESSAGE_FDOK, FDOK_SLICE, &answer);
+    }
+    return result == 0 ? answer != 0 ? EMFILE : 0 : result == ETIMEDOUT ? 0 : EPIPE;
+}
+
 /* The reply proper. EPIPE: nobody waits for it any more. */
 static int reply(struct server_thread *thread, const char *data, size_t size, const door_desc_t *descriptors,
                  unsigned count) {
     struct channel *channel = thread->invocation.channel;
     uint64_t sequence = thread->invocation.sequence;
     struct outgoing outgoing;
-    int error, answer = 0;
+    int error;
     outgoing.count = 0;
     if ((thread->invocation.no_results && (size > 0 || count > 0)) || count > DESCRIPTORS_MAX) {
         return E2BIG;
@@ -81,15 +106,8 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
         return EFAULT;
     }
     if (count > 0) {
-        struct message query = {.type = MESSAGE_FDQUERY, .sequence = sequence, .count = count};
-        int sent = message_send(channel->out, &query, NULL, 0);
-        channel_ring(channel);
-        if (sent != 0 ||
-            channel_await(channel, sequence, MESSAGE_FDOK, FDOK_PATIENCE, &answer) != 0) {
-            return EPIPE;
-        }
-        if (answer != 0) {
-            return EMFILE;
+        if ((error = ask_for_room(thread, count)) != 0) {
+            return error;
         }
     }
     if ((!fits && !memory_readable(data, size)) || !memory_readable(descriptors, count * sizeof *descriptors)) {

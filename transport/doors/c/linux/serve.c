@@ -156,8 +156,7 @@ static int check(struct server_thread *thread) {
     return size > 0 && thread->request.data == NULL ? E2BIG : 0;
 }
 
-/* A thread waits for its client only as long as there is another one for all others. */
-static bool others_idle(const struct server_thread *thread) {
+bool server_thread_is_spare(const struct server_thread *thread) {
     server_lock();
     bool idle = thread->pool->idle > 0;
     server_unlock();
@@ -182,7 +181,7 @@ static bool receive(struct server_thread *thread, char *data) {
             return false;
         }
         if (!thread->visiting && !thread->last_idle && word_clock() < end &&
-            (flow_await(&session->request_flow, done, size, processor, REQUEST_SLICE * 1000) || others_idle(thread))) {
+            (flow_await(&session->request_flow, done, size, processor, REQUEST_SLICE * 1000) || server_thread_is_spare(thread))) {
             there = flow_there(&session->request_flow, size);
             there = there > done ? there : done;
         } else if (invocation_postpone(thread)) {

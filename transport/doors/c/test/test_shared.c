@@ -382,6 +382,41 @@ static void door_release_that_is_talked_over(void) {
     CHECK_EQUAL(ask_number(door), 77);
 }
 
+/* A caller that does not say whether it has room for the descriptors of a reply, which wait for that. */
+static void giving_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)cookie, (void)data, (void)descriptors, (void)count;
+    door_desc_t given = {.d_attributes = DOOR_DESCRIPTOR};
+    int number = 77;
+    door_return((char *)&number, sizeof number, &given, size == 0);
+}
+
+static void door_room_that_is_not_confirmed(void) {
+    door_server_create(make_only_thread);
+    int door = door_create(giving_procedure, NULL, 0), number = 0;
+    struct attached attached[8];
+    for (int i = 0; i < 8; i++) {
+        attached[i] = attach(door);
+    }
+    double start = now();
+    for (int i = 0; i < 8; i++) {
+        queue_call(&attached[i], 0, 0);
+    }
+    CHECK_EQUAL(call(door, "x", 1, &number, sizeof number, NULL), 0);
+    double waited = now() - start;
+    for (int i = 0; i < 8; i++) {
+        CHECK(eventually(is_answered, &attached[i]));
+    }
+    printf("      another call took %.1f ms, theirs %.1f ms\n", waited * 1e3, (now() - start) * 1e3);
+    CHECK(now() - start < 8); /* ten seconds each, before */
+    for (int i = 0; i < 8; i++) {
+        detach(&attached[i]);
+    }
+    CHECK_EQUAL(call(door, "x", 1, &number, sizeof number, NULL), 0);
+    door_arg_t arguments = {.rbuf = NULL}; /* who says so gets them */
+    CHECK_EQUAL(door_call(door, &arguments), 0);
+    CHECK_EQUAL(arguments.desc_num, 1);
+}
+
 static const struct test tests[] = {
     TEST(door_listener_that_waits),
     TEST(door_name_of_another_process),
@@ -391,5 +426,6 @@ static const struct test tests[] = {
     TEST(door_flood_of_a_trunk),
     TEST(door_release_that_is_not_confirmed),
     TEST(door_release_that_is_talked_over),
+    TEST(door_room_that_is_not_confirmed),
 };
 TEST_MAIN(tests)
