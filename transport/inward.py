@@ -52,6 +52,9 @@ BUSY: Final = Reading.BUSY
 WAITING: Final = Reading.WAITING
 OVER: Final = Reading.OVER
 
+NOTHING: Final[Part] = ((), ())
+"""What is taken in of a batch that was refused, or has come before."""
+
 
 class Inward:
     """Takes in what a peer sends.
@@ -242,7 +245,7 @@ class Inward:
             if not self._parts and assembly is not None and assembly.must_wait:
                 break
             count += self._take_in()
-            if count >= most or turn.is_over(began):
+            if count >= most or not (self._parts or self._arrived) or turn.is_over(began):
                 break
         turn.end(count, began)
         if pace is not GATHERING:
@@ -253,11 +256,7 @@ class Inward:
 
     def _take_in(self) -> int:
         """Take in the next part of what has arrived. Return the number of its frames, at least 1."""
-        if not self._parts:
-            self._open(self._arrived.popleft())
-            if not self._parts:
-                return 1
-        frames, handles = self._parts.popleft()
+        frames, handles = self._parts.popleft() if self._parts else self._open(self._arrived.popleft())
         if frames:
             self._is_handing_on = True
             try:
@@ -268,26 +267,26 @@ class Inward:
             self._discard(handles)
         return len(frames) or 1
 
-    def _open(self, arrival: Arrival) -> None:
-        """Check a batch, and divide it into parts."""
+    def _open(self, arrival: Arrival) -> Part:
+        """Check a batch, divide it into parts, and return the first, which has nothing if there is none."""
         if arrival.data is None:
             self._end("the peer is gone")
-            return
+            return NOTHING
         caller, handles = arrival.credentials, arrival.handles
         if caller is not self._peer:
             if caller.principal != self._peer.principal:
                 # The caller is not the peer that this inlet was given to.
                 self._discard(handles)
                 self._refuse(caller)
-                return
+                return NOTHING
             self._peer = caller  # which is quicker to know again
         if handles and closing.refuses(handles, caller):
             self._discard(handles)
             self._end("the peer sends descriptors while too many of its own wait to be closed")
-            return
+            return NOTHING
         if arrival.data in self._heard:
             self._discard(handles)
-            return
+            return NOTHING
         try:
             frames = self._link.received(arrival.data, handles)
             attachments: Sequence[Attachment] = handles
@@ -298,11 +297,14 @@ class Inward:
         except MalformedBatch as error:
             self._discard(handles)
             self._end(f"the peer sent a malformed batch: {error}")
-            return
+            return NOTHING
         except MemoryError:
             self._end("there is no room for a long payload of the peer")
-            return
-        self._turn.divide(frames, attachments, self._parts)
+            return NOTHING
+        if len(frames) > self._turn.frames or len(attachments) > 1:
+            self._turn.divide(frames, attachments, self._parts)
+            return self._parts.popleft()
+        return frames, attachments
 
     def hear_out(self) -> None:
         """Take in what has arrived of a peer that takes nothing any more: its goodbye may be there. Not a

@@ -245,6 +245,23 @@ class NodeLink:
         self._gathered.append(_Gathered([frame], handles, size, memory, pieces))
         return len(self._gathered) > 1
 
+    def send_at_once(self, frame: bytes) -> Outgoing | None:
+        """Make the batch of a frame that need not wait: as `send` and `next_batch` do, in one go.
+
+        Returns:
+            The batch; None if something else waits or is under way, or for want of credit: nothing was done.
+        """
+        size, under_way = len(frame), self._sent - self._taken_in
+        if (
+            self._queued
+            or self._under_way is not None
+            or size > self._limits.backlog
+            or (under_way + size > self._peer_window and 2 * under_way >= self._peer_window)
+        ):
+            return None
+        self._sent += size
+        return self._give_out(self._sequence, (frame,))
+
     def next_batch(self, *, last: bool = True) -> Outgoing | None:
         """Return the batch to hand over now, or None without anything to send or credit to send it.
 
@@ -270,7 +287,17 @@ class NodeLink:
         What may be overtaken leaves in turn with the rest, and leaves it some credit.
         """
         if not self._aside:
-            return self._next_of(self._gathered, last=last)
+            waiting = self._gathered
+            if not waiting or waiting[0].pieces is not None:
+                return self._next_of(waiting, last=last)
+            cost, under_way = waiting[0].size + waiting[0].memory, self._sent - self._taken_in
+            if (not last and len(waiting) == 1) or (
+                under_way + cost > self._peer_window and 2 * under_way >= self._peer_window
+            ):
+                return None
+            self._queued -= cost
+            self._sent += cost
+            return waiting.popleft()
         for _ in range(2):
             self._is_asides_turn = not self._is_asides_turn
             if self._is_asides_turn:
@@ -374,7 +401,15 @@ class NodeLink:
         if not self._taken_in <= batch.consumed <= self._sent:
             raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
         self._taken_in = batch.consumed
-        return self._take(batch, data, handles)
+        if handles or self._limits.rate is not None:
+            return self._take(batch, data, handles)
+        # As it does, without a call of it.
+        self._expected += 1
+        self._silent = 0
+        frames = batch.frames
+        self.frames_in += len(frames)
+        self._consumed += len(data) - OVERHEAD
+        return frames
 
     def _check(self, batch: Batch, data: bytes, handles: Sequence[Handle]) -> None:
         """Refuse a batch that is larger than a batch may be."""

@@ -71,6 +71,7 @@ CALLING: Final = Handover.CALLING
 AWAITED: Final = Handover.AWAITED
 FULL: Final = Handover.FULL
 OVER: Final = Handover.OVER
+ACCEPTED: Final = Status.ACCEPTED
 
 FIRST_PAUSE: Final = 0.001
 LAST_PAUSE: Final = 0.064
@@ -148,6 +149,8 @@ class Outward:
             handles: as of `send`.
             in_order: whether it leaves before all that is sent later.
         """
+        if self.pace is PROMPT and not handles and self._has_left(data):
+            return
         handover = self.handover
         if handover is OVER:
             self._discard(handles)
@@ -170,6 +173,34 @@ class Outward:
             self._gather()
         else:
             self.flush()
+
+    def _has_left(self, data: bytes) -> bool:
+        """Hand over a frame that nothing stands in the way of; return false if it has to be queued.
+
+        The node link may have come to its end then.
+        """
+        try:
+            if self.handover is CALLING:
+                status = self._outlet.answer()
+                if status is None:
+                    return False
+                self.handover = READY
+                self._answered(status)
+            if self.handover is not READY:
+                return False
+            batch = self._link.send_at_once(data)
+            if batch is None:
+                return False
+            self.pace = SPOKEN
+            status = self._outlet.start(batch.data, batch.handles, repeatable=True)
+            if status is None:
+                self.handover = CALLING
+            else:
+                self._answered(status)
+                self.flush()
+        except CarrierError as error:
+            self._fail(str(error))
+        return True
 
     async def send_last(self, frame: Frame) -> None:
         """Send a frame, and wait until the peer has it and all before it, or the node link is over."""
@@ -208,6 +239,9 @@ class Outward:
                         if batch.handles:
                             self._await_answer()  # what they stand for may be large: close them soon
                             return
+                        if not self._link.has_to_speak():
+                            self.handover = CALLING
+                            return
                         if last and self._link.queued:
                             status = self._outlet.answer()  # which may come within a moment
                         elif not self._link.is_grant_due():
@@ -240,7 +274,7 @@ class Outward:
 
     def _answered(self, status: Status) -> None:
         """Go on after the peer took the batch; or try again a little later, when it has no room."""
-        if status is Status.ACCEPTED:
+        if status is ACCEPTED:
             handles = self._link.accepted()
             if handles:
                 self._discard(handles)

@@ -113,6 +113,20 @@ class ResumingLink(NodeLink):
     def is_settled(self) -> bool:
         return not (self._queued or self._kept or self._under_way)
 
+    def send_at_once(self, frame: bytes) -> Outgoing | None:
+        if self._seek is not None or self._again or self._unsure:
+            return None
+        batch = super().send_at_once(frame)
+        if batch is not None:
+            self._keep(batch)
+        return batch
+
+    def _keep(self, batch: Outgoing) -> None:
+        """Keep a batch with frames until the peer has accounted for it."""
+        self._kept.append(_Kept(self._sequence, self._sent, batch))
+        self._sequence += 1
+        self._stir()
+
     def next_batch(self, *, last: bool = True) -> Outgoing | None:
         if self._under_way is not None:
             return self._under_way
@@ -131,9 +145,7 @@ class ResumingLink(NodeLink):
         gathered = None if self._unsure else self._next_gathered(last=last)
         if gathered is not None:
             batch = self._give_out(self._sequence, gathered.frames, gathered.handles, gathered.data)
-            self._kept.append(_Kept(self._sequence, self._sent, batch))
-            self._sequence += 1
-            self._stir()
+            self._keep(batch)
             return batch
         if self._is_sign_due or super().is_grant_due():
             return self._give_out(UNCOUNTED, [])

@@ -12,8 +12,8 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from types import MethodType
-from typing import Any
+from types import FunctionType, MethodType
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from enfilade.actors.messages.errors import NotPublic
@@ -45,8 +45,12 @@ HOOKS = frozenset(
     },
 )
 
+MOST_NAMES: Final = 10_000
+"""Names that are known to be public."""
+
 # What is known of functions that do not tell it themselves: the name of the method, and why it is none.
 _noted: WeakKeyDictionary[Any, tuple[str, str | None]] = WeakKeyDictionary()
+_plain_names: set[str] = set()  # names of functions that were found to be public, and that any other may have
 _noted_names: set[str] = set()  # what those functions call themselves: others need not be looked up
 
 
@@ -63,6 +67,8 @@ def method_name(method: Any) -> str:
         name, problem = _noted.get(method, (name, None))
         if problem is not None:
             raise NotPublic(method, problem)
+    if type(method) is FunctionType and name in _plain_names:
+        return name
     if (
         name[:1] == "_"
         or name in HOOKS
@@ -71,6 +77,8 @@ def method_name(method: Any) -> str:
         or isinstance(method, type | MethodType)
     ):
         raise NotPublic(method, why_not_public(method, name))
+    if len(_plain_names) < MOST_NAMES:
+        _plain_names.add(name)
     return name
 
 

@@ -11,8 +11,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import trio
-
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import is_interrupt
 from enfilade.actors.messages.errors import (
@@ -25,11 +23,11 @@ from enfilade.actors.messages.errors import (
 )
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.reasons import KILL, NO_PROCESS, Crashed, Reason
+from enfilade.actors.messages.reasons import NO_PROCESS, Crashed, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import safe_repr, safe_str
 from enfilade.actors.messages.trace_context import TraceContext
-from enfilade.actors.messages.traced import Traced, using
+from enfilade.actors.messages.traced import Traced
 from enfilade.actors.peers.absence import Undecoded, absence, is_gone, is_lost
 from enfilade.actors.peers.authority import Authority
 from enfilade.actors.peers.batch_handles import check_claims, take
@@ -37,16 +35,16 @@ from enfilade.actors.peers.distribution import Distribution
 from enfilade.actors.peers.faults import decode_by, decode_reason
 from enfilade.actors.peers.ledger import Ledger, Linked
 from enfilade.actors.peers.long_payloads import Arrivals
-from enfilade.actors.peers.parties import Given
 from enfilade.actors.peers.ref_passing import RefPassing
 from enfilade.actors.peers.remote_call import ENDINGS, RemoteCall, arguments, check_order
 from enfilade.actors.peers.rooms import Rooms
+from enfilade.actors.peers.spawns import Spawns
 from enfilade.actors.peers.tokens import Giving
 from enfilade.actors.peers.trace_field import received
 from enfilade.actors.peers.way_back import Outward
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.links import canonical, is_linked
-from enfilade.actors.processes.local_ref import LocalRef, is_alive, process_of
+from enfilade.actors.processes.local_ref import is_alive, process_serving
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.attachment import Attachment
@@ -99,6 +97,7 @@ class Inbound:
             self._most_held,
             distribution.start_soon,
         )
+        spawns = Spawns(distribution, outward, ledger, self._authority, codec, self._decode)
         self._fetched: Mapping[int, bytes] = {}
         self._laden: dict[type, Callable[[Any, Sequence[Attachment]], None]] = {
             wire.Send: self._receive,
@@ -106,7 +105,7 @@ class Inbound:
             wire.Call: self._receive_call,
             wire.Reply: self._receive_reply,
             wire.Returned: self._receive_returned,
-            wire.Spawn: self._receive_spawn,
+            wire.Spawn: spawns.receive,
             wire.Payload: self.arrivals.followed,
         }
         self._laden |= {traced: self._laden[plain] for plain, traced in wire.TRACED.items()}
@@ -130,7 +129,10 @@ class Inbound:
                     or type(frame) is wire.Payload
                     or not arrivals.hold(frame, files)
                 ):
-                    self._carry_out(frame, files)
+                    try:
+                        self._laden.get(type(frame), self._carry_out_other)(frame, files)
+                    except BaseException as error:
+                        self._went_wrong(frame, error)
                 if self._outward.peer is not peer:
                     return  # what stands behind belongs to a node link that is over
         finally:
@@ -145,12 +147,14 @@ class Inbound:
         """
         try:
             self._laden.get(type(frame), self._carry_out_other)(frame, files)
-        except wire.MalformedBatch:
-            raise
         except BaseException as error:
-            if is_interrupt(error):
-                raise
-            self._failed(frame, error)
+            self._went_wrong(frame, error)
+
+    def _went_wrong(self, frame: wire.Frame, error: BaseException) -> None:
+        """Report a mistake in carrying out a frame, unless it is one that others are to see."""
+        if isinstance(error, wire.MalformedBatch) or is_interrupt(error):
+            raise error
+        self._failed(frame, error)
 
     def _carry_out_held(
         self, frame: wire.Frame, files: Sequence[Attachment], fetched: Mapping[int, bytes]
@@ -225,7 +229,8 @@ class Inbound:
         except (PayloadError, ValueError) as error:
             self._dropped(ref or to, error)
             return
-        self._hand_in(to, ref, value, received(self._node, frame, self._authority))
+        has_trace = getattr(frame, "trace", wire.NIL) is not wire.NIL
+        self._hand_in(to, ref, value, received(self._node, frame, self._authority) if has_trace else None)
 
     def _hand_in(self, to: wire.Target, ref: Ref[Any] | None, value: Any, trace: TraceContext | None) -> None:
         """Send a message, or a cast, to a process of this node; return it to its sender for want of room."""
@@ -299,43 +304,57 @@ class Inbound:
             if len(self._ledger.answering) >= limits.pending:
                 raise self._authority.refuse_more(limits.pending, "open calls")
             ref = self._authority.target(frame.to)
-            if ref is not None:
+            process = process_serving(ref, frame.method)
+            if process is None and ref is not None:
                 self._check_method(ref, frame)
         except (Refused, UnknownMethod) as error:
             close_all(files)
             self._outward.answer(number, False, error)
             return
-        is_answered = is_alive(ref) or (ref is not None and frame.method in ENDINGS)
-        absent = None if is_answered else absence(self._node, frame.to, ref)
-        if ref is None or absent is not None:
-            close_all(files)
-            self._outward.answer(number, False, absent)
-            return
+        if process is None:
+            is_answered = is_alive(ref) or (ref is not None and frame.method in ENDINGS)
+            absent = None if is_answered else absence(self._node, frame.to, ref)
+            if ref is None or absent is not None:
+                close_all(files)
+                self._outward.answer(number, False, absent)
+                return
         try:
-            values = arguments(self._decode(frame.payload, files))
-            size = len(frame.payload) + (self._codec.in_memory if files else 0)
-            if self._ledger.answering_bytes + size > limits.pending_bytes:
-                most = limits.pending_bytes
-                raise self._authority.refuse_more(most, "bytes in the arguments of open calls")
-            caller = self._outward.ref(frame.caller) if frame.caller else None
-            call = RemoteCall(
-                self._outward.reply, number, frame.method, *values, caller, size, self._peer_name
-            )
-            call.trace = received(self._node, frame, self._authority)
-            tracer = self._node.traces.tracer
-            if call.trace is None and tracer is not None:  # as for messages, which come in through `send`
-                call.trace = tracer.current()
-            if frame.method in ENDINGS:
-                check_order(values[0])
-                call.caller = caller or self._outward.ref(0)  # who asks is told: plain code, by its node
+            call = self._call_of(frame, files, limits.pending_bytes)
         except (PayloadError, Refused, ValueError) as error:
             self._outward.answer(number, False, error)
             return
         self._ledger.begin_answer(call)
         try:
-            self.rooms.deliver(number, call, ref)
+            if process is not None and process.ended is None and len(process.queue) < process.limit:
+                process.take_call(call)
+            else:
+                assert ref is not None, "nobody is answered above"
+                self.rooms.deliver(number, call, ref)
         except RuntimeFault as error:
             call.fail(error)
+
+    def _call_of(self, frame: wire.Call, files: Sequence[Attachment], most: int) -> RemoteCall:
+        """Decode a call; the arguments of all that are open have `most` bytes.
+
+        Raises:
+            PayloadError, ValueError: it is malformed.
+            Refused: that would be more.
+        """
+        values = arguments(self._decode(frame.payload, files))
+        size = len(frame.payload) + (self._codec.in_memory if files else 0)
+        if self._ledger.answering_bytes + size > most:
+            raise self._authority.refuse_more(most, "bytes in the arguments of open calls")
+        caller = self._outward.ref(frame.caller) if frame.caller else None
+        call = RemoteCall(self._outward.reply, frame.id, frame.method, *values, caller, size, self._peer_name)
+        if getattr(frame, "trace", wire.NIL) is not wire.NIL:
+            call.trace = received(self._node, frame, self._authority)
+        tracer = self._node.traces.tracer
+        if call.trace is None and tracer is not None:  # as for messages, which come in through `send`
+            call.trace = tracer.current()
+        if frame.method in ENDINGS:
+            check_order(values[0])
+            call.caller = caller or self._outward.ref(0)  # who asks is told: plain code, by its node
+        return call
 
     def _check_method(self, ref: Ref[Any], frame: wire.Call) -> None:
         """Check, before its arguments are decoded, that the peer may call a method.
@@ -353,7 +372,7 @@ class Inbound:
     def _receive_reply(self, frame: wire.Reply, files: Sequence[Attachment]) -> None:
         number, succeeded = frame.id, frame.succeeded
         request = self._ledger.calls.pop(number, None)
-        then = self._ledger.asked.pop(number, None)
+        then = self._ledger.asked.pop(number, None) if request is None else None
         if request is None and then is None:
             close_all(files)
             return
@@ -363,13 +382,14 @@ class Inbound:
                 value = decode_by(self._decode, value, frame.by)
         except PayloadError as error:
             value, succeeded = error, False
-        if then is not None:
+        if request is None:
+            assert then is not None
             then(
                 value
                 if is_a(value, Reason, BaseException)
                 else PayloadError("the payload must be an exception or an exit reason")
             )
-        elif request is not None:
+        else:
             if succeeded:
                 request.reply(value)
             elif is_a(value, Reason):
@@ -518,78 +538,6 @@ class Inbound:
         elif ref is not None and not is_gone(self._node, to, ref):
             reason = decode_reason(self._decode, payload, wire.NIL)
             ref.deliver(signals.Exit(self._outward.ref(sender), reason, linked=False))
-
-    def _receive_spawn(self, frame: wire.Spawn, files: Sequence[Attachment]) -> None:
-        number = frame.id
-        target = self._distribution.entries.get(frame.entry)
-        if target is None or not self._authority.rights.may_spawn(frame.entry):
-            close_all(files)
-            self._outward.answer(
-                number, False, self._authority.refuse(f"exports no spawn entry {safe_repr(frame.entry, 80)}")
-            )
-            return
-        if number in self._ledger.spawning:
-            close_all(files)
-            raise wire.MalformedBatch(f"spawn {number} is in progress already")
-        limits = self._authority.rights.limits
-        room = self._distribution.offspring.room(self._peer_name, limits.processes)
-        refusal = None
-        if len(self._ledger.spawning) >= limits.pending:
-            refusal = self._authority.refuse_more(limits.pending, "spawns in progress")
-        elif len(self._ledger.spawning) >= room:
-            refusal = self._authority.refuse_more(limits.processes, "processes")
-        if refusal is not None:
-            close_all(files)
-            self._outward.answer(number, False, refusal)
-            return
-        try:
-            given = arguments(self._decode(frame.payload, files))
-        except (PayloadError, ValueError) as error:
-            self._outward.answer(number, False, error)
-            return
-        scope = self._ledger.spawning[number] = trio.CancelScope()
-        self._distribution.start_soon(self._spawn, scope, frame, target, given)
-
-    async def _spawn(self, scope: trio.CancelScope, frame: wire.Spawn, target: Any, given: Given) -> None:
-        number = frame.id
-        parent = self._outward.ref(frame.parent) if frame.parent else None
-        with using(received(self._node, frame, self._authority)):
-            answer = await self._distribution.offspring.spawn(scope, target, given, parent)
-        wanted = self._ledger.spawning.pop(number, None) is scope
-        if isinstance(answer, Exception):
-            if wanted:
-                self._outward.answer(number, False, answer)
-            return
-        if answer is None:
-            return
-        ref = answer.ref
-        self._distribution.offspring.add(self._peer_name, ref.serial)
-        if not wanted:
-            ref.exit(KILL)
-            return
-        payload, _, encoded = self._outward.encode(ref)
-        info = self._encode_info(answer, parent)
-        if parent is not None and encoded:
-            # Before it is told: that frame may be the one with which the node link ends.
-            self._ledger.links[ref.serial, parent.serial] = Linked(ref, parent)
-        self._outward.say(wire.Spawned(number, payload, info))
-        process = process_of(ref)
-        if not encoded:
-            ref.exit(KILL)
-        elif parent is not None and process is not None and process.ended is not None:
-            # It ended before the other side knew it.
-            self._outward.deliver(parent, signals.Exit(ref, process.ended, linked=True))
-
-    def _encode_info(self, started: Started[LocalRef[Any]], parent: Ref[Any] | None) -> Any:
-        """Encode what the start of a process told for its parent, or nil when that cannot travel."""
-        info = None if parent is None else started.info
-        payload, files, encoded = self._outward.encode(info)
-        if files or not encoded:
-            close_all(files)
-            text = "the value that the start of %s returned cannot travel to node %s"
-            log(logging.WARNING, text, started.ref, self._peer_name)
-            return self._codec.encode(None)[0]
-        return payload
 
     def _started(self, ref: Ref[Any], payload: Any) -> Any:
         try:

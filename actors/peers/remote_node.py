@@ -192,9 +192,14 @@ class RemoteNode:
         """Send a call. One that is plain, and belongs to no trace, is encoded together with its frame."""
         # That of a call from another node, which is forwarded, has no number here: this node stands for it.
         caller = 0 if call.caller is None or call.peer is not None else call.caller.serial
-        if type(call) is Request and not call.kwargs and all(map(is_plain, call.args)):
+        args = call.args
+        if (
+            type(call) is Request
+            and not call.kwargs
+            and (is_plain(args[0]) if len(args) == 1 else all(map(is_plain, args)))
+        ):
             number = self._node.new_number()
-            data = wire.encode_call(number, target, call.method, call.args, caller)
+            data = wire.encode_call(number, target, call.method, args, caller)
             if 0 < len(data) <= INLINE_LIMIT:
                 self._open.calls[number] = call
                 call.number = number
@@ -343,8 +348,15 @@ class RemoteNode:
 
     def reply(self, number: int, succeeded: bool, value: Any) -> None:
         """Answer a call of the peer."""
-        if self._open.end_answer(number) is not None:
-            self.answer(number, succeeded, value)
+        if self._open.end_answer(number) is None:
+            return
+        peer = self.peer
+        if succeeded and peer is not None and is_plain(value):  # as `answer` does, without a call of it
+            data = wire.encode_reply(number, value)
+            if 0 < len(data) <= INLINE_LIMIT:
+                peer.send_encoded(data)
+                return
+        self.answer(number, succeeded, value)
 
     def answer(self, number: int, succeeded: bool, value: Any) -> None:
         """Send the reply to a call or a spawn. One that is plain is encoded together with its frame."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["LocalRef", "is_alive", "process_of", "the_process_of"]
+__all__ = ["LocalRef", "is_alive", "process_of", "process_serving", "the_process_of"]
 
 A = TypeVar("A", covariant=True)
 
@@ -255,6 +255,15 @@ def process_of(ref: Ref[Any] | None) -> Process | None:
 def is_alive(ref: Ref[Any] | None) -> bool:
     """Tell at a glance that `ref` is that of a living process of this node; false tells nothing."""
     return type(ref) is LocalRef and ref._process.ended is None
+
+
+def process_serving(ref: Ref[Any] | None, method: str) -> Process | None:
+    """The living process of this node that `ref` leads to, if its actor surely has that public method."""
+    if type(ref) is not LocalRef:
+        return None
+    process = ref._process
+    handlers = process.handlers
+    return process if handlers is not None and method in handlers and process.ended is None else None
 
 
 def the_process_of(ref: Ref[Any], why: str) -> Process:

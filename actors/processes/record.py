@@ -347,6 +347,13 @@ class Record(Handle):
         except BaseException as error:
             self.signal_failed(error)
 
+    def take_call(self, call: signals.Call) -> None:
+        """Queue a call that is no order, as `deliver` does when there is room."""
+        try:
+            self.put(call)
+        except BaseException as error:
+            self.signal_failed(error)
+
     def signal_failed(self, error: BaseException) -> None:
         """End, because a signal that has reached this process raised `error`.
 
