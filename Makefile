@@ -107,6 +107,7 @@ c-tests: $(VENV)/.installed-test  ## the C parts alone, also under sanitizers an
 	$(MAKE) -C transport/queue test asan valgrind
 	$(MAKE) -C hostcalls/engine/shim test
 	$(MAKE) -C actors/core asan
+	$(MAKE) -C transport/core asan
 
 # tractor needs an older trio than ours and an older pip than today's. Without it, it is reported as absent.
 $(VENV)/tractor/.installed: tests/benchmarks/peers/tractor.txt | $(BIN)/python

@@ -19,6 +19,7 @@ CFFI_MODULES = [
     "hostcalls/engine/_build.py:ffibuilder",
 ]
 CORE = Path("actors/core")
+WAYS = Path("transport/core")
 SAMPLING = Path("actors/observing/sampling")
 PACKAGE = Path(".packaging/enfilade")
 """Where setuptools finds the package: its folders are links to those at the top level."""
@@ -54,6 +55,7 @@ def extension(name: str, folder: Path, *link_flags: str) -> setuptools.Extension
 
 EXTENSIONS = [
     extension("enfilade.actors.core.compiled", CORE),
+    extension("enfilade.transport.core.compiled", WAYS),
     extension("enfilade.actors.observing.sampling.words", SAMPLING, "-pthread"),
 ]
 

@@ -221,10 +221,12 @@ TRANSPORT = House(
             "turn",
             "wire",
         ),
+        "core": ("carrier", "inward", "node_link", "outward", "turn", "wire"),
         "peer": (
             "attachment",
             "carrier",
             "chunks",
+            "core",
             "inward",
             "node_link",
             "outward",

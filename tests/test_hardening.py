@@ -20,6 +20,7 @@ EXTENSIONS = (
     "enfilade.transport.doors._doors",
     "enfilade.hostcalls.engine._engine",
     "enfilade.actors.core.compiled",
+    "enfilade.transport.core.compiled",
     "enfilade.actors.observing.sampling.words",
 )
 

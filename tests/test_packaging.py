@@ -51,6 +51,7 @@ C_FOLDERS = {
     "hostcalls/sdk/c",
     "hostcalls/sdk/c/enfilade",
     "hostcalls/sdk/examples/c",
+    "transport/core",
     "transport/doors/c",
     "transport/doors/c/illumos",
     "transport/doors/c/include",
@@ -169,6 +170,7 @@ def test_the_wheel_holds_one_package(wheel: Path) -> None:
         "enfilade/actors/core",
         "enfilade/actors/observing/sampling",
         "enfilade/hostcalls/engine",
+        "enfilade/transport/core",
         "enfilade/transport/doors",
     }
     typed = {path.as_posix() for path in product if path.suffix in (".typed", ".pyi")}
@@ -177,6 +179,7 @@ def test_the_wheel_holds_one_package(wheel: Path) -> None:
         "enfilade/actors/core/compiled.pyi",
         "enfilade/actors/observing/sampling/words.pyi",
         "enfilade/hostcalls/engine/_engine.pyi",
+        "enfilade/transport/core/compiled.pyi",
         "enfilade/transport/doors/_doors.pyi",
     }
     (information,) = [name for name in metadata if name.endswith("/METADATA")]

@@ -78,6 +78,24 @@ class Inward:
         end: ends the node link, for the reason given.
     """
 
+    # The fields that the compiled ways of a frame know (`core`), and a dictionary for all others.
+    __slots__ = (
+        "__dict__",
+        "_arrived",
+        "_assembly",
+        "_clock",
+        "_gathers",
+        "_hand_on",
+        "_heard",
+        "_is_handing_on",
+        "_is_limited",
+        "_link",
+        "_outward",
+        "_parts",
+        "_peer",
+        "_turn",
+    )
+
     def __init__(
         self,
         inlet: Inlet,

@@ -105,6 +105,33 @@ class NodeLink:
         frames_out, frames_in: frames that have left, and that were taken in, so far.
     """
 
+    # The fields that the compiled ways of a frame know (`core`), and a dictionary for all others.
+    __slots__ = (
+        "__dict__",
+        "_aside",
+        "_backlog",
+        "_bulk",
+        "_consumed",
+        "_expected",
+        "_gathered",
+        "_granted",
+        "_has_sent",
+        "_is_sign_due",
+        "_largest",
+        "_peer_window",
+        "_queued",
+        "_rate",
+        "_seal",
+        "_sent",
+        "_sequence",
+        "_silent",
+        "_taken_in",
+        "_under_way",
+        "_window",
+        "frames_in",
+        "frames_out",
+    )
+
     def __init__(
         self,
         *,
@@ -123,7 +150,8 @@ class NodeLink:
         self._peer_window = peer_window
         self._largest = min(settings.batch, peer_window)
         self._most_handles = settings.handles
-        self._limits = limits
+        self._backlog = limits.backlog
+        self._rate = limits.rate
         self._clock = clock
         self._seal = seal
         self.frames_out = self.frames_in = 0
@@ -215,10 +243,10 @@ class NodeLink:
         size = len(frame)
         handles = handles_in(attachments) if attachments and not self._cuts else []
         memory = weigh(handles) if handles else 0
-        if self._queued + size > self._limits.backlog:
+        if self._queued + size > self._backlog:
             raise Backlogged(
                 f"{self._queued} bytes wait for a peer that does not take them in; "
-                f"the limit is {self._limits.backlog}"
+                f"the limit is {self._backlog}"
             )
         self._queued += size + memory
         pieces = None
@@ -255,7 +283,7 @@ class NodeLink:
         if (
             self._queued
             or self._under_way is not None
-            or size > self._limits.backlog
+            or size > self._backlog
             or (under_way + size > self._peer_window and 2 * under_way >= self._peer_window)
         ):
             return None
@@ -401,7 +429,7 @@ class NodeLink:
         if not self._taken_in <= batch.consumed <= self._sent:
             raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
         self._taken_in = batch.consumed
-        if handles or self._limits.rate is not None:
+        if handles or self._rate is not None:
             return self._take(batch, data, handles)
         # As it does, without a call of it.
         self._expected += 1
@@ -426,18 +454,18 @@ class NodeLink:
         self._silent = 0
         self.frames_in += len(batch.frames)
         self._consumed += len(data) - OVERHEAD + (weigh(handles) if handles else 0)
-        if self._limits.rate is not None:
+        if self._rate is not None:
             now = self._clock()
             elapsed, self._allowance_at = now - self._allowance_at, now
-            self._allowance = min(self._limits.rate, self._allowance + elapsed * self._limits.rate)
+            self._allowance = min(self._rate, self._allowance + elapsed * self._rate)
             self._allowance -= len(batch.frames)
         return batch.frames
 
     def pause(self) -> float:
         """Seconds to wait before taking in more, so that the peer keeps to its rate."""
-        if self._limits.rate is None or self._allowance >= 0:
+        if self._rate is None or self._allowance >= 0:
             return 0.0
-        return -self._allowance / self._limits.rate
+        return -self._allowance / self._rate
 
     def quarter(self) -> bool:
         """Count one more quarter of the period; return false when the peer is dead."""

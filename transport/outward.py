@@ -97,6 +97,9 @@ class Outward:
         is_crowded: whether so much waits to leave that senders that are willing to wait should.
     """
 
+    # The fields that the compiled ways of a frame know (`core`), and a dictionary for all others.
+    __slots__ = ("__dict__", "_link", "_outlet", "_pause", "handover", "is_crowded", "pace")
+
     def __init__(
         self,
         outlet: Outlet,
@@ -199,7 +202,7 @@ class Outward:
                 self._answered(status)
                 self.flush()
         except CarrierError as error:
-            self._fail(str(error))
+            self._broke(error)
         return True
 
     async def send_last(self, frame: Frame) -> None:
@@ -260,7 +263,11 @@ class Outward:
                 self.handover = READY
                 self._answered(status)
         except CarrierError as error:
-            self._fail(str(error))
+            self._broke(error)
+
+    def _broke(self, error: CarrierError) -> None:
+        """End the node link: the outlet has failed."""
+        self._fail(str(error))
 
     def _fail(self, reason: str) -> None:
         """Nothing reaches the peer any more: drop what is sent from now on, and end the node link."""

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from enfilade.transport.attachment import Attachment
 from enfilade.transport.wire import Frame, files_of
 
-__all__ = ["Part", "Turn"]
+__all__ = ["MOST", "SECONDS", "Part", "Turn"]
 
 Part: TypeAlias = tuple[Sequence[Frame], Sequence[Attachment]]
 """Frames that are carried out in one turn, and the handles that came with them."""
@@ -33,6 +33,8 @@ class Turn:
     Attributes:
         frames: how many are carried out in one turn now.
     """
+
+    __slots__ = ("_clock", "frames")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

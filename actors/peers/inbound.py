@@ -152,7 +152,7 @@ class Inbound:
 
     def _went_wrong(self, frame: wire.Frame, error: BaseException) -> None:
         """Report a mistake in carrying out a frame, unless it is one that others are to see."""
-        if isinstance(error, wire.MalformedBatch) or is_interrupt(error):
+        if is_a(error, wire.MalformedBatch) or is_interrupt(error):
             raise error
         self._failed(frame, error)
 
