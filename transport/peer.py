@@ -19,10 +19,10 @@ from typing import Protocol
 import attrs
 import trio
 
+import enfilade.transport.core.choice  # noqa: F401 (it chooses the functions that every frame goes through)
 from enfilade.transport.attachment import Attachment, handles_in
 from enfilade.transport.carrier import Arrival, Carrier, Credentials, Inlet, Outlet
 from enfilade.transport.chunks import Assembly, Room
-from enfilade.transport.core import choice
 from enfilade.transport.inward import Inward
 from enfilade.transport.node_link import QUARTERS, NodeLink
 from enfilade.transport.outward import Handover, Outward
@@ -30,8 +30,6 @@ from enfilade.transport.policy import Identity, Rights
 from enfilade.transport.printable import printable
 from enfilade.transport.resuming_link import TICK, ResumingLink
 from enfilade.transport.wire import Bye, Frame, MalformedBatch
-
-choice.choose_by_environment()
 
 __all__ = ["Host", "Kept", "Peer", "Traffic"]
 

@@ -71,7 +71,6 @@ __all__ = [
     "Whereis",
     "WhereisReply",
     "decode_batch",
-    "decode_frames",
     "encode_batch",
     "encode_call",
     "encode_frame",
@@ -525,10 +524,6 @@ OVERHEAD: Final = len(_HEAD) + 8 + 9 + 5
 """The bytes of a batch that are not frames; those of the frames are what it costs in credit."""
 
 _decode = msgspec.msgpack.Decoder(Batch).decode
-
-decode_frames: Final[Callable[[memoryview], list[Frame]]] = msgspec.msgpack.Decoder(list[Received]).decode
-"""Decode the frames of a batch: what follows its two numbers. Raises what msgspec does."""
-
 _pack_head = struct.Struct(f">{len(_HEAD)}sQcQcI").pack
 
 

@@ -38,6 +38,16 @@ def _core() -> Finding:
     return Finding("core", is_compiled, f"{core}; {steps}", needed=False)
 
 
+def _ways() -> Finding:
+    try:
+        from enfilade.transport.core import choice
+    except ImportError as error:
+        return Finding("node links", False, str(error), needed=False)
+    is_compiled = choice.in_use() == "compiled"
+    ways = "compiled" if is_compiled else f"in Python{', by choice' if choice.IS_AVAILABLE else ''}"
+    return Finding("node links", is_compiled, f"ways of a frame {ways}", needed=False)
+
+
 def _doors() -> Finding:
     try:
         from enfilade.transport.doors import Capabilities
@@ -89,6 +99,7 @@ def _tool(topic: str, names: tuple[str, ...], purpose: str) -> Callable[[], Find
 CHECKS: tuple[Callable[[], Finding], ...] = (
     _python,
     _core,
+    _ways,
     _doors,
     _wasmtime,
     _namespaces,

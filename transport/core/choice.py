@@ -15,6 +15,8 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from enfilade.transport import node_link, outward, turn, wire
 from enfilade.transport.carrier import Arrival, CarrierError, Status
 from enfilade.transport.inward import Inward
@@ -28,7 +30,7 @@ try:
 except ImportError:  # installed where there is no compiler, say
     compiled = None
 
-__all__ = ["IS_AVAILABLE", "choose", "choose_by_environment", "in_use"]
+__all__ = ["IS_AVAILABLE", "choose", "in_use"]
 
 SWITCH: Final = "ENFILADE_CORE"
 
@@ -41,7 +43,7 @@ TWINS: Final[dict[tuple[type, str], Callable[..., Any]]] = {
 }
 """The functions in Python, by where they are."""
 
-OF_CLASSES: Final[dict[str, type]] = {
+OF_CLASSES: Final[dict[str, Any]] = {
     "NodeLink": NodeLink,
     "Outward": Outward,
     "Inward": Inward,
@@ -49,12 +51,16 @@ OF_CLASSES: Final[dict[str, type]] = {
 }
 """The classes whose fields are slots."""
 
-OF_STRUCTS: Final[dict[str, type]] = {
+OF_STRUCTS: Final[dict[str, Any]] = {
     "Gathered": node_link._Gathered,
     "Outgoing": Outgoing,
     "Arrival": Arrival,
 }
 """The classes whose fields are those of a struct."""
+
+
+decode_frames: Final = msgspec.msgpack.Decoder(list[wire.Received]).decode
+"""Decode the frames of a batch: what follows its two numbers. Raises what msgspec does."""
 
 
 def _places() -> dict[str, int]:
@@ -91,7 +97,7 @@ def _compiled() -> dict[tuple[type, str], Callable[..., Any]]:
                 "Outgoing": Outgoing,
                 "Arrival": Arrival,
                 "CarrierError": CarrierError,
-                "decode_frames": wire.decode_frames,
+                "decode_frames": decode_frames,
                 "prompt": outward.PROMPT,
                 "spoken": outward.SPOKEN,
                 "gathering": outward.GATHERING,
@@ -129,12 +135,10 @@ def choose(*, is_compiled: bool) -> None:
         setattr(owner, name, function)
 
 
-def choose_by_environment() -> None:
-    """Use the compiled ways if they can be used, and the environment does not say otherwise."""
-    choose(is_compiled=IS_AVAILABLE and os.environ.get(SWITCH) != "python")
-
-
 def in_use() -> str:
     """Return what is in use: "compiled" or "python"."""
     is_compiled = IS_AVAILABLE and Outward.flush is COMPILED[Outward, "flush"]
     return "compiled" if is_compiled else "python"
+
+
+choose(is_compiled=IS_AVAILABLE and os.environ.get(SWITCH) != "python")
