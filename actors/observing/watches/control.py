@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from enfilade.actors.messages.errors import NoProcess, Refused, RuntimeFault, UpgradeFailed
+from enfilade.actors.messages.errors import NoProcess, NotConnected, Refused, RuntimeFault, UpgradeFailed
 from enfilade.actors.messages.reasons import KILL, Custom, Reason
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_id import safe_id
@@ -95,7 +95,7 @@ class Control(Listing):
         """
         from enfilade.actors.guests.upgrade import upgrade_guest  # a node without guests does not load it
 
-        ref = self.process.node.whereis(name)
+        ref = self.process.node.whereis(name) if isinstance(name, str) else None
         if ref is None:
             return f"no process of this node has the name {safe_repr(name)}"
         self._note("upgrade", ref)
@@ -115,10 +115,18 @@ class Control(Listing):
 
         Raises:
             NotConnected: the node is in no mesh.
+            Refused: that is no time.
         """
-        check_seconds(timeout, "a time limit")
         node = self.process.node
-        mesh = node.mesh
+        try:
+            check_seconds(timeout, "a time limit")
+            mesh = node.mesh
+        except NotConnected as error:
+            self.process.refuse(error)
+            return
+        except (TypeError, ValueError) as error:
+            self.process.refuse(Refused(safe_str(error)))
+            return
         self._note("drain", None)
 
         async def drain() -> None:

@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Node, Ref, Refused, RuntimeFault, Supervisor
+from enfilade.actors import Actor, Child, Node, NotConnected, Ref, Refused, RuntimeFault, Supervisor
 from enfilade.actors.observing.watches.control import Control
 from enfilade.transport.policy import CONTROL, Rights
 from tests.actors.observing.pair import observed
@@ -168,3 +168,24 @@ async def test_one_resume_is_enough_however_often_it_was_suspended(autojump_cloc
         await found.control.call(Control.resume, found.serial("till 0"))
         with trio.fail_after(1):
             assert await found.node.named("till 0").call(Till.pay, 7) == 7
+
+
+@pytest.mark.parametrize("timeout", [5.0, -1, float("nan"), "5", None, 10**400])
+async def test_a_drain_that_cannot_be_is_refused(timeout: Any, autojump_clock: MockClock) -> None:
+    """In no mesh, or for no time: the process that carries out orders goes on, and so does the node."""
+    async with shop() as found:
+        own = found.serial(CONTROL)
+        expected = (NotConnected, "is in no mesh") if timeout == 5.0 else (Refused, "a time limit")
+        with pytest.raises(expected[0], match=expected[1]):
+            await found.control.call(Control.drain, timeout)
+        assert found.serial(CONTROL) == own
+        assert await found.node.named("till 0").call(Till.pay, 1) == 1
+
+
+@pytest.mark.parametrize("name", ["nobody", 7, None, ["a"]])
+async def test_an_upgrade_of_nobody_is_answered(name: Any, autojump_clock: MockClock) -> None:
+    async with shop() as found:
+        own = found.serial(CONTROL)
+        answer = await found.control.call(Control.upgrade, name, "module.wasm", 5.0)
+        assert "no process of this node has the name" in answer
+        assert found.serial(CONTROL) == own
