@@ -102,6 +102,16 @@ class Conversation:
             self.incarnation == incarnation and known is not None and known.principal == credentials.principal
         )
 
+    def check_speaks_for(self, carrier: Carrier, credentials: Credentials) -> None:
+        """Check that who says it has a node link with us is who has it, as far as the kernel tells.
+
+        Raises:
+            HandshakeFailed: over the same carrier, it is another process.
+        """
+        known = self.credentials
+        if carrier is self.way.carrier and known is not None and known.principal != credentials.principal:
+            raise HandshakeFailed("the node at the other end says that it is another, which is connected")
+
     def take_rest(self) -> Sequence[Arrival]:
         """Hand over what came after the frames that were heard; it is the caller's own from here on."""
         rest, self._arrivals = self._arrivals, deque()

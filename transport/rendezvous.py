@@ -317,7 +317,10 @@ class Rendezvous:
                 if not answer.connected:
                     raise NotAdmitted(answer.text)
                 talk.close()
-                return await self._wait_for(answer.name)
+                peer = await self._wait_for(answer.name)
+                if peer is not None:
+                    talk.check_speaks_for(peer.carrier, peer.identity.credentials)
+                return peer
             assert isinstance(answer, Welcome)
             assert talk.credentials is not None, "hear() keeps them"
             if answer.version != way.version:

@@ -1,14 +1,17 @@
 """Who is not let in: names that mean something in a log, names of others, and one node too many."""
 
 import pytest
+import trio
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.transport import name_owners
 from enfilade.transport.carrier import Credentials
+from enfilade.transport.conversation import HandshakeFailed, read_hello, say
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.name_owners import NameOwners
 from enfilade.transport.policy import Identity, NotAdmitted, Policy, Rights, Rule
 from enfilade.transport.settings import Settings
+from enfilade.transport.way import Way
 from enfilade.transport.wire import Ready, Refused, Welcome
 from tests.transport.model import Start
 from tests.transport.stranger import Stranger
@@ -50,6 +53,28 @@ async def test_another_user_cannot_take_the_place_of_a_caller(
     await honest.say(Ready())
     await wait_all_tasks_blocked()
     assert [peer.identity.incarnation for peer in b.host.up] == [honest.incarnation]
+
+
+async def test_nobody_passes_for_a_peer_that_is_connected(
+    start: Start, network: MemoryNetwork, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """A node that answers "we are connected already" in another's name would be taken for that one."""
+    a, b = await start("a"), await start("b")
+    await a.rendezvous.connect("/b")
+    liar = network.carrier("liar", Credentials(pid=1, uid=4242, gid=4242))
+    meeting = liar.inlet(capacity=1 << 16, largest=1 << 16)
+    await meeting.attach("/liar")
+
+    async def lie() -> None:
+        (arrival,) = await meeting.receive()
+        _, handle = read_hello(Way(liar, Settings(), has_secret=False), arrival)
+        await say(liar.outlet(handle), Refused("b", True, "the two nodes are connected already"))
+
+    nursery.start_soon(lie)
+    with pytest.raises(HandshakeFailed, match="says that it is another"):
+        await a.rendezvous.connect("/liar")
+    assert (await a.rendezvous.connect("/b")).name == "b"
+    assert [peer.name for peer in b.host.up] == ["a"]
 
 
 def user(uid: int) -> Credentials:
