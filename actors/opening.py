@@ -17,6 +17,7 @@ from enfilade.actors.node.node import Node
 from enfilade.actors.node.runtime import REAL
 from enfilade.actors.node.watchdog import watching
 from enfilade.actors.observing.observation import Observation
+from enfilade.node_names import check_node_names
 
 if TYPE_CHECKING:
     from enfilade.actors.peers.mesh.kind import Kind
@@ -68,7 +69,8 @@ async def open_node(
             one, if it listens.
 
     Raises:
-        ValueError: the name or the zone is empty, or contains `@` or `:`; `workers` is negative.
+        ValueError: the name or the zone is empty, longer than 127 characters together, cannot be printed, or
+            has `@`, `:`, `/`, or a blank at an end; `workers` is negative.
         TypeError: an argument has the wrong type.
         RuntimeError: the caller does not run in a trio loop.
         StartError: the workers did not start in time.
@@ -79,11 +81,7 @@ async def open_node(
     for part in (name, zone):
         if not isinstance(part, str):
             raise TypeError(f"names of nodes and zones must be texts, got {safe_repr(part)}")
-        if not part or set(part) & set("@:"):
-            raise ValueError(
-                "names of nodes and zones must be non-empty and must not contain '@' or ':', "
-                f"got {safe_repr(part)}"
-            )
+    check_node_names(name, zone)
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, got {safe_repr(workers)}")
     if not isinstance(config, NodeConfig | None):

@@ -5,15 +5,12 @@ expect different things of each other learn in the handshake which.
 """
 
 import math
-from typing import Final
 
+from enfilade.node_names import LONGEST, is_full_name
 from enfilade.transport.policy import NotAdmitted
 from enfilade.transport.wire import RESUMING, SEALED_VERSION, VERSION, Hello, Welcome
 
 __all__ = ["check_terms", "check_version", "version_of"]
-
-LONGEST_NAME: Final = 128
-"""Characters of the name of a node, or of a zone. They stand in logs and on terminals, and beside paths."""
 
 
 def version_of(*, has_secret: bool, is_lossless: bool) -> int:
@@ -37,11 +34,6 @@ def check_version(own: int, oldest: int, newest: int) -> None:
     raise NotAdmitted(f"this node speaks version {own}, the caller versions {oldest} to {newest}")
 
 
-def _is_name(name: str) -> bool:
-    is_short = 0 < len(name) <= LONGEST_NAME
-    return is_short and name.isprintable() and name == name.strip() and not set(name) & set("/:")
-
-
 def check_terms(terms: Hello | Welcome, own_name: str) -> None:
     """Check that a peer's names, period and window can be used.
 
@@ -49,10 +41,10 @@ def check_terms(terms: Hello | Welcome, own_name: str) -> None:
         NotAdmitted: one of them cannot.
     """
     for name in (terms.name, terms.zone):
-        if not _is_name(name):
+        if not is_full_name(name):
             raise NotAdmitted(
-                f"names must have 1 to {LONGEST_NAME} characters that can be printed, without '/', ':' and "
-                f"blanks at the ends, got {name[:LONGEST_NAME]!a}"
+                f"names must have 1 to {LONGEST} characters that can be printed, without '/', ':' and "
+                f"blanks at the ends, got {name[:LONGEST]!a}"
             )
     if terms.name == own_name:
         raise NotAdmitted(f"both nodes have the name {own_name!r}")

@@ -29,6 +29,7 @@ from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, Overflow
 from enfilade.actors.supervision.backoff import Backoff
 from enfilade.actors.supervision.child_spec import Child, Flags, check_child_specs
 from enfilade.actors.supervision.remote_entry import Place, RemoteEntry
+from enfilade.node_names import check_node_names
 from enfilade.transport.policy import CONTROL, INSPECT, OBSERVE, TRACE, Limits, Policy, Rights, Rule
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ class NodeTable(_Table):
     watchdog: float | None = None
 
     def __post_init__(self) -> None:
-        for part in (self.name, self.zone):
-            if not part or set(part) & set("@:"):
-                raise ValueError(f"names must be non-empty and must not contain '@' or ':', got {part!r}")
+        check_node_names(self.name, self.zone)
         if not 0 < self.longest_pause < math.inf:
             raise ValueError(f"longest_pause must be finite and above 0 seconds, got {self.longest_pause}")
         if self.watchdog is not None and not 0 < self.watchdog < math.inf:

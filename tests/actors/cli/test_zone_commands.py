@@ -460,7 +460,7 @@ def test_a_secret(start: Start, tmp_path: Path) -> None:
         (ZONE + OPERATORS + "[peer.limits]\npending = 0\n", "pending must be more than 0"),
         (ZONE + OPERATORS + "[peer.limits]\npendign = 5\n", "pendign"),
         (ZONE + OPERATORS + 'control = "yes"\n', "control"),
-        (ZONE.replace('name = "bank"', 'name = ""'), "names must be non-empty and must not contain '@'"),
+        (ZONE.replace('name = "bank"', 'name = ""'), "must have characters that can be printed, without '@'"),
         (ZONE.replace('zone = "east"', 'zone = "e@st"'), "got 'e@st'"),
         (ZONE.replace('zone = "east"', 'zone = "east"\nworkers = -1'), "workers must be 0 or more, got -1"),
         (
