@@ -22,11 +22,11 @@ from tests.simulation.sabotage import SABOTAGE, link_after_the_news
 from tests.simulation.scenes import OPEN, QUICK, SCENES, emigrants, opened_emigrants
 
 PLANNED = {
-    "emigrants": (range(80), 200),
-    "handshakes": (range(75), 240),
+    "emigrants": (range(86), 200),
+    "handshakes": (range(80), 240),
     "monitors": (range(40), 160),
     "trees": (range(30), 120),
-    "messages": (range(22), 120),
+    "messages": (range(12), 120),
     "groups": (range(10), 80),
     "draining": (range(6), 60),
     "names": (range(6), 60),
@@ -35,8 +35,8 @@ PLANNED = {
     "guests": (range(4), 40),
     "news": (range(4), 32),
     "families": (range(2), 12),
-    "global names": (range(2), 32),
-    "keyed actors": (range(6, 8), 32),
+    "global names": (range(1), 32),
+    "keyed actors": (range(7, 8), 32),
     "activations": (range(1), 12),
     "contested keys": (range(8, 9), 16),
     "contested names": (range(1, 2), 16),

@@ -16,7 +16,6 @@ import time
 import tracemalloc
 from collections.abc import Hashable, Mapping
 from functools import partial
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -227,6 +226,8 @@ def program_shown() -> dict[str, Any]:
 
 @functools.cache
 def _made_of() -> dict[str, Any]:
+    from importlib import metadata  # late: it takes a thirtieth of the time of a short command
+
     return {
         "version": metadata.version("enfilade"),
         "python": platform.python_version(),

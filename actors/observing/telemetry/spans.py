@@ -19,7 +19,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from functools import partial
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from enfilade.actors.messages.attempt import is_interrupt
@@ -88,6 +87,8 @@ class Spans(Listener):
         self.failures = 0
         self.tracer = tracer
         if tracer is None:
+            from importlib import metadata  # late: it takes a thirtieth of the time of a short command
+
             self.tracer = self.api.get_tracer(SYSTEM, metadata.version("enfilade"), schema_url=SCHEMA)
         self._node = node
         self._only_links = propagation == "link"

@@ -150,3 +150,26 @@ def test_a_zone_runs_until_it_is_told_to_stop(tmp_path: Path, number: signal.Sig
 )
 def test_a_wrong_zone_file_says_what_is_wrong(tmp_path: Path, text: str, says: str) -> None:
     assert says in refused(enfilade_here("zone", "run", str(zone_file(tmp_path, text))))
+
+
+COLLECTIONS = """
+import gc, sys
+phases = []
+gc.callbacks.append(lambda phase, info: phases.append(phase))
+from enfilade.actors.cli import main
+usual = gc.get_threshold()
+sys.argv = ["enfilade", "zone", "ps", "nowhere.door"]
+phases.clear()
+try:
+    main()
+except SystemExit:
+    print(len(phases))
+gc.collect()
+print(gc.get_threshold() == usual)
+"""
+
+
+def test_a_short_command_is_over_before_the_collector_has_looked() -> None:
+    """And one that goes on is looked through as any other program."""
+    ran = subprocess.run([sys.executable, "-c", COLLECTIONS], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["0", "True"]
