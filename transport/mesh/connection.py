@@ -543,7 +543,7 @@ class Connection:
             except BlockingIOError:
                 pass
             except OSError as error:
-                self._lose(session, str(error))
+                self._left_by(session, error)
                 return
             if sent == size and not session.stream.pending:
                 return
@@ -569,7 +569,7 @@ class Connection:
             except BlockingIOError:
                 pass
             except OSError as error:
-                self._lose(session, str(error))
+                self._left_by(session, error)
                 continue
             if not session.unsent and not session.stream.pending:
                 session.has_unsent = trio.Event()

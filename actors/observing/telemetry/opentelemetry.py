@@ -69,9 +69,10 @@ def instrument(
             taken, already.
     """
     api = of_the_extra("opentelemetry.metrics")
-    for option, given in (("messages", messages), ("record_exceptions", record_exceptions)):
-        if type(given) is not bool:
-            raise ValueError(f"{option} must be a boolean, got {safe_repr(given)}")
+    if type(messages) is not bool:
+        raise ValueError(f"messages must be a boolean, got {safe_repr(messages)}")
+    if type(record_exceptions) is not bool:
+        raise ValueError(f"record_exceptions must be a boolean, got {safe_repr(record_exceptions)}")
     made = Instrumentation(node, api.Observation, messages=messages)
     if meter is None:
         from importlib import metadata  # late: it takes a thirtieth of the time of a short command
