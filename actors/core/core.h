@@ -285,6 +285,9 @@ PyObject *call_handler(PyObject *fn, PyObject *actor, PyObject *args, PyObject *
 PyObject *make_request(PyObject *node, PyObject *target, PyObject *method, PyObject *args, PyObject *kwargs,
                        PyObject *caller);
 
+/* Arguments by position, as a tuple. */
+PyObject *pack(PyObject *const *args, Py_ssize_t count);
+
 /* The name by which the process is asked for a method, with a reference; NULL for an error, or without one if the twin
  * is to find it. */
 PyObject *known_name(PyObject *process, PyObject *method);

@@ -130,6 +130,16 @@ PyObject *core_send(PyObject *self, PyObject *message)
     Py_RETURN_NONE;
 }
 
+PyObject *pack(PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *packed = PyTuple_New(count);
+    for (Py_ssize_t i = 0; packed != NULL && i < count; i++) {
+        Py_INCREF(args[i]);
+        PyTuple_SetItem(packed, i, args[i]);
+    }
+    return packed;
+}
+
 /* A `Cast`, as its class makes it, which checks nothing. */
 static PyObject *new_cast(PyObject *name, PyObject *args)
 {
@@ -148,12 +158,8 @@ static PyObject *make_cast(PyObject *process, PyObject *const *args, Py_ssize_t 
     PyObject *name = known_name(process, args[0]);
     if (name == NULL)
         return NULL;
-    PyObject *message = NULL, *rest = PyTuple_New(count - 1);
+    PyObject *message = NULL, *rest = pack(args + 1, count - 1);
     if (rest != NULL) {
-        for (Py_ssize_t i = 1; i < count; i++) {
-            Py_INCREF(args[i]);
-            PyTuple_SetItem(rest, i - 1, args[i]);
-        }
         message = new_cast(name, rest);
         Py_DECREF(rest);
     }

@@ -158,12 +158,8 @@ static PyObject *request_of(PyObject *self, PyObject *process, PyObject *const *
     PyObject *node = get(self, Process_node), *kind = NULL, *request = NULL, *rest = NULL, *kwargs = NULL;
     PyObject *name = node == NULL ? NULL : known_name(process, args[1]);
     if (name == NULL || (kind = PyObject_GetAttr(node, s_request_type)) == NULL || kind != the_Request ||
-        (rest = PyTuple_New(count - 2)) == NULL || (kwargs = PyDict_New()) == NULL)
+        (rest = pack(args + 2, count - 2)) == NULL || (kwargs = PyDict_New()) == NULL)
         goto over;
-    for (Py_ssize_t i = 2; i < count; i++) {
-        Py_INCREF(args[i]);
-        PyTuple_SetItem(rest, i - 2, args[i]);
-    }
     request = make_request(node, args[0], name, rest, kwargs, self);
     if (request != NULL && deliver(process, request) < 0)
         Py_CLEAR(request);

@@ -268,11 +268,11 @@ class Instance:
                 word = self._word = _guest_advance(guest, future, answer, len(answer))
                 future = _NO_KEY
                 if word & _STAGED:
-                    staged = stage[: word >> _SIZE_SHIFT]
-                    key, index, length = _unpack_header(staged)
-                    if len(staged) <= length + 23:  # one, with a header of 16 bytes and 7 of padding at most
+                    key, index, length = _unpack_header(stage)
+                    # One operation has a header of 16 bytes, and 7 of padding at most.
+                    if word >> _SIZE_SHIFT <= length + 23:
                         self.is_alone = True
-                        reply = serve(key, index, staged[16 : 16 + length])
+                        reply = serve(key, index, stage[16 : 16 + length])
                         if self._guest is None:
                             return Pause.ENDED
                         asked = True
@@ -285,7 +285,7 @@ class Instance:
                         if future != _NO_KEY:
                             self._store(future, answer)
                         return Pause.READY
-                    records = staged
+                    records = stage[: word >> _SIZE_SHIFT]
                 elif word & _HAS_SUBMISSIONS:
                     records = self._take()
                 elif not word & _RUNNABLE:

@@ -271,7 +271,7 @@ class Execution:
                 self._failed(future, operation)
                 return None
             if answer is not None:
-                if isinstance(answer, bytes):
+                if type(answer) is bytes or isinstance(answer, bytes):
                     return answer
                 self._follow(future, index, arguments, operation, answer)
                 return None
