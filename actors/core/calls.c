@@ -67,7 +67,8 @@ PyObject *core_ask(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *process = count == 3 ? get(self, LocalRef__process) : NULL, *answer = NULL;
     if (process != NULL && is_process(process) && SLOT(process, Process_idle) == Py_True &&
-        SLOT(process, Process_attention) == Py_False && SLOT(SLOT(process, Process_dispatcher), Dispatcher_running) == Py_None) {
+        SLOT(process, Process_attention) == Py_False &&
+        SLOT(SLOT(process, Process_dispatcher), Dispatcher_running) == Py_None) {
         PyObject *name = known_name(process, args[0]);
         if (name != NULL)
             answer = SLOT(process, Process_waiter) == Py_None ? ask_idle(process, name, args)

@@ -80,6 +80,8 @@ TWINS: Final[dict[tuple[Any, str], Function]] = {
     (Request, "__init__"): Request.__init__,
     (Request, "reply"): Request.reply,
     (Process, "request"): Process.request,
+    (Process, "defer"): Process.defer,
+    (Process, "continue_with"): Process.continue_with,
     (Record, "control_put"): Record.control_put,
     (Record, "interrupt"): Record.interrupt,
     (LocalRef, "send"): LocalRef.send,

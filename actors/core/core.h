@@ -12,6 +12,8 @@
  *   request_init    Request.__init__      make a call
  *   reply       Request.reply             settle a call
  *   request     Process.request           make a call without waiting for it
+ *   defer       Process.defer             answer the call at hand later
+ *   continue_with   Process.continue_with     run a function before the next message
  *   control_put     Record.control_put    have a process serve something between two messages
  *   interrupt   Record.interrupt          end a process by an exit signal
  *   ask         LocalRef.ask              make a call that can be answered on the spot
@@ -84,7 +86,7 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Monitor, ref)                                                                                     \
     field(AsyncBody, _message) field(AsyncBody, actor) field(AsyncBody, process) field(AsyncBody, protocol) \
     field(AsyncBody, task) field(Extras, deferred) field(Extras, guard) field(Extras, idle) field(Extras, observers)               \
-    field(Extras, room) field(Continuation, args) field(Continuation, fn) field(Deferred, request)          \
+    field(Extras, room) field(Continuation, args) field(Continuation, fn) field(Deferred, _process) field(Deferred, request)          \
     field(Reader, _trap) field(Reader, skipped)              \
     field(SyncBody, at_hand) field(SyncBody, protocol)                                                      \
     field(MailboxSearch, kinds) field(MailboxSearch, likeness)                                              \
@@ -114,7 +116,7 @@ TRIO_FIELDS(DECLARE)
     object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
     object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
-    object(__init__) object(request_init) object(reply) object(request) object(control_put) object(interrupt) \
+    object(__init__) object(request_init) object(reply) object(request) object(control_put) object(defer) object(continue_with) object(interrupt) \
     object(observer_failed) object(Deferred) object(Continuation) object(check_result)                       \
     object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
     object(nothing_at_start) object(nothing_at_stop) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
@@ -317,6 +319,8 @@ PyObject *core_reply(PyObject *self, PyObject *value);
 PyObject *core_request(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_control_put(PyObject *self, PyObject *item);
 PyObject *core_interrupt(PyObject *self, PyObject *reason);
+PyObject *core_defer(PyObject *self, PyObject *nothing);
+PyObject *core_continue_with(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_conclude(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *core_tell_watchers(PyObject *module, PyObject *const *args, Py_ssize_t count);

@@ -1,4 +1,4 @@
-/* Calls: `Request.__init__`, `Request.reply` and `Process.request`. See core.h. */
+/* Calls: `Request.__init__`, `Request.reply`, `Process.request`, `Process.defer` and `Process.continue_with`. See core.h. */
 
 #include "core.h"
 
@@ -180,4 +180,39 @@ PyObject *core_request(PyObject *self, PyObject *const *args, Py_ssize_t count, 
         request = request_of(self, process, args, count);
     Py_XDECREF(process);
     return request != NULL || PyErr_Occurred() ? request : call_twin(the_request, self, args, count, keywords);
+}
+
+PyObject *core_defer(PyObject *self, PyObject *nothing)
+{
+    PyObject *request = NULL, *extras = NULL, *deferred = NULL, *made = NULL;
+    (void)nothing;
+    if (is_process(self) && (request = SLOT(self, Process_at_hand)) != NULL &&
+        (PyObject *)Py_TYPE(request) == the_Request && SLOT(request, Request_settled) == Py_False &&
+        (extras = SLOT(self, Process_extras_or_none)) != NULL && extras != Py_None &&
+        (deferred = SLOT(extras, Extras_deferred)) != NULL && PyDict_CheckExact(deferred)) {
+        Py_INCREF(request);
+        Py_INCREF(deferred);
+        int is_there = PyDict_Contains(deferred, request);
+        if (is_there == 0 && PyDict_SetItem(deferred, request, Py_False) == 0 &&
+            (made = make_with(the_Deferred, Deferred__process, self)) != NULL)
+            set(made, Deferred_request, request);
+        Py_DECREF(request);
+        Py_DECREF(deferred);
+    }
+    return made != NULL || PyErr_Occurred() ? made : PyObject_CallFunctionObjArgs(the_defer, self, NULL);
+}
+
+PyObject *core_continue_with(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
+{
+    if (count < 1 || keywords != NULL || !is_process(self) || !PyCallable_Check(args[0]))
+        return call_twin(the_continue_with, self, args, count, keywords);
+    PyObject *item = make_with(the_Continuation, Continuation_fn, args[0]);
+    PyObject *rest = item == NULL ? NULL : pack(args + 1, count - 1), *done = NULL;
+    if (rest != NULL) {
+        set(item, Continuation_args, rest);
+        done = core_control_put(self, item);
+    }
+    Py_XDECREF(item);
+    Py_XDECREF(rest);
+    return done;
 }
