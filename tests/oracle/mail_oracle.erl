@@ -20,7 +20,7 @@ run(["scenario", Name]) ->
     io:format("scenario ~s~n", [Name]);
 run(Command) ->
     Answer = command(Command),
-    settle(),
+    quiet:settle(),
     %% Those of one process stay in order.
     Seen = [{Whose, [Whose, Text]} || [Whose, Text] <- ets:match(mail, {{event, '_'}, '$1', '$2'})],
     Events = [Text || {_, Text} <- lists:keysort(1, Seen)],
@@ -30,18 +30,11 @@ run(Command) ->
     io:format("~s | ~s | ~s | ~s~n", [lists:join(" ", Command), Answer, lists:join(", ", Events), lists:join(", ", Ends)]),
     check_time().
 
-settle() ->
-    erlang:yield(),
-    case statistics(total_active_tasks_all) of
-        1 -> ok;
-        _ -> settle()
-    end.
-
 clean() ->
     catch gen_server:stop(pg),
     Pids = [Pid || [Pid] <- ets:match(mail, {{pid, '_'}, '$1'}), is_process_alive(Pid)],
     [exit(Pid, kill) || Pid <- Pids],
-    settle().
+    quiet:settle().
 
 moment(Halves) ->
     ets:lookup_element(mail, start, 2) + (2 * ets:lookup_element(mail, now, 2) + Halves) * persistent_term:get(unit) div 2.

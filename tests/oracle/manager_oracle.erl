@@ -13,7 +13,7 @@ main([File]) ->
 
 run(["scenario", Name]) ->
     [exit(Pid, kill) || [Pid] <- ets:match(manager, {{pid, '_'}, '$1'})],
-    settle(),
+    quiet:settle(),
     ets:delete_all_objects(manager),
     io:format("scenario ~s~n", [Name]);
 run(["on", Key, Event, What]) ->
@@ -26,7 +26,7 @@ run(["owner", Name]) ->
 run(Command) ->
     Manager = ets:lookup_element(manager, {pid, manager}, 2),
     Answer = try command(Command, Manager) catch exit:_ -> "no process" end,
-    settle(),
+    quiet:settle(),
     Seen = [[Whose, " ", What] || [Whose, What] <- lists:sort(fun([A, _], [B, _]) -> A =< B end, events())],
     io:format("~s | ~s | ~s~n", [lists:join(" ", Command), Answer, lists:join(", ", Seen)]).
 
@@ -34,14 +34,6 @@ events() ->
     Found = ets:match(manager, {{event, '_'}, '$1', '$2'}),
     ets:match_delete(manager, {{event, '_'}, '_', '_'}),
     Found.
-
-%% There is one scheduler, so this is exact.
-settle() ->
-    erlang:yield(),
-    case statistics(total_active_tasks_all) of
-        1 -> receive _ -> settle() after 0 -> ok end;
-        _ -> settle()
-    end.
 
 log(Whose, What) ->
     ets:insert(manager, {{event, ets:update_counter(manager, clock, 1, {clock, 0})}, Whose, What}).

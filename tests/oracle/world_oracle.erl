@@ -29,17 +29,9 @@ run(Command) ->
         ok -> ok;
         Answer -> io:format("\tanswer - ~s~n", [Answer])
     end,
-    settle(),
+    quiet:settle(),
     report(),
     check_time().
-
-%% Nothing but this process can run, and no other code is being loaded: there is one scheduler, so this is exact.
-settle() ->
-    erlang:yield(),
-    case statistics(total_active_tasks_all) of
-        1 -> receive {'EXIT', _, _} -> settle() after 0 -> ok end;
-        _ -> settle()
-    end.
 
 report() ->
     [io:format("\t~s~n", [Text]) || [Text] <- ets:match(world, {{event, '_'}, '$1'})],
@@ -58,8 +50,8 @@ clean() ->
     Pids = [Pid || [Pid] <- ets:match(world, {{name, '$1'}, '_'}), is_process_alive(Pid)],
     [exit(Pid, kill) || Pid <- Pids],
     case Pids of
-        [] -> settle();
-        _ -> settle(), clean()
+        [] -> quiet:settle();
+        _ -> quiet:settle(), clean()
     end.
 
 %% Time goes by in units: commands are carried out in the middle of one, timers fire at its beginning.
