@@ -32,7 +32,7 @@ from enfilade.transport.attachment import Attachment
 from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Inlet
 from enfilade.transport.chunks import Assembly
 from enfilade.transport.node_link import NodeLink
-from enfilade.transport.outward import GATHERING, PROMPT, SPOKEN, Outward
+from enfilade.transport.outward import AWAITED, GATHERING, PROMPT, SPOKEN, Outward
 from enfilade.transport.patience import Patience
 from enfilade.transport.turn import Part, Turn
 from enfilade.transport.wire import Frame, MalformedBatch
@@ -247,7 +247,12 @@ class Inward:
     def _linger(self) -> Sequence[Arrival]:
         """Take what has arrived, or arrives within a moment, if waiting for that was worth it lately."""
         arrivals = self._inlet.take()
-        if not arrivals and self._moment and not self._outward.is_held_up and self._patience.is_worth_it():
+        if (
+            not arrivals
+            and self._moment
+            and self._outward.handover is not AWAITED
+            and self._patience.is_worth_it()
+        ):
             arrivals = self._inlet.linger(self._moment)
             self._patience.learn(bool(arrivals))
         return arrivals

@@ -41,7 +41,7 @@ from enfilade.transport.carrier import CarrierError, Outlet, Status
 from enfilade.transport.node_link import Backlogged, NodeLink
 from enfilade.transport.wire import FRAME_LIMIT, Frame, Payload, encode_frame
 
-__all__ = ["GATHERING", "PROMPT", "SPOKEN", "FrameTooLarge", "Handover", "Outward", "Pace"]
+__all__ = ["AWAITED", "GATHERING", "PROMPT", "SPOKEN", "FrameTooLarge", "Handover", "Outward", "Pace"]
 
 
 class Pace(enum.Enum):

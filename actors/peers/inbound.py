@@ -48,8 +48,9 @@ from enfilade.actors.processes.local_ref import is_alive, process_serving
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.attachment import Attachment
+from enfilade.transport.budget import SMALL
 from enfilade.transport.file_descriptor import close_all
-from enfilade.transport.payload import LATE_SIZE, Codec
+from enfilade.transport.payload import LATE_SIZE, Codec, malformed
 from enfilade.transport.records import PayloadError
 
 __all__ = ["Inbound"]
@@ -189,13 +190,18 @@ class Inbound:
         Raises:
             PayloadError: it cannot be decoded; also when the code of a registered type raises anything else.
         """
+        is_small = not files and len(payload) <= SMALL
         try:
+            if is_small:
+                return self._codec.decode_small(payload)
             return self._codec.decode(payload, files, self._fetched)
         except PayloadError:
             raise
         except BaseException as error:
             if is_interrupt(error):
                 raise
+            if is_small and is_a(error, Exception):
+                raise malformed(error) from error
             raise PayloadError(f"failed to make an object of the payload: {safe_repr(error)}") from error
 
     def _receive_cast(self, frame: wire.Cast, files: Sequence[Attachment]) -> None:
@@ -230,7 +236,8 @@ class Inbound:
             self._dropped(ref or to, error)
             return
         has_trace = getattr(frame, "trace", wire.NIL) is not wire.NIL
-        self._hand_in(to, ref, value, received(self._node, frame, self._authority) if has_trace else None)
+        trace = received(self._node, frame, self._authority) if has_trace else None
+        self._hand_in(to, ref, value, trace)
 
     def _hand_in(self, to: wire.Target, ref: Ref[Any] | None, value: Any, trace: TraceContext | None) -> None:
         """Send a message, or a cast, to a process of this node; return it to its sender for want of room."""

@@ -313,7 +313,11 @@ class RemoteNode:
             and not peer.is_crowded
             and not self._departures.size
         ):
-            self._send(peer, ref.target, message)
+            frame = wire.encode_send(ref.target, message) if is_plain(message) else b""
+            if 0 < len(frame) <= INLINE_LIMIT:  # as `_send` does, without a call of it
+                peer.send_encoded(frame)
+            else:
+                self._send(peer, ref.target, message)
             return
         await self._departures.wait_for_room()
         await self._link_has_room()

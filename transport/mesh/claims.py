@@ -199,6 +199,24 @@ class Claims:
             return None
         return held if owner.is_good(held.claim.term, self._clock()) else None
 
+    def counting(self, key: str, held: Held) -> Callable[[], bool]:
+        """Return a function that tells whether a claim, or one like it, counts at this moment.
+
+        It does what `held` does, in one go: each call of a keyed actor on this node asks it.
+        """
+        claim = held.claim
+
+        def counts() -> bool:
+            present, owner = self._held.get(key), self._owner
+            return (
+                present is not None
+                and owner is not None
+                and (present is held or present.claim == claim)
+                and owner.is_good(claim.term, self._clock())
+            )
+
+        return counts
+
     def _is_good(self, term: int) -> bool:
         return self._owner is not None and self._owner.is_good(term, self._clock())
 

@@ -120,6 +120,10 @@ class ShardKeeper:
         """Return the claim of a shard that counts at this moment, also while it is handed over."""
         return self._claims.held(self._keys[shard])
 
+    def counting(self, shard: int, held: Held) -> Callable[[], bool]:
+        """Return a function that tells whether the claim of a shard counts at this moment."""
+        return self._claims.counting(self._keys[shard], held)
+
     def look_again(self, shard: int | None = None) -> None:
         """Take note that it may have changed who should hold what, or that a shard is free."""
         if shard is not None:

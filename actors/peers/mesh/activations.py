@@ -104,6 +104,7 @@ class Activations:
         kind: what to start, and how long it stays.
         way: takes what cannot be delivered here.
         claim: returns the claim of a shard that counts at this moment.
+        counting: returns a function that tells whether the claim of a shard counts at this moment.
         room: for what waits.
 
     Attributes:
@@ -112,7 +113,14 @@ class Activations:
     """
 
     def __init__(
-        self, node: Node, name: str, kind: Kind, way: Way, claim: Callable[[int], Held | None], room: Room
+        self,
+        node: Node,
+        name: str,
+        kind: Kind,
+        way: Way,
+        claim: Callable[[int], Held | None],
+        counting: Callable[[int, Held], Callable[[], bool]],
+        room: Room,
     ) -> None:
         self._room = room
         self.live: dict[str, Ref[Any]] = {}
@@ -122,6 +130,7 @@ class Activations:
         self._kind = kind
         self._way = way
         self._claim = claim
+        self._counting = counting
         self._records: dict[str, _Activation] = {}
         self._by_number: dict[int, _Activation] = {}
         self._closed: set[int] = set()
@@ -212,7 +221,8 @@ class Activations:
         self._by_number[process.serial] = record
         self.started += 1
         process.deliver(signals.Monitor(self._ends, process.serial))
-        process.guard_by(lambda: None if self._holds(record.shard, held) else LeaseLost(label))
+        counts = self._counting(record.shard, held)
+        process.guard_by(lambda: None if counts() else LeaseLost(label))
         waiting = record.waiting.take()
         start.start_soon(process, self._kind.actor, () if single else (record.key,), {})
         for signal in waiting:
@@ -220,10 +230,6 @@ class Activations:
                 process.deliver(signal)
         if not self._kind.stays:
             self._watch_idleness(record, process, self._kind.idle)
-
-    def _holds(self, shard: int, held: Held) -> bool:
-        present = self._claim(shard)
-        return present is held or (present is not None and present.claim == held.claim)
 
     def _parent(self) -> Process:
         """The process below which all activations of the kind are shown."""

@@ -129,7 +129,13 @@ class KeyedActors:
 
     def _run_of(self, name: str, kind: Kind) -> _Run:
         activations = Activations(
-            self.node, name, kind, self, lambda shard: keeper.held_now(shard), self._room
+            self.node,
+            name,
+            kind,
+            self,
+            lambda shard: keeper.held_now(shard),
+            lambda shard, held: keeper.counting(shard, held),
+            self._room,
         )
         keeper = ShardKeeper(
             name,
