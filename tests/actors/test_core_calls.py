@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -350,3 +351,94 @@ async def test_no_reference_is_lost_or_kept_by_replies(core: str) -> None:
             counted = (value, relay._process, other._process, Notebook.two, None.__class__, Deferred, Request)
             counts.append([sys.getrefcount(each) for each in counted])
         assert counts[-1] == counts[-2] == counts[-3]
+
+
+class Owing(Actor):
+    """Defers, and continues, where that is a mistake."""
+
+    def twice(self) -> Deferred[Any]:
+        deferred = self.process.defer()
+        with pytest.raises(RuntimeError):
+            self.process.defer()
+        deferred.reply("once")
+        with pytest.raises(RuntimeError):
+            self.process.defer()
+        return deferred
+
+    def in_cast(self, notes: list[str]) -> None:
+        try:
+            self.process.defer()
+        except RuntimeError:
+            notes.append("refused")
+
+    def continues(self) -> str:
+        for wrong in ((), (None,)):
+            with pytest.raises(TypeError):
+                self.process.continue_with(*wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            self.process.continue_with(fails, named=1)  # type: ignore[call-arg]
+        return "refused"
+
+
+def fails() -> None:
+    raise LookupError("on purpose")
+
+
+async def test_mistakes_of_who_defers_and_continues(core: str) -> None:
+    notes: list[str] = []
+    async with open_node("n") as node, node.mailbox() as me:
+        ref = await node.spawn(Owing)
+        assert await me.request(ref, Owing.twice).receive() == "once"
+        assert await ref.call(Owing.twice) == "once"
+        ref.cast(Owing.in_cast, notes)
+        assert await me.request(ref, Owing.continues).receive() == "refused"
+        assert notes == ["refused"]
+
+
+class Last:
+    """Does something when the last reference to it is gone."""
+
+    def __init__(self, does: Callable[[], None]) -> None:
+        self.does = does
+
+    def __del__(self) -> None:
+        self.does()
+
+
+class Finalized(Actor):
+    """Continues with what a finalizer follows."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+
+    def goes_on(self, then: str) -> None:
+        does = {
+            "continues": lambda: self.process.continue_with(self.notes.append, "at the end"),
+            "sends": lambda: self.process.ref.send("at the end"),
+            "stops": self.process.stop,
+        }[then]
+        self.process.continue_with(self._notes, Last(does))
+
+    def _notes(self, last: Last) -> None:
+        self.notes.append("went on")
+
+    def on_message(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.mark.parametrize(
+    ("then", "noted"),
+    [
+        ("continues", ["went on", "at the end", "message"]),
+        ("sends", ["went on", "message", "at the end"]),
+        ("stops", ["went on"]),
+    ],
+)
+async def test_what_a_finalizer_does_in_the_middle(core: str, then: str, noted: list[str]) -> None:
+    notes: list[str] = []
+    async with open_node("n") as node:
+        ref = await node.spawn(Finalized, notes)
+        ref.cast(Finalized.goes_on, then)
+        ref.send("message")
+        await settled()
+        assert notes == noted
