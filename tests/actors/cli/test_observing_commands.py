@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ def test_a_program_without_a_door_is_visible_if_its_environment_says_so(tmp_path
 
 
 BUSY = """
+import time
 from enfilade.actors import Actor
 
 class Busy(Actor):
@@ -174,7 +176,7 @@ class Busy(Actor):
     def compute(self) -> None:
         print("computes", flush=True)
         while True:
-            pass
+            time.sleep(0.01)
 """
 
 
@@ -220,6 +222,7 @@ def test_the_watchdog_of_a_zone_leaves_a_dump_while_the_loop_is_held(tmp_path: P
         while not found:
             found = [*place.glob("*-held.jsonl")] if place.is_dir() else []
             assert process.poll() is None
+            time.sleep(0.01)
         process.kill()
     lines = answered("dump", str(found[0])).splitlines()
     assert "in Busy.compute, has held the loop for" in lines[1]

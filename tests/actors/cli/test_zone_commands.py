@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -502,8 +503,9 @@ def test_a_node_can_be_stopped_while_its_tree_starts(tmp_path: Path, how: str) -
     command = [sys.executable, "-m", "enfilade", "zone", "run", zone_file]
     with subprocess.Popen(command, cwd=tmp_path) as process:
         try:
-            while zone("ps", tmp_path / "bank.door").returncode != 0:
+            while not (tmp_path / "bank.door").exists() or zone("ps", tmp_path / "bank.door").returncode != 0:
                 assert process.poll() is None
+                time.sleep(0.01)
             if how == "stop":
                 answered(zone("stop", tmp_path / "bank.door"))
             else:
