@@ -16,7 +16,7 @@
 #define PIDFS_MAGIC 0x50494446
 #endif
 
-enum { CHANNELS_A_PROCESS = 1024, DESCRIPTORS_OF_A_STRANGER = 4096 };
+enum { CHANNELS_A_PROCESS = 1024, DESCRIPTORS_OF_A_STRANGER = 4096, REGIONS_OF_A_STRANGER = 512 << 20 };
 
 void close_all(const int *fds, unsigned count) {
     for (unsigned i = 0; i < count; i++) {
@@ -61,6 +61,12 @@ void channel_hold_locked(struct channel *channel) {
     channel->holds++;
 }
 
+/* Whether nobody who keeps to the protocol still reads a reply. */
+static bool is_read_out(const struct channel *channel) {
+    uint32_t state = atomic_load(&channel->session->state);
+    return state == CALL_IDLE || state == CALL_EVICTED || socket_hung_up(channel->fd);
+}
+
 void channel_release_locked(struct channel *channel) {
     if (--channel->holds > 0) {
         return;
@@ -68,6 +74,9 @@ void channel_release_locked(struct channel *channel) {
     channel_drop_received(channel);
     free(channel->received);
     region_drop(&channel->request);
+    if (channel->stranger && is_read_out(channel)) {
+        region_empty(&channel->reply);
+    }
     region_drop(&channel->reply);
     munmap(channel->session, SESSION_SIZE);
     socket_drop(channel->out, &channel->payer);
@@ -152,6 +161,32 @@ static bool evict_one_locked(const struct group *group) {
     }
     channel_close_locked(oldest);
     return true;
+}
+
+/*
+ * A client can keep the memory in which its replies came, and the kernel counts it for us, who have written there. So what strangers
+ * are sent in regions is given back when it has been read, and one user has so many bytes of them; idle channels make room for others.
+ */
+bool channel_may_reply(struct channel *channel, size_t size) {
+    const uid_t user = channel->euid;
+    const struct group group = {NULL, NULL, &user};
+    bool may = !channel->stranger;
+    server_lock();
+    while (!may) {
+        uint64_t others = 0;
+        for (const struct door *door = server.doors; door != NULL; door = door->next) {
+            for (const struct channel *other = door->channels; other != NULL; other = other->next) {
+                others += is_of(other, &group) && other != channel ? other->granted : 0;
+            }
+        }
+        may = others == 0 || others + size <= REGIONS_OF_A_STRANGER;
+        if (!may && !evict_one_locked(&group)) {
+            break;
+        }
+    }
+    channel->granted = may ? size : 0;
+    server_unlock();
+    return may;
 }
 
 /* Closes the idle channel that was used longest ago; its client attaches again when it calls again. */

@@ -112,6 +112,7 @@ struct channel {
     unsigned backoff;
     struct region request, reply;
     unsigned small_replies; /* in a row, while there is a region */
+    uint64_t granted; /* bytes of the region for replies, for which a stranger's share has been asked; with the lock */
     int *received;
     unsigned received_count;
     bool received_truncated;
@@ -239,6 +240,7 @@ bool memory_readable(const void *address, size_t size);
 bool memory_writable(void *address, size_t size);
 size_t memory_round(size_t size);
 void region_drop(struct region *region);
+void region_empty(struct region *region);
 int region_grow(struct region *region, size_t size, int *fd);
 /* A region larger than REGION_KEEP serves one call; a smaller one goes after so many calls that did not need it. Those larger than
  * REGION_LARGE have the size that was asked for; smaller ones grow by doubling. Both sides must agree on what is kept. */
@@ -334,6 +336,7 @@ void channel_ring(struct channel *channel);
 void channel_drop_received(struct channel *channel);
 void channel_hand_over_received(struct channel *channel);
 bool channel_may_receive(const struct channel *channel, unsigned count);
+bool channel_may_reply(struct channel *channel, size_t size); /* in a region of so many bytes */
 void channel_reserve_locked(bool keep);
 
 /* client.c: processes that have channels. */

@@ -98,6 +98,13 @@ void region_drop(struct region *region) {
     *region = (struct region){NULL, 0};
 }
 
+/* Gives the region's memory back, whoever else keeps it: what it held is over. Its maker pays for it until then. */
+void region_empty(struct region *region) {
+    if (region->base != NULL) {
+        madvise(region->base, region->size, MADV_REMOVE);
+    }
+}
+
 /* Replaces the region by one of at least `size` bytes; the caller sends *fd to the peer and closes it. */
 int region_grow(struct region *region, size_t size, int *fd) {
     size_t rounded = SESSION_CAPACITY * 2;
@@ -111,6 +118,7 @@ int region_grow(struct region *region, size_t size, int *fd) {
     if (rounded < size || (*fd = memory_create("door-region", rounded)) < 0) {
         return errno == EMFILE || errno == ENFILE ? errno : ENOMEM;
     }
+    fcntl(*fd, F_ADD_SEALS, F_SEAL_SEAL); /* or the peer could seal it against being emptied */
     char *base = memory_map(*fd, rounded, PROT_READ | PROT_WRITE);
     if (base == NULL) {
         close(*fd);

@@ -10,7 +10,8 @@
 /* Milliseconds that a client may take to say whether it has room: in all, and when no other thread is idle. */
 enum { FDOK_PATIENCE = 10000, FDOK_SLICE = 100 };
 
-/* The data as memory of its own: that saves the client a copy and costs fresh pages, so it pays for large ones alone. */
+/* The data as memory of its own: that saves the client a copy and costs fresh pages, so it pays for large ones alone. Whether the
+ * client keeps them is for it to say, so no stranger gets any. */
 static int send_alone(struct channel *channel, uint64_t sequence, const char *data, size_t size, size_t needed) {
     size_t total = memory_round(needed);
     int fd = memory_freeze("door-results", data, size, total);
@@ -36,11 +37,26 @@ static void announce(struct channel *channel, uint64_t sequence, size_t size, un
     channel_answer(channel, sequence);
 }
 
+/* The client has made another call: it has read what was there. */
+static void drop_reply(struct channel *channel) {
+    if (channel->stranger) {
+        region_empty(&channel->reply);
+    }
+    region_drop(&channel->reply);
+}
+
 /* The data into the region that the two sides share, which grows if it has to. Nothing else comes with them if they are `alone`. */
 static int fill_region(struct channel *channel, uint64_t sequence, const char *data, size_t size, bool alone, unsigned *flags) {
     *flags |= IN_REGION;
     channel->small_replies = 0;
+    if (channel->reply.size > REGION_KEEP) { /* its client has let go of it */
+        drop_reply(channel);
+    }
     if (channel->reply.size < size) {
+        drop_reply(channel);
+        if (!channel_may_reply(channel, size)) {
+            return EOVERFLOW;
+        }
         int fd, error = region_grow(&channel->reply, size, &fd);
         if (error != 0) {
             return error;
@@ -121,7 +137,7 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
     }
     unsigned flags = 0;
     error = sized ? 0 : EOVERFLOW;
-    if (error == 0 && size > RESULTS_ALONE && needed > thread->request.room) {
+    if (error == 0 && size > RESULTS_ALONE && needed > thread->request.room && !channel->stranger) {
         flags = IN_RESULTS | ON_SOCKET;
         error = send_alone(channel, sequence, data, size, needed);
     } else if (error == 0 && size > SESSION_CAPACITY) {
@@ -132,7 +148,7 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
     if (error == 0 && !(flags & IN_REGION) && channel->reply.base != NULL &&
         ++channel->small_replies > REGION_IDLE) {
         flags |= REGION_DROPPED;
-        region_drop(&channel->reply);
+        drop_reply(channel);
     }
     if (error == 0 && count > 0) {
         flags |= ON_SOCKET;
@@ -140,7 +156,7 @@ static int reply(struct server_thread *thread, const char *data, size_t size, co
     }
     descriptors_discard(&outgoing);
     descriptors_release(descriptors, count);
-    if (channel->reply.size > REGION_KEEP) {
+    if (channel->reply.size > REGION_KEEP && !channel->stranger) {
         region_drop(&channel->reply);
     }
     if (error != 0) {

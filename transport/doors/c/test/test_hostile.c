@@ -156,6 +156,141 @@ static void door_results_that_are_lies(void) {
     CHECK_EQUAL(open_descriptors(), before);
 }
 
+/* A client keeps the memory in which its replies come, of as many channels as it likes. */
+enum { LARGE_REPLY = 16 << 20, KEPT = 12 };
+
+static void large_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)cookie, (void)descriptors, (void)count;
+    static char reply[LARGE_REPLY];
+    memset(reply, size > 0 ? *data : 'r', sizeof reply);
+    door_return(reply, sizeof reply, NULL, 0);
+}
+
+static bool is_empty(void *kept) {
+    struct stat status;
+    for (int i = 0; i < KEPT; i++) {
+        CHECK_EQUAL(fstat(((int *)kept)[i], &status), 0);
+        if (status.st_blocks > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A door whose file everybody may read. */
+static int attach_for_all(door_server_procedure_t *procedure, const char *path) {
+    int door = door_create(procedure, NULL, 0);
+    close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666));
+    CHECK_EQUAL(chmod(path, 0666), 0);
+    CHECK_EQUAL(fattach(door, path), 0);
+    return door;
+}
+
+static void keeps_replies(int socket, void *path) {
+    const struct closing_payer nobody = {-1, 0, -1};
+    int kept[KEPT];
+    become_stranger();
+    int door = door_open(path, O_RDONLY);
+    for (int i = 0; i < KEPT; i++) {
+        struct attached attached = attach(door);
+        struct message message;
+        struct receipt receipt;
+        queue_call(&attached, 0, 0);
+        CHECK(eventually(is_answered, &attached));
+        do {
+            CHECK_EQUAL(message_receive(attached.near, &nobody, &message, &receipt, 0), 0);
+        } while (message.type != MESSAGE_GROW && message.type != MESSAGE_RESULTS);
+        CHECK_EQUAL(message.type, MESSAGE_GROW);
+        kept[i] = receipt.fds[0];
+        CHECK_ERROR(fcntl(kept[i], F_ADD_SEALS, F_SEAL_WRITE), EPERM); /* it cannot be kept from being emptied */
+        detach(&attached);
+    }
+    CHECK(eventually(is_empty, kept));
+    for (int i = 0; i < 40; i++) { /* one that keeps to the protocol gets all of each */
+        door_arg_t arguments = {.data_ptr = (char *)&"abc"[i % 3], .data_size = 1};
+        CHECK_EQUAL(door_call(door, &arguments), 0);
+        CHECK_EQUAL(arguments.data_size, LARGE_REPLY);
+        CHECK(arguments.rbuf[0] == "abc"[i % 3] && arguments.rbuf[LARGE_REPLY - 1] == "abc"[i % 3]);
+        CHECK_EQUAL(munmap(arguments.rbuf, arguments.rsize), 0);
+    }
+    send_byte(socket, 'd');
+}
+
+static void run_as_stranger(void (*body)(int socket, void *path), door_server_procedure_t *procedure) {
+    char *path = temporary_path("large");
+    int door = attach_for_all(procedure, path);
+    if (geteuid() == 0) { /* or it would be no stranger */
+        struct child child = start_child(body, path);
+        CHECK_EQUAL(receive_byte(child.socket), 'd');
+        finish_child(child);
+    }
+    close(door);
+}
+
+static void door_replies_that_are_kept(void) {
+    run_as_stranger(keeps_replies, large_procedure);
+}
+
+/* The reply has a mebibyte for each byte of the request, and begins and ends with their number. */
+enum { SHARE = 512, MEBIBYTE = 1 << 20 };
+
+static void long_procedure(void *cookie, char *data, size_t size, door_desc_t *descriptors, uint_t count) {
+    (void)cookie, (void)data, (void)descriptors, (void)count;
+    size_t length = size > 0 ? size * MEBIBYTE : 64 * MEBIBYTE;
+    static char *reply;
+    if (reply == NULL) {
+        reply = mmap(NULL, 100 * MEBIBYTE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    reply[0] = reply[length - 1] = (char)size;
+    door_return(reply, length, NULL, 0);
+}
+
+static void wants_long_replies(int socket, void *path) {
+    static const unsigned char sizes[] = {100, 1, 64, 100, 100, 2};
+    static char request[100];
+    struct attached attached[SHARE / 64 + 1];
+    become_stranger();
+    int door = door_open(path, O_RDONLY);
+    for (int i = 0; i <= SHARE / 64; i++) {
+        attached[i] = attach(door);
+        queue_call(&attached[i], 0, 0);
+        CHECK(eventually(is_answered, &attached[i]));
+        CHECK_EQUAL(attached[i].session->reply.error, i < SHARE / 64 ? 0 : EOVERFLOW);
+    }
+    CHECK_ERROR(door_call(door, &(door_arg_t){.data_ptr = request, .data_size = 16}), EOVERFLOW);
+    atomic_store(&attached[0].session->state, CALL_IDLE); /* an idle channel makes room */
+    for (int i = 0; i < 12; i++) {
+        size_t size = sizes[i % 6];
+        door_arg_t arguments = {.data_ptr = request, .data_size = size};
+        CHECK_EQUAL(door_call(door, &arguments), size > 64 ? -1 : 0);
+        if (size <= 64) {
+            CHECK_EQUAL(arguments.data_size, size * MEBIBYTE);
+            CHECK(arguments.rbuf[0] == (char)size && arguments.rbuf[size * MEBIBYTE - 1] == (char)size);
+            CHECK_EQUAL(munmap(arguments.rbuf, arguments.rsize), 0);
+        }
+    }
+    for (int i = 1; i <= SHARE / 64; i++) {
+        detach(&attached[i]);
+    }
+    for (int i = 0; i < 6; i++) { /* longer ones than are kept */
+        size_t size = sizes[i];
+        door_arg_t arguments = {.data_ptr = request, .data_size = size};
+        int result;
+        for (int j = 0; (result = door_call(door, &arguments)) < 0 && errno == EOVERFLOW && j < 1000; j++) {
+            poll(NULL, 0, 5); /* the server has yet to hear that the channels have hung up */
+        }
+        CHECK_EQUAL(result, 0);
+        CHECK_EQUAL(arguments.data_size, size * MEBIBYTE);
+        CHECK(arguments.rbuf[0] == (char)size && arguments.rbuf[size * MEBIBYTE - 1] == (char)size);
+        CHECK_EQUAL(munmap(arguments.rbuf, arguments.rsize), 0);
+    }
+    send_byte(socket, 'd');
+}
+
+static void door_replies_have_a_share(void) {
+    run_as_stranger(wants_long_replies, long_procedure);
+}
+
 /* Makes a pair as the attacker, gives both ends away, and ends. */
 static void make_pair(int socket, void *unused) {
     int pair[2];
@@ -220,5 +355,7 @@ static const struct test tests[] = {
     TEST(door_attention_is_not_kept),
     TEST(door_results_that_are_lies),
     TEST(door_socket_of_a_dead_namesake),
+    TEST(door_replies_that_are_kept),
+    TEST(door_replies_have_a_share),
 };
 TEST_MAIN(tests)
