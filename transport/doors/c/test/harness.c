@@ -303,6 +303,10 @@ bool mappings_are_ours(void) {
 #endif
 }
 
+bool signals_are_ours(void) {
+    return mappings_are_ours();
+}
+
 bool cancellation_is_known(void) {
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
     return false;

@@ -18,7 +18,7 @@ static struct {
     unsigned long long mask;
 } told;
 
-static ucred_t *kept;
+static _Atomic(ucred_t *) kept;
 
 static void creds(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
     (void)cookie, (void)data, (void)size, (void)entries, (void)count;

@@ -87,26 +87,24 @@ static void door_info_from_another_process(void) {
     finish_child(child);
 }
 
-static door_desc_t got;
-
 static void looks(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
     (void)cookie, (void)data, (void)size;
-    if (count == 1) {
-        got = entries[0];
-        close(entries[0].d_data.d_desc.d_descriptor);
-    }
-    door_return(NULL, 0, NULL, 0);
+    door_desc_t seen;
+    memcpy(&seen, entries, sizeof seen);
+    close(seen.d_data.d_desc.d_descriptor);
+    door_return((char *)&seen, count * sizeof seen, NULL, 0);
 }
 
 static void door_attributes_of_a_passed_door(void) {
     int d = door_create(looks, NULL, 0), p = door_create(closing_procedure, NULL, DOOR_UNREF_MULTI | DOOR_REFUSE_DESC);
-    door_desc_t e = entry(p, DOOR_DESCRIPTOR);
-    CHECK_EQUAL(call_with(d, &e, 1), 0);
+    door_desc_t got, e = entry(p, DOOR_DESCRIPTOR);
+    door_arg_t arguments = {.desc_ptr = &e, .desc_num = 1, .rbuf = (char *)&got, .rsize = sizeof got}, again = arguments;
+    CHECK_EQUAL(door_call(d, &arguments), 0);
     CHECK_EQUAL(got.d_attributes & ~(uint_t)DOOR_IS_UNREF,
                 DOOR_DESCRIPTOR | DOOR_LOCAL | DOOR_UNREF_MULTI | DOOR_REFUSE_DESC);
     CHECK_EQUAL(got.d_data.d_desc.d_id, id_of(p));
     e = entry(null_file(), DOOR_DESCRIPTOR);
-    CHECK_EQUAL(call_with(d, &e, 1), 0);
+    CHECK_EQUAL(door_call(d, &again), 0);
     CHECK_EQUAL(got.d_attributes, DOOR_DESCRIPTOR);
 }
 

@@ -2,7 +2,7 @@
 #include "blocking.h"
 #include "entries.h"
 
-static int given;
+static atomic_int given;
 
 static void gives(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
     (void)cookie, (void)data, (void)entries, (void)count;
@@ -116,7 +116,7 @@ static void door_release_standard_input(void) {
     CHECK_EQUAL(dup2(saved, 0), 0);
 }
 
-static int reply_fds[3], reply_mode, reply_errors[4];
+static atomic_int reply_fds[3], reply_mode, reply_errors[4];
 
 static void replying(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
     (void)cookie, (void)data, (void)size, (void)entries, (void)count;
@@ -206,7 +206,8 @@ static void door_release_to_nobody(void) {
     make_pipes();
     handle(SIGUSR1, 0);
     int d = door_create(leaves_descriptors, NULL, DOOR_NO_CANCEL);
-    reply_fds[0] = null_file(), reply_fds[1] = null_file();
+    reply_fds[0] = null_file();
+    reply_fds[1] = null_file();
     struct caller c = {0};
     start_caller(&c, d);
     receive_byte(entered[0]);
@@ -225,7 +226,8 @@ static void *joins_with_descriptors(void *unused) {
 }
 
 static void door_joining_releases(void) {
-    reply_fds[0] = null_file(), reply_fds[1] = null_file();
+    reply_fds[0] = null_file();
+    reply_fds[1] = null_file();
     door_server_create(no_threads);
     int d = door_create(closing_procedure, NULL, 0);
     pthread_t t;

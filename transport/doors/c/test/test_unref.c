@@ -62,7 +62,7 @@ static void door_unref_again_and_again(void) {
     unref_facts(DOOR_UNREF_MULTI | DOOR_REFUSE_DESC | DOOR_NO_CANCEL);
 }
 
-static int given;
+static atomic_int given;
 
 static void gives(void *cookie, char *data, size_t size, door_desc_t *entries, uint_t count) {
     (void)cookie, (void)data, (void)entries, (void)count;
