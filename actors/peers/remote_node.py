@@ -352,15 +352,8 @@ class RemoteNode:
 
     def reply(self, number: int, succeeded: bool, value: Any) -> None:
         """Answer a call of the peer."""
-        if self._open.end_answer(number) is None:
-            return
-        peer = self.peer
-        if succeeded and peer is not None and is_plain(value):  # as `answer` does, without a call of it
-            data = wire.encode_reply(number, value)
-            if 0 < len(data) <= INLINE_LIMIT:
-                peer.send_encoded(data)
-                return
-        self.answer(number, succeeded, value)
+        if self._open.end_answer(number) is not None:
+            self.answer(number, succeeded, value)
 
     def answer(self, number: int, succeeded: bool, value: Any) -> None:
         """Send the reply to a call or a spawn. One that is plain is encoded together with its frame."""

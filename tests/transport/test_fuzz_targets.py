@@ -21,7 +21,11 @@ import msgspec
 import pytest
 
 from enfilade.transport import Codec, PayloadError, TypeRegistry
-from enfilade.transport.wire import FRAMES, MalformedBatch, decode_batch, encode_batch, encode_frame
+from enfilade.transport.core import choice
+from enfilade.transport.node_link import NodeLink
+from enfilade.transport.policy import Limits
+from enfilade.transport.settings import Settings
+from enfilade.transport.wire import FRAMES, Frame, MalformedBatch, decode_batch, encode_batch, encode_frame
 from tests import c_programs
 from tests.descriptors import open_descriptors
 
@@ -87,6 +91,22 @@ def frame_target(data: bytes) -> None:
     frames = [encode_frame(frame) for frame in batch.frames]
     again = decode_batch(encode_batch(batch.sequence, batch.consumed, frames))
     assert [encode_frame(frame) for frame in again.frames] == frames
+
+
+def taken_in(received: Callable[[NodeLink, bytes], Sequence[Frame]], data: bytes) -> Any:
+    """What a node link makes of a batch, and how it stands then; the seeds have the number that is due."""
+    link = NodeLink(settings=Settings(), peer_window=2**20, limits=Limits(), clock=lambda: 0.0)
+    link._expected, link._sent = 1, 2
+    try:
+        made: Any = [encode_frame(frame) for frame in received(link, data)]
+    except MalformedBatch as error:
+        made = str(error)
+    return made, link._expected, link._taken_in, link.bytes_in, link.frames_in
+
+
+def ways_target(data: bytes) -> None:
+    twin, compiled = choice.TWINS[NodeLink, "received"], choice.COMPILED[NodeLink, "received"]
+    assert taken_in(compiled, data) == taken_in(twin, data)
 
 
 def payload_target(data: bytes) -> None:
@@ -161,6 +181,14 @@ PATIENT = pytest.mark.timeout(PATIENCE)
 @pytest.mark.parametrize("runs", RUNS)
 def test_frames(runs: int) -> None:
     assert fuzz(frame_target, list(batches()), runs, 1) < SLOWEST
+
+
+@PATIENT
+@pytest.mark.skipif(not choice.IS_AVAILABLE, reason="the ways of a frame are not compiled here")
+@pytest.mark.parametrize("runs", RUNS)
+def test_frames_taken_in_by_c(runs: int) -> None:
+    """The compiled way in and its twin: the same frames, counts and refusals."""
+    assert fuzz(ways_target, list(batches()), runs, 1) < SLOWEST
 
 
 @PATIENT
