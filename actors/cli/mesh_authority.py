@@ -52,7 +52,7 @@ def _write(output: Path, make: Callable[[], bytes]) -> None:
             output.unlink(missing_ok=True)
             raise
     typer.echo(
-        f"wrote {output}; take it there on a safe way, and run: enfilade mesh join {output.name} DIRECTORY"
+        f"wrote {output}; take it there in a safe way, and run: enfilade mesh join {output.name} DIRECTORY"
     )
 
 
