@@ -10,11 +10,15 @@ import os
 import pwd
 import stat
 from pathlib import Path
+from typing import Final
 
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.ownership import is_own, owner_shown
 
-__all__ = ["read_own", "read_private", "read_secret"]
+__all__ = ["LARGEST_FILE", "read_own", "read_private", "read_secret"]
+
+LARGEST_FILE: Final = 1024 * 1024 * 1024
+"""Bytes of a file that is read: a dump of millions of processes. What is longer was named by mistake."""
 
 
 def read_own(path: Path, what: str) -> bytes:
@@ -25,9 +29,9 @@ def read_own(path: Path, what: str) -> bytes:
         what: the kind of file, for the error.
 
     Raises:
-        Refusal: it cannot be read, is no regular file, belongs to another user than ours and root, or may be
-            written by others than its owner. The owner's private group, whose files are writable where the
-            usual umask is 002, is nobody else.
+        Refusal: it cannot be read, is no regular file, is longer than `LARGEST_FILE`, belongs to another user
+            than ours and root, or may be written by others than its owner. The owner's private group, whose
+            files are writable where the usual umask is 002, is nobody else.
     """
     return _read(path, what, 0o022, "may be written by others than its owner; run `chmod go-w` on it")
 
@@ -40,8 +44,8 @@ def read_private(path: Path, what: str) -> bytes:
         what: the kind of file, for the error.
 
     Raises:
-        Refusal: the file cannot be read, is no regular file, belongs to another user than ours and root, or
-            is accessible to others than its owner.
+        Refusal: it cannot be read, is no regular file, is longer than `LARGEST_FILE`, belongs to another user
+            than ours and root, or is accessible to others than its owner.
     """
     return _read(path, what, 0o077, "must be accessible to its owner alone; run `chmod 600` on it")
 
@@ -71,8 +75,11 @@ def _read(path: Path, what: str, forbidden: int, trouble: str) -> bytes:
                 raise Refusal(f"the {what} {path} {owner}")
             if status.st_mode & (forbidden & ~stat.S_IWGRP if _is_private_group(status) else forbidden):
                 raise Refusal(f"the {what} {path} {trouble}")
+            if status.st_size > LARGEST_FILE:
+                sizes = f"has {status.st_size:,} bytes; at most {LARGEST_FILE:,} are read"
+                raise Refusal(f"the {what} {path} {sizes}")
             with open(file, "rb", closefd=False) as content:
-                return content.read()
+                return content.read(LARGEST_FILE)
         finally:
             os.close(file)
     except OSError as error:

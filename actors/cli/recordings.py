@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 import attrs
 import msgspec
 
-from enfilade.actors.cli.files import read_own
+from enfilade.actors.cli.files import LARGEST_FILE, read_own
 from enfilade.actors.cli.operator import one_line
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.actors.messages.safe_text import safe_repr
@@ -176,7 +176,7 @@ def read_recording(file: Path) -> Recording:
     """
     data = read_own(file, "recording")
     if file.suffix == ".gz":
-        data = _inflated(data)
+        data = _inflated(file, data)
     records = list(_decoded(data))
     header = records[0] if records else {}
     if header.get("record") != "header" or header.get("format") != FORMAT:
@@ -198,19 +198,27 @@ def redact(file: Path) -> int:
     return len(entries)
 
 
-def _inflated(data: bytes) -> bytes:
-    """The whole of a deflated file, or what there is of one that was cut."""
+def _inflated(file: Path, data: bytes) -> bytes:
+    """The whole of a deflated file, or what there is of one that was cut.
+
+    Raises:
+        Refusal: it is longer than a file that is read may be.
+    """
+    inflating = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data)
+        inflated = inflating.decompress(data, LARGEST_FILE)
     except zlib.error:
         return b""
+    if inflating.unconsumed_tail:
+        raise Refusal(f"the recording {file} holds more than the {LARGEST_FILE:,} bytes that are read")
+    return inflated
 
 
 def _decoded(data: bytes) -> Iterator[dict[str, Any]]:
     for line in data.splitlines():
         try:
             yield msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             return
 
 

@@ -173,10 +173,13 @@ def read(content: bytes) -> tuple[list[dict[str, Any]], bool]:
     for line in content.splitlines():
         try:
             records.append(msgspec.json.decode(line, type=dict[str, Any]))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             break
-    if not records or records[0].get("record") != "header" or records[0].get("format") != FORMAT:
+    if not records or records[0].get("record") != "header":
         raise ValueError(f"expected a dump of format {FORMAT}")
+    found = records[0].get("format")
+    if found != FORMAT:
+        raise ValueError(f"expected a dump of format {FORMAT}, got format {safe_repr(found, 40)}")
     return records, records[-1].get("record") != "end"
 
 

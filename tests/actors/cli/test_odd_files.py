@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from enfilade.actors.cli import recordings
+from enfilade.actors.cli.files import LARGEST_FILE
 from enfilade.actors.observing.dumps.dump import FORMAT
 from tests.actors.cli.command import enfilade_here
 
@@ -156,3 +158,66 @@ def test_a_number_that_no_serial_is_is_a_name() -> None:
     result = enfilade_here("trace", "nowhere.door", "9" * 5_000)
     assert result.returncode == 1
     assert "nowhere" in result.stderr
+
+
+FIRST_LINE = (
+    b'{"record":"header","format":3,"at":1.0,"node":"a@b","pid":1,"cause":"x","reason":"","clock":1.0}\n'
+)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"a":' * 200_000,
+        b'{"record":"\xff\xfe"}',
+        b'{"record":',
+        b"null",
+        b"\x00" * 1_000,
+        b'{"record":"process"}{"record":"process"}',
+    ],
+    ids=range(7),
+)
+def test_a_dump_is_shown_up_to_a_line_that_is_none(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl"
+    path.write_bytes(FIRST_LINE + line + b'\n{"record":"end"}\n')
+    result = enfilade_here("dump", "show", str(path))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "node a@b, process 1, 1970-01-01 00:00:01 UTC",
+        "the dump was cut here",
+    ]
+
+
+@pytest.mark.parametrize("found", [2, 4, "3", None, 3.5])
+def test_a_dump_of_another_format_says_which(found: Any, tmp_path: Path) -> None:
+    path = tmp_path / "file.jsonl"
+    path.write_text(FIRST_LINE.decode().replace('"format":3', f'"format":{json.dumps(found)}'))
+    for words in (("dump", "show"), ("observe",)):
+        result = enfilade_here(*words, str(path))
+        assert result.returncode == 1
+        assert f"expected a dump of format 3, got format {found!r}" in " ".join(result.stderr.split())
+
+
+def test_what_is_longer_than_any_dump_is_not_read(tmp_path: Path) -> None:
+    """A file named by mistake: nobody waits until the memory is used up."""
+    path = tmp_path / "image.jsonl"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    for words in (("dump", "show"), ("observe",), ("trace", "play"), ("chart",)):
+        result = enfilade_here(*words, str(path))
+        assert result.returncode == 1
+        assert "has 1,073,741,825 bytes; at most 1,073,741,824 are read" in " ".join(result.stderr.split())
+
+
+def test_a_recording_that_inflates_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "LARGEST_FILE", 10_000)
+    path = tmp_path / "file.enftrace.gz"
+    path.write_bytes(gzip.compress(b"\0" * 10_001))
+    result = enfilade_here("trace", "play", str(path))
+    assert result.returncode == 1
+    assert "holds more than the 10,000 bytes that are read" in " ".join(result.stderr.split())
+    path.write_bytes(gzip.compress(b"\0" * 10_000))
+    assert "is not a recording" in " ".join(enfilade_here("trace", "play", str(path)).stderr.split())
