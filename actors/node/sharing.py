@@ -188,9 +188,12 @@ class Sharing:
                 self.found.append(passed.shared)
                 log(logging.WARNING, "%s", passed.shared)
 
-    def close(self) -> None:
-        """Look for a last time, and forget everything."""
+    def look_at_all(self) -> None:
+        """Look at all that is remembered, as long as those are there who hold it."""
         self._look_at(list(self._passed))
+
+    def close(self) -> None:
+        """Forget everything."""
         self._passed.clear()
 
 

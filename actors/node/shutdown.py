@@ -65,6 +65,8 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
             raise
         finally:
             with trio.CancelScope(shield=True):
+                if node.sharing is not None:
+                    node.sharing.look_at_all()
                 await stopper.stop()
                 node.nursery.cancel_scope.cancel()
                 if node.sharing is not None:

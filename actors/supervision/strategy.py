@@ -142,7 +142,7 @@ class Strategy(Generic[R]):
         as can be known before the strategy is told of the end.
         """
         restart = child.spec.restart
-        if self._job is SHUT_DOWN or self._ended:
+        if self.stopping:
             return False
         if child in self._stopping:
             return self._job is RESTART and restart != "temporary"
@@ -334,7 +334,7 @@ class Strategy(Generic[R]):
         """An attempt to restart: counted, then planned by strategy; one too many ends the supervisor."""
         child.retry = None
         spec = child.spec
-        has_global_name = spec.is_awaited and isinstance(spec.name, Global)
+        has_global_name = isinstance(spec.name, Global)
         if spec.is_awaited and not has_global_name and self._must_wait(child):
             self._retry_later(child, math.inf)
         elif (has_global_name and child.predecessor is None) or self._window.admit(self._clock()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from trio.testing import MockClock
 
 from enfilade.actors import (
     Actor,
+    Call,
     Child,
     Exited,
     Node,
@@ -34,7 +36,7 @@ from enfilade.actors import (
 )
 from enfilade.actors.messages import signals
 from enfilade.actors.node.sharing import CheckedRef, LiveArgument, Shared
-from enfilade.actors.processes.local_ref import LocalRef
+from enfilade.actors.processes.local_ref import LocalRef, process_of
 
 
 @dataclass
@@ -238,9 +240,21 @@ async def passed(ref: Ref[Any], way: str, value: Any) -> None:
             ref.cast(Box.keep, value)
         case "send":
             ref.send(value)
+        case "send_wait":
+            await ref.send_wait(value)
+        case "request":
+            async with node_of(ref).mailbox() as me:
+                me.request(ref, Box.keep, value)
 
 
-@pytest.mark.parametrize("way", ["call", "cast", "send", "keyword"])
+def node_of(ref: Ref[Any]) -> Node:
+    """The node of a local ref."""
+    process = process_of(ref)
+    assert process is not None
+    return process.node
+
+
+@pytest.mark.parametrize("way", ["call", "cast", "send", "keyword", "send_wait", "request"])
 @pytest.mark.parametrize("make", [numbers, lambda: iter([1]), lambda: map(str, [1])])
 async def test_what_has_yet_to_run_is_refused_in_the_sender(
     autojump_clock: MockClock, way: str, make: Callable[[], Any]
@@ -504,3 +518,35 @@ async def test_messages_of_the_runtime_are_its_own(
             await node.spawn(Supervisor, [Child(Late, start_timeout=1.0)])
         await (await node.spawn(Box)).call(Box.forget)
     assert told(caplog) == []
+
+
+@dataclasses.dataclass
+class Counted:
+    """Holds nothing but what cannot change, and can change itself."""
+
+    number: int = 0
+
+
+async def test_what_changed_last_is_told_when_the_node_closes(autojump_clock: MockClock) -> None:
+    """U14: nothing need be passed after the change; a field of a dataclass is a change of it."""
+    async with open_node("n", config=DEBUG) as node:
+        ref = await node.spawn(Box)
+        counted = Counted()
+        await ref.call(Box.keep, counted)
+        counted.number = 1
+        assert not node.sharing.found
+    assert [shared.method for shared in node.sharing.found] == ["Box.keep"]
+
+
+async def answers_later(me: Process) -> None:
+    """Answers with what has yet to run."""
+    call = await me.receive(Call)
+    call.reply(iter([1]))
+
+
+async def test_the_reply_to_a_request_has_yet_to_run(autojump_clock: MockClock) -> None:
+    """U14: the request fails at once."""
+    async with open_node("n", config=DEBUG) as node, node.mailbox() as me:
+        request = me.request(await node.spawn(answers_later), Box.forget)
+        with pytest.raises(LiveArgument):
+            await request.receive(1)

@@ -22,7 +22,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enfilade.actors.messages.guarded import guarded, log
-from enfilade.actors.messages.safe_text import NOTES, add_note, safe_repr, safe_str, shown_name
+from enfilade.actors.messages.safe_text import (
+    NOTES,
+    add_note,
+    safe_arguments,
+    safe_record,
+    safe_repr,
+    safe_str,
+    shown_name,
+)
 from tests.actors.isolation.hostile import (
     METHODS,
     Frozen,
@@ -104,6 +112,42 @@ def test_ordinary_objects_are_shown_as_usual(value: Any) -> None:
     """`safe_repr` and `safe_str` are `repr` and `str` of objects that are small, plain and on one line."""
     assert safe_repr(value) == repr(value)
     assert safe_str(value) == str(value).replace("\n", r"\n")
+
+
+class Couple(tuple[Any, ...]):
+    """A tuple that is no named one, and shows itself."""
+
+    def __repr__(self) -> str:
+        return "a couple"
+
+
+@attrs.frozen
+class Whole:
+    x: int
+    y: str
+
+
+UNPRINTABLE = type("one\nother", (), {})
+
+EXACT: list[tuple[str, str]] = [
+    (safe_repr(types.MappingProxyType({"a": 1, "b": 2})), "mappingproxy with the keys ['a', 'b']"),
+    (safe_repr(self_containing()), "[1, ...]"),
+    (safe_repr(Point(1).__eq__), "<bound method Point.__eq__ of Point(x=1, masked=***)>"),
+    (safe_repr(Couple((1, 2))), "a couple"),
+    (safe_repr(Pair(1, [2])), "Pair(a=1, b=[2])"),
+    (safe_str(OSError(None, "text")), "(None, 'text')"),
+    (safe_str(OSError(5, None)), "(5, None)"),
+    (safe_record(Whole(1, "two")), "Whole(x=1, y='two')"),
+    (shown_name(UNPRINTABLE), "one\\nother"),
+    (safe_arguments((1, "two"), {"three": 3}), "1, 'two', three=3"),
+    (safe_arguments(tuple(range(100)), {"last": 1}), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 91 more"),
+]
+
+
+@pytest.mark.parametrize(("shown", "text"), EXACT)
+def test_texts_in_full(shown: str, text: str) -> None:
+    """Each kind that has a form of its own."""
+    assert shown == text
 
 
 def test_fields_are_shown_as_their_class_says() -> None:
@@ -292,3 +336,19 @@ async def test_nothing_is_computed_where_nothing_is_logged() -> None:
         logging.getLogger("enfilade.actors").setLevel(logging.NOTSET)
     await trio.lowlevel.checkpoint()
     assert not shown
+
+
+def test_what_a_line_carries(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+    """The fields that are there, the error for a handler of the program, a number in its own format; one line
+    for each handler, and none on stderr.
+    """
+    error = LookupError("missing")
+    with caplog.at_level(logging.INFO, logger="enfilade.actors"):
+        log(logging.INFO, "%.2f of %d: %s", 1.234, 5, "text", error=error, extra={"ref": 7, "peer": None})
+    (record,) = caplog.records
+    assert record.getMessage() == "1.23 of 5: text"
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+    assert vars(record)["ref"] == 7
+    assert "peer" not in vars(record)
+    assert "1.23" not in capsys.readouterr().err

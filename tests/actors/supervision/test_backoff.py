@@ -32,7 +32,15 @@ def test_jitter_spreads_the_delays() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("first", 0), ("first", math.inf), ("factor", 0.5), ("maximum", 0.01), ("jitter", 2), ("reset", -1)],
+    [
+        ("first", 0),
+        ("first", math.inf),
+        ("factor", 0.5),
+        ("factor", math.inf),
+        ("maximum", 0.01),
+        ("jitter", 2),
+        ("reset", -1),
+    ],
 )
 def test_bad_field(field: str, value: Any) -> None:
     with pytest.raises(InvalidBackoff) as caught:

@@ -17,6 +17,14 @@ def test_inclusive_edge() -> None:
     assert window.admit(15.000001)
 
 
+def test_what_lies_within_the_period() -> None:
+    """Told at any later time: one that is exactly as old as the period is within it."""
+    window = RestartWindow(5, 5.0)
+    for now in (10.0, 12.0):
+        window.admit(now)
+    assert [window.within(now) for now in (12.0, 15.0, 15.5, 17.0, 17.5)] == [2, 2, 1, 1, 0]
+
+
 def test_zero_admits_nothing() -> None:
     assert not RestartWindow(0, 5.0).admit(0.0)
 
