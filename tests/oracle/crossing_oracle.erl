@@ -47,8 +47,7 @@ command(["new", Name, Where, Trap]) ->
     "";
 command(["cut"]) ->
     true = erlang:disconnect_node(node_of("b")),
-    timer:sleep(1),
-    true = net_kernel:connect_node(node_of("b")),
+    connect(),
     "";
 command([Name | Words]) ->
     Pid = get({pid, Name}),
@@ -56,6 +55,11 @@ command([Name | Words]) ->
         true -> Pid ! {do, actions(Words, [], [])}, "";
         false -> "gone"
     end.
+
+%% The other node refuses as long as it has not noticed that the last connection is over.
+connect() ->
+    timer:sleep(1),
+    net_kernel:connect_node(node_of("b")) orelse connect().
 
 actions([], Action, Actions) -> lists:reverse([lists:reverse(Action) | Actions]);
 actions([";" | Words], Action, Actions) -> actions(Words, [], [lists:reverse(Action) | Actions]);
