@@ -27,7 +27,7 @@ timeout_method = thread
 
 HEAD = """\
 import os, pathlib, signal, subprocess, sys, time
-import pytest, trio
+import pytest
 
 real = pytest.mark.real
 here = pathlib.Path(__file__).parent
@@ -97,7 +97,7 @@ def made_up(*names: str, kind: str = "failed") -> Sequence[str]:
 
 
 def test_a_real_test_that_passes_the_second_time_is_flaky(suite: Suite) -> None:
-    """And all stages add up. Files without real tests are collected by the two processes of stage 1 alone."""
+    """And all stages add up. Files without real tests are collected by the three processes of stage 1 alone."""
     suite.write(
         PASSING,
         "@real\n@pytest.mark.skip\ndef test_skipped(): pass\n",
@@ -105,7 +105,7 @@ def test_a_real_test_that_passes_the_second_time_is_flaky(suite: Suite) -> None:
     )
     suite.write("count('collected')\ndef test_virtual(): pass\n", name="test_virtual_only.py")
     assert suite.run() == (0, [*made_up("test_once", kind="flaky"), "4 passed, 0 failed, 1 skipped"])
-    assert suite.runs("collected") == 2
+    assert suite.runs("collected") == 3
 
 
 def test_a_real_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
@@ -131,10 +131,12 @@ def test_a_real_test_that_fails_twice_fails_the_run(suite: Suite) -> None:
         @real
         @pytest.mark.timeout(2)
         def test_hangs():
+            import trio
             trio.run(trio.sleep_forever)
 
         @real
         def test_trio():
+            import trio
             trio.run(trio.sleep, 0)
 
         @pytest.fixture

@@ -111,7 +111,7 @@ async def serve(path: str, name: str, period: float) -> None:
         listen=path,
         policy=policy,
         entries={"Account": Account},
-        settings=Settings(period=period, handshake=HANDSHAKE),
+        settings=Settings(period=period, handshake=HANDSHAKE, goodbye=HANDSHAKE),
     ) as node:
         await populate(node)
         print("ready", flush=True)
