@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from enfilade.transport import Codec, FileDescriptor, Limits, PayloadError, TypeRegistry
 from enfilade.transport.atoms import INLINE_LIMIT
-from enfilade.transport.budget import SMALL, Budget
+from enfilade.transport.budget import SMALL, UNIT, Budget
 from tests.descriptors import open_descriptors
 
 Ext = msgspec.msgpack.Ext
@@ -326,3 +326,29 @@ def test_long_strings_are_charged_by_their_length() -> None:
     budget.charge(encode("x" * 2**20))
     assert 1.0 - budget.seconds == pytest.approx((8 + 2**12) * 1e-8)
     assert INLINE_LIMIT > SMALL
+
+
+def test_a_budget_is_used_up_to_its_last_unit() -> None:
+    data = encode(["x" * 10_000, *range(1000)])
+    ample = Budget(1, 1.0)
+    ample.charge(data)
+    work = round((1.0 - ample.seconds) / UNIT)
+    assert work > 1000
+    exact = Budget(1, (work - 0.5) * UNIT)  # a begun unit is a whole one
+    exact.charge(data)
+    assert exact.seconds <= 0
+    with pytest.raises(PayloadError, match="would take longer"):
+        Budget(1, (work - 1.5) * UNIT).charge(data)
+
+
+def test_bytes_are_charged_up_to_the_limit() -> None:
+    budget = Budget(100, 1.0)
+    budget.charge_bytes(60)
+    budget.charge_bytes(40)
+    assert budget.in_memory == 100
+    for size in (1, 0, -1, 2**64, True, 1.0):
+        with pytest.raises(PayloadError, match="claims another"):
+            budget.charge_bytes(size)  # type: ignore[arg-type]
+    assert budget.in_memory == 100
+    with pytest.raises(PayloadError):
+        Budget(100, 1.0).charge_bytes(101)

@@ -36,7 +36,7 @@ def number_of(file: int | HasFileno) -> int:
     """
     if type(file) is int or (isinstance(file, int) and not isinstance(file, bool)):
         return file
-    if not hasattr(file, "fileno"):
+    if isinstance(file, bool) or not hasattr(file, "fileno"):
         raise TypeError(
             f"expected the number of a descriptor or an object with fileno(), got {file!r}; "
             "Client.open() takes a path"

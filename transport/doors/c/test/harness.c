@@ -303,6 +303,10 @@ bool mappings_are_ours(void) {
 #endif
 }
 
+bool numbers_are_followed(void) {
+    return mappings_are_ours();
+}
+
 bool signals_are_ours(void) {
     return mappings_are_ours();
 }

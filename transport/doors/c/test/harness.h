@@ -103,6 +103,7 @@ int call(int door, const void *data, size_t size, void *result, size_t capacity,
 /* AddressSanitizer does not know that a cancelled thread's frames are gone, ThreadSanitizer not which locks it takes then. */
 bool cancellation_is_known(void);
 bool mappings_are_ours(void);            /* ThreadSanitizer maps memory as it goes */
+bool numbers_are_followed(void);         /* ThreadSanitizer takes a number that comes again for one descriptor */
 bool signals_are_ours(void);             /* ThreadSanitizer delivers them itself, and a handler may not allocate */
 bool system_is_real(void);             /* not under a tool that emulates RLIMIT_NOFILE, vfork by fork, and hides the first stack */
 char *temporary_path(const char *name); /* in a directory that the harness removes */
