@@ -97,7 +97,7 @@ def made_up(*names: str, kind: str = "failed") -> Sequence[str]:
 
 
 def test_a_real_test_that_passes_the_second_time_is_flaky(suite: Suite) -> None:
-    """And all stages add up. Files without real tests are collected by the three processes of stage 1 alone."""
+    """And all stages add up. Files without real tests are collected in stage 1 alone, by three processes."""
     suite.write(
         PASSING,
         "@real\n@pytest.mark.skip\ndef test_skipped(): pass\n",
