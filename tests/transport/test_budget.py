@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from enfilade.transport import Codec, FileDescriptor, Limits, PayloadError, TypeRegistry
 from enfilade.transport.atoms import INLINE_LIMIT
-from enfilade.transport.budget import SMALL, UNIT, Budget
+from enfilade.transport.budget import FEW, SMALL, UNIT, Budget, distinct
 from tests.descriptors import open_descriptors
 
 Ext = msgspec.msgpack.Ext
@@ -352,3 +352,11 @@ def test_bytes_are_charged_up_to_the_limit() -> None:
     assert budget.in_memory == 100
     with pytest.raises(PayloadError):
         Budget(100, 1.0).charge_bytes(101)
+
+
+def test_few_keys_may_collide() -> None:
+    """Comparing each of so few with all others costs nothing to speak of."""
+    colliding = [PRIME * factor for factor in range(1, FEW + 2)]
+    assert distinct(colliding[:FEW]) == colliding[:FEW]
+    with pytest.raises(PayloadError, match="17 keys"):
+        distinct(colliding)

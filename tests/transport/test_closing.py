@@ -98,6 +98,9 @@ def test_one_process_uses_up_its_own_share_alone(linger: Make) -> None:
         close_for(MALLORY, linger().fileno)
     assert within(20, lambda: closing.is_behind(MALLORY))
     assert not closing.is_behind(ALICE)
+    assert closing.refuses([-5, 0], MALLORY)
+    assert not closing.refuses([-5], MALLORY)  # what is no descriptor needs no closing
+    assert not closing.refuses([-5, 0], ALICE)
     assert len(os.listdir("/proc/self/task")) <= before + 2
     quick = os.dup(0)
     close_for(ALICE, quick)
