@@ -1,8 +1,9 @@
 """What a release says on the wire, as bytes: made by that release, read by those that follow.
 
-    .venv/bin/python tests/transport/recorded_frames.py > tests/transport/recorded/COMMIT.json
+    .venv/bin/python tests/transport/recorded_frames.py > COMMIT.json
 
-run by the Python of that release's tree, with the file of this one. This file needs nothing but that release.
+run by the Python of that release's tree, with the file of this one; what it writes lies in
+`tests/transport/recorded`, named for the commit. This file needs nothing but that release.
 """
 
 from __future__ import annotations
