@@ -11,7 +11,21 @@ import pytest
 import trio
 import trio.lowlevel
 
-from enfilade.actors import SHUTDOWN, Actor, CallTimeout, Down, Node, Process, Ref
+from enfilade.actors import (
+    NORMAL,
+    SHUTDOWN,
+    Actor,
+    CallTimeout,
+    Crashed,
+    Down,
+    EventHandler,
+    EventManager,
+    HandlerRemoved,
+    Node,
+    Process,
+    Reason,
+    Ref,
+)
 from enfilade.actors.messages.signals import Call
 from tests.actors.steps.bystanders import unharmed
 
@@ -156,3 +170,41 @@ async def test_limits_still_hold(autojump_clock: object) -> None:
         me.monitor(ref)
         ref.exit(SHUTDOWN)
         await me.receive(Down)
+
+
+class Fragile(EventHandler):
+    """Fails with a thing at hand."""
+
+    def on_event(self, event: str) -> None:
+        thing = Thing()
+        KEPT.append(weakref.ref(thing))
+        if event == "crash":
+            raise LookupError(event)
+
+    def on_remove(self, reason: Reason) -> None:
+        thing = Thing()
+        KEPT.append(weakref.ref(thing))
+        if reason == NORMAL:
+            raise LookupError("removed")
+
+
+KEPT: list[weakref.ref[Thing]] = []
+
+
+@pytest.mark.parametrize("way", ["on_event", "on_remove"])
+async def test_the_reason_of_a_removal_keeps_no_variables(autojump_clock: object, way: str) -> None:
+    """S11: the owner may keep the reason, and keeps with it none of what the handler had at hand."""
+    KEPT.clear()
+    async with unharmed() as (node, me):
+        manager = await node.spawn(EventManager)
+        await manager.call(EventManager.add_handler, "key", Fragile, supervised=me.ref)
+        if way == "on_event":
+            manager.cast(EventManager.notify, "crash")
+        else:
+            with pytest.raises(LookupError):
+                await manager.call(EventManager.delete_handler, "key")
+        removed = await me.receive(HandlerRemoved, timeout=1)
+        assert isinstance(removed.reason, Crashed)
+        gc.collect()
+        assert KEPT
+        assert [kept() for kept in KEPT] == [None] * len(KEPT)
