@@ -85,7 +85,6 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        gc.freeze()
         gc.enable()
         gc.set_threshold(10_000, 10, 10)
 

@@ -7,6 +7,7 @@ doctor` work on a machine where a compiled part is missing.
 import errno
 import gc
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -391,6 +392,8 @@ def main() -> None:
         if error.errno not in UNWRITABLE:
             raise
         typer.echo(f"enfilade: the output cannot be written: {error.strerror}", err=True)
+        with suppress(OSError):
+            sys.stdout.close()  # or Python 3.13 tries once more, says that it failed, and ends with status 120
         sys.exit(1)
 
 
