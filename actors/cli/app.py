@@ -393,7 +393,7 @@ def main() -> None:
             raise
         typer.echo(f"enfilade: the output cannot be written: {error.strerror}", err=True)
         with suppress(OSError):
-            sys.stdout.close()  # or Python 3.13 tries once more, says that it failed, and ends with status 120
+            sys.stdout.close()  # or Python 3.13 tries once more, and ends with status 120
         sys.exit(1)
 
 
