@@ -201,6 +201,7 @@ class Rig:
                 self.step = seconds
             case ("retry",):
                 if self.outward.handover is outward_file.FULL:
+                    self.outward._pause *= 2  # as the task does that tries again
                     self.outward.handover = outward_file.READY
                     self.outward.flush()
             case ("quarter",):
@@ -335,6 +336,66 @@ def test_both_refuse_the_same_batches(
                 result = type(error), str(error)
             results.append((result, rig.state()))
         assert results[0] == results[1]
+
+
+BATCH: Operation = ("arrive", [PAYLOAD], PEER, ("", 0))
+GATHERS: list[Operation] = [("send", PAYLOAD), BATCH, ("send", PAYLOAD), ("send", PAYLOAD)]
+EDGES: dict[str, list[Operation]] = {
+    "an account of more than was sent": [("arrive", [PAYLOAD], PEER, ("account", 1))],
+    "an account of all that was sent": [("send", PAYLOAD), ("arrive", [], PEER, ("account", 7)), BATCH],
+    "an account that goes back": [("send", PAYLOAD), BATCH, ("arrive", [], PEER, ("account", 6))],
+    "a later batch than is due": [("arrive", [PAYLOAD], PEER, ("sequence", 1))],
+    "an earlier one": [BATCH, ("arrive", [PAYLOAD], PEER, ("sequence", 0)), BATCH],
+    "no frames": [("arrive", [], PEER, ("", 0)), BATCH],
+    "no credit": [("send", encode_send(1, bytes(500))) for _ in range(4)],
+    "gathered until a batch is full": [*GATHERS, *[("send", encode_send(1, bytes(150))) for _ in range(5)]],
+    "exactly full": [*GATHERS, ("send", bytes(512 - len(PAYLOAD))), ("send", b"x"), ("gatherer",)],
+    "exactly the backlog": [*GATHERS, ("send", bytes(700 - len(PAYLOAD))), ("gatherer",)],
+    "more than the backlog": [*GATHERS, ("send", bytes(701 - len(PAYLOAD))), ("gatherer",)],
+    "more at once than the backlog": [("send", bytes(700)), BATCH, ("send", bytes(701))],
+    "a full peer": [
+        *[("answers", [Status.FULL]), ("send", PAYLOAD), BATCH, ("send", PAYLOAD), ("retry",), BATCH],
+        *[("send", PAYLOAD), BATCH],
+    ],
+    "a full peer, and nothing more to say": [
+        *[
+            ("answers", [Status.FULL]),
+            ("send", PAYLOAD),
+            ("flush", True),
+            ("retry",),
+            BATCH,
+            ("send", PAYLOAD),
+        ],
+    ],
+    "more than a small backlog": [*GATHERS, ("send", bytes(301 - len(PAYLOAD))), ("gatherer",)],
+    "a peer that is full at once": [
+        ("at once", True),
+        ("answers", [Status.FULL]),
+        ("send", PAYLOAD),
+        ("retry",),
+    ],
+    "turns that grow short": [
+        ("slow", 0.02),
+        *[("arrive", [PAYLOAD] * 4, PEER, ("", 0)) for _ in range(4)],
+        ("slow", 0.0),
+        *[("arrive", [PAYLOAD] * 4, PEER, ("", 0)) for _ in range(4)],
+    ],
+    "a batch that was heard": [("arrive", [b"heard"], PEER, ("", 0))],
+    "answers to several": [
+        ("echoes", True),
+        ("arrive", [PAYLOAD] * 3, PEER, ("", 0)),
+        ("send", PAYLOAD),
+        BATCH,
+    ],
+}
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("backlog", [300, 700])
+@pytest.mark.parametrize("window", [600, 2001, 64 * 1024])
+@pytest.mark.parametrize("edge", EDGES)
+def test_both_do_the_same_at_the_edges(edge: str, window: int, backlog: int, sealed: bool) -> None:
+    both(EDGES[edge], (window, backlog, None, sealed))
 
 
 SCRIPT: list[Operation] = [
