@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import select
+import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TextIO
 
 import trio
 from rich.cells import cell_len
@@ -117,6 +119,15 @@ def _strip(text: Text, width: int, app: App[Any]) -> Strip:
     return Strip(fitted(text, width).render(app.console), width)
 
 
+def _has_hung_up(terminal: TextIO | None) -> bool:
+    """Tell whether nobody is at the other end of a terminal any more."""
+    if terminal is None or terminal.closed:
+        return True
+    look = select.poll()
+    look.register(terminal.fileno(), 0)  # that it hung up is told in any case
+    return bool(look.poll(0))
+
+
 class ObserveApp(App[None]):
     """Observes nodes, one of which is shown.
 
@@ -170,6 +181,13 @@ class ObserveApp(App[None]):
             sight.on_change = self.redraw
         self._guest.start()
         self.set_interval(1.0, self.redraw)
+        if not self.is_headless:
+            self.set_interval(1.0, self._look_at_terminal)
+
+    async def _look_at_terminal(self) -> None:
+        """Leave when the terminal is gone: Textual reads its end again and again, for ever."""
+        if _has_hung_up(sys.__stdin__):
+            await self.action_leave()
 
     async def _observe(self, nursery: trio.Nursery) -> None:
         for sight in self.sights:

@@ -179,6 +179,27 @@ def test_a_run_in_a_pseudo_terminal(door: Path, farewell: str) -> None:
         os.close(terminal)
 
 
+def test_an_observer_ends_with_its_terminal(door: Path) -> None:
+    """Also where it is not told so by a signal, because the terminal is not that of its session."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "enfilade", "observe", str(door)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm-256color"},
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        try:
+            read_until(controller, process, "no warnings")
+            os.close(controller)
+            process.wait(60)
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("command_", [["dump"], ["top", "--times", "2", "--every", "0.1"], ["metrics"]])
 def test_a_reader_that_has_gone_is_no_trouble(door: Path, command_: list[str]) -> None:
     """As with `enfilade dump | head -1`: it ends, and says nothing."""
