@@ -1,7 +1,6 @@
 """The test suite in the stages of CI: `python -m tests.stages [argument of pytest ...]`.
 
-1. Tests without time, or in virtual time, three at a time on two processors, because some start programs and
-   wait for their end. Nothing is repeated: a failure is a fault.
+1. Tests without time, or in virtual time, by two processes. Nothing is repeated: a failure is a fault.
 2. Tests marked `real`, about real time, real processes or the kernel, four at a time, because most of them
    wait for most of their time.
 3. What failed in the second stage once more, each test alone in a process of its own. It is *flaky* when it
@@ -34,7 +33,7 @@ MOST_REPEATED = 5
 # Neighbours run in one process, which has what their file set up. (With `loadfile`, a test that crashes its
 # worker is run again and again.)
 NEIGHBOURS = ("--dist", "worksteal", "-p", "tests.real_files")
-VIRTUAL = ("-m", "not real and not soak", "-n", "3", *NEIGHBOURS)
+VIRTUAL = ("-m", "not real and not soak", "-n", "2", *NEIGHBOURS)
 REAL = ("-m", "real and not soak", "-n", "4", *NEIGHBOURS, "--max-worker-restart", str(MOST_REPEATED))
 ALONE = ("-n", "1", "--max-worker-restart", "0")
 

@@ -135,11 +135,18 @@ CHECKED = {"memcpy", "memmove", "memset", "strcpy", "snprintf", "vsnprintf", "re
 """Functions of which the C library has a form that knows the size of the buffer."""
 
 
-def test_sizes_of_buffers_are_checked(extension: Elf) -> None:
+COUNTED = {"enfilade.transport.core.compiled": {"memcpy"}}
+"""Functions that an extension uses for objects of Python alone: the compiler does not know their size, and
+the code that copies has counted it.
+"""
+
+
+def test_sizes_of_buffers_are_checked(request: pytest.FixtureRequest, extension: Elf) -> None:
     """Whoever uses such functions uses some of the forms that check; the small extensions use none."""
     needs("-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3")
     symbols = extension.symbols()
-    assert {name for name in symbols if name.endswith("_chk")} or not symbols & CHECKED
+    counted = COUNTED.get(request.node.callspec.params["extension"], set())
+    assert {name for name in symbols if name.endswith("_chk")} or not symbols & (CHECKED - counted)
 
 
 def test_returns_can_be_checked(extension: Elf) -> None:

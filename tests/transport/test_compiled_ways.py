@@ -433,3 +433,43 @@ def test_the_twin_is_chosen_by_name() -> None:
     assert NodeLink.received is choice.TWINS[NodeLink, "received"]
     choice.choose(is_compiled=True)
     assert choice.in_use() == "compiled"
+
+
+@pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "python"])
+def test_a_finalizer_may_send_while_frames_begin_to_gather(is_compiled: bool) -> None:
+    """What is made for the first of them may collect garbage: both frames wait, and both are counted."""
+    choice.choose(is_compiled=is_compiled)
+    rig = Rig(2**20, 2**20, None, sealed=False)
+    link: Any = rig.link
+    frame = encode_send(7, "from a finalizer")
+    heard: list[bytes] = []
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            rig.outward.send_encoded(frame)
+            heard.append(frame)
+
+    before = gc.get_threshold()
+    gc.collect()
+    try:
+        for number in range(1, 20):
+            gc.disable()
+            link._gathered.clear()
+            link._queued = 0
+            rig.outward.pace = outward_file.GATHERING
+            Cycle()
+            gc.set_threshold(number, 1_000, 1_000)
+            gc.enable()
+            rig.outward.send_encoded(b"x" * number)
+            gc.disable()
+            waiting = [data for gathered in link._gathered for data in gathered.frames]
+            assert sorted(waiting) == sorted([*heard, b"x" * number])
+            assert link._queued == sum(map(len, waiting))
+            gc.collect()
+            heard.clear()
+    finally:
+        gc.set_threshold(*before)
+        gc.enable()

@@ -1,7 +1,7 @@
 """What a peer sends to whom is not there, or may not ask for, is refused before anything of it is decoded."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import attrs
@@ -41,6 +41,16 @@ class Siege:
     decoded: list[Any]
 
 
+def recording(decode: Callable[..., Any], decoded: list[Any]) -> Callable[..., Any]:
+    """The function, which notes what it is given first."""
+
+    def record(payload: Any, *rest: Any) -> Any:
+        decoded.append(bytes(payload))
+        return decode(payload, *rest)
+
+    return record
+
+
 @pytest.fixture
 async def siege(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Siege]:
     network = MemoryNetwork()
@@ -62,13 +72,10 @@ async def siege(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Siege]:
             await mortal.stop()
             await wait_all_tasks_blocked()
             decoded: list[Any] = []
-            decode = Codec.decode
-
-            def record(self: Codec, payload: Any, *rest: Any) -> Any:
-                decoded.append(bytes(payload))
-                return decode(self, payload, *rest)
-
-            monkeypatch.setattr(Codec, "decode", record)
+            remote: Any = node.distribution.remotes()[0]  # type: ignore[attr-defined]
+            codec: Codec = remote._codec
+            for name in ("decode", "decode_small"):
+                monkeypatch.setattr(codec, name, recording(getattr(codec, name), decoded))
             yield Siege(node, stranger, mortal.serial, alias.serial, decoded)
             stranger.close()
 

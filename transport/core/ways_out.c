@@ -229,6 +229,22 @@ PyObject *core_flush(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     return result;
 }
 
+/* Make the record of frames that leave together, with the first of them. It may collect garbage. */
+static PyObject *begin_gathering(PyObject *frame, int64_t length)
+{
+    PyObject *number = PyLong_FromLongLong(length), *none = PyLong_FromLong(0);
+    PyObject *frames = PyList_New(0), *handles = PyList_New(0), *gathered = NULL;
+    if (number != NULL && none != NULL && frames != NULL && handles != NULL && PyList_Append(frames, frame) == 0) {
+        PyObject *given[] = {frames, handles, number, none};
+        gathered = PyObject_Vectorcall(the_Gathered, given, 4, NULL);
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(none);
+    Py_XDECREF(frames);
+    Py_XDECREF(handles);
+    return gathered;
+}
+
 /* Let a frame wait with those that have gathered; false, and nothing was done, if the twin has to. */
 static int gather(PyObject *link, PyObject *frame)
 {
@@ -239,18 +255,11 @@ static int gather(PyObject *link, PyObject *frame)
         !count_in(link, NodeLink__largest, &largest) || queued + length > backlog)
         return 0;
     if (count == 0) {
-        PyObject *number = PyLong_FromLongLong(length), *none = PyLong_FromLong(0);
-        PyObject *frames = PyList_New(0), *handles = PyList_New(0), *gathered = NULL, *done = NULL;
-        if (number != NULL && none != NULL && frames != NULL && handles != NULL && PyList_Append(frames, frame) == 0) {
-            PyObject *given[] = {frames, handles, number, none};
-            gathered = PyObject_Vectorcall(the_Gathered, given, 4, NULL);
-        }
-        if (gathered != NULL && set_count(link, NodeLink__queued, queued + length) == 0)
+        PyObject *gathered = begin_gathering(frame, length), *done = NULL;
+        /* A finalizer may have sent something meanwhile: then the twin goes on. */
+        if (gathered != NULL && is_empty(waiting) && count_in(link, NodeLink__queued, &queued) && queued + length <= backlog &&
+            set_count(link, NodeLink__queued, queued + length) == 0)
             done = PyObject_CallMethodObjArgs(waiting, s_append, gathered, NULL);
-        Py_XDECREF(number);
-        Py_XDECREF(none);
-        Py_XDECREF(frames);
-        Py_XDECREF(handles);
         Py_XDECREF(gathered);
         Py_XDECREF(done);
         return done != NULL;

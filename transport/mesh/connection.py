@@ -304,6 +304,8 @@ class Connection:
                 session.stream.close()
                 for answered, _ in session.pings:
                     answered.set()
+            if session.cut_after:
+                self._cut_off(session)
             self._lost_at = trio.current_time()
             self._servers.rotate(-1)
             logger.warning("server %s is lost: %s; trying %s", session.where, session.end, self._servers[0])
@@ -437,12 +439,19 @@ class Connection:
         late, seen_at = session.held
         held = max(now - session.due, late if now - seen_at < self._silence else 0.0)
         if held >= HELD_SECONDS:
-            self.cuts += 1
-            why = ", which gave no sign of life" if "stale" in session.complaint else " as a slow consumer"
-            logger.warning(
-                "server %s cut this node off%s: its loop was held for %.1f s", session.where, why, held
-            )
+            session.cut_after = held
         self._lose(session, str(error) or type(error).__name__)
+
+    def _cut_off(self, session: Session) -> None:
+        """Say that the server has cut this node off: once, when all was read that the server had to say."""
+        self.cuts += 1
+        why = ", which gave no sign of life" if "stale" in session.complaint else " as a slow consumer"
+        logger.warning(
+            "server %s cut this node off%s: its loop was held for %.1f s",
+            session.where,
+            why,
+            session.cut_after,
+        )
 
     async def _read(self, session: Session) -> None:
         while True:

@@ -32,6 +32,7 @@ class Session:
         due: when this node looks at the server next.
         held: how late that was once, and when.
         complaint: the last one.
+        cut_after: seconds for which the loop was held before the server ended the session; 0 if it did not.
         end: why the session is over; empty before.
     """
 
@@ -51,4 +52,5 @@ class Session:
     due: float = math.inf
     held: tuple[float, float] = (0.0, 0.0)
     complaint: str = ""
+    cut_after: float = 0.0
     end: str = ""

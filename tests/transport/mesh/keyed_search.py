@@ -13,8 +13,8 @@ import enum
 import hashlib
 import math
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -44,6 +44,7 @@ from enfilade.transport.mesh.registry import (
     NoAnswer,
     WrongRevision,
 )
+from enfilade.transport.mesh.shard_keeper import ShardKeeper
 
 LEASE = 2.0
 KEYS = ("ann", "bob", "cy")
@@ -559,13 +560,18 @@ class Search:
         return self.answered
 
 
+@contextmanager
+def _without_leases() -> Iterator[None]:
+    counting = mock.patch.object(ShardKeeper, "counting", return_value=lambda: True)
+    with counting, mock.patch.object(Activations, "lost", return_value=None):
+        yield
+
+
 def _without(variant: Variant) -> AbstractContextManager[Any]:
     """Leave something out."""
     match variant:
         case Variant.LEASE:
-            return mock.patch.multiple(
-                Activations, _holds=lambda self, shard, held: True, lost=lambda self, shard: None
-            )
+            return _without_leases()
         case Variant.END:
             return mock.patch.object(Activations, "vacate", mock.AsyncMock())
         case Variant.WAIT:

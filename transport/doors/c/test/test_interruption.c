@@ -276,10 +276,12 @@ static void door_handler_that_calls_the_same_door(void) {
     handler_door = d;
     struct sigaction action = {.sa_handler = calling_handler};
     sigaction(SIGALRM, &action, NULL);
-    struct itimerval timer = {{0, 1000}, {0, 1000}};
-    setitimer(ITIMER_REAL, &timer, NULL);
     int ok = 0;
     for (int i = 0; i < 5000; i++) {
+        /* One signal a call, and none for every fifth: a handler that takes longer than the pause of a timer that goes
+         * on would never end. */
+        struct itimerval timer = {{0, 0}, {0, i % 5 == 0 ? 0 : 1 + i % 100}};
+        setitimer(ITIMER_REAL, &timer, NULL);
         int r = 0;
         door_arg_t args = {.rbuf = (char *)&r, .rsize = sizeof r};
         int e = door_call(d, &args) < 0 ? errno : 0;
@@ -300,25 +302,36 @@ static void jumping(int number) {
     siglongjmp(place, 1);
 }
 
+static pthread_t jumper;
+
+static void *signals_when_entered(void *unused) {
+    receive_byte(entered[0]);
+    pthread_kill(jumper, SIGUSR1);
+    return unused;
+}
+
 static void door_handler_that_jumps_out(void) {
+    static pthread_t teller;
     make_pipes();
+    jumper = pthread_self();
     struct sigaction action = {.sa_handler = jumping};
-    sigaction(SIGALRM, &action, NULL);
-    int d = door_create(quick_block, NULL, DOOR_NO_CANCEL), e = door_create(counting, NULL, DOOR_NO_CANCEL);
+    sigaction(SIGUSR1, &action, NULL);
+    int d = door_create(blocking_procedure, NULL, DOOR_NO_CANCEL), e = door_create(counting, NULL, DOOR_NO_CANCEL);
     for (volatile int i = 0; i < 5; i++) {
+        CHECK_EQUAL(pthread_create(&teller, NULL, signals_when_entered, NULL), 0);
         if (sigsetjmp(place, 1) == 0) {
-            struct itimerval timer = {{0, 0}, {0, 50000}};
-            setitimer(ITIMER_REAL, &timer, NULL);
             door_call(d, NULL);
             CHECK(false);
         }
-        receive_byte(entered[0]);
+        pthread_join(teller, NULL);
         send_byte(leave[1], 'l');
+        receive_byte(ran[0]); /* or the next one would take its byte */
         int r;
         CHECK_EQUAL(call(e, NULL, 0, &r, sizeof r, NULL), 0);
         send_byte(leave[1], 'l');
         CHECK_EQUAL(call(d, NULL, 0, &r, sizeof r, NULL), 0);
         receive_byte(entered[0]);
+        receive_byte(ran[0]);
     }
 }
 
