@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # What setuptools has to say about every editable installation is known.
 INSTALL := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/pip install --quiet
 SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
+  $(wildcard .packaging/enfilade/*.[ch]) \
   $(shell find transport hostcalls actors -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
 
 # A stamp of an extra holds what was installed; one whose installation failed is none.

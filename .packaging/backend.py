@@ -24,6 +24,9 @@ SAMPLING = Path("actors/observing/sampling")
 PACKAGE = Path(".packaging/enfilade")
 """Where setuptools finds the package: its folders are links to those at the top level."""
 
+TWINS = PACKAGE / "twins.c"
+"""What the compiled modules of both packages share. It is in the source archive, and in no wheel."""
+
 BUILD_FILES = [".packaging/backend.py", ".packaging/hardening.py"]
 
 
@@ -39,13 +42,23 @@ class SourceArchive(sdist):
                 os.symlink(os.readlink(link), base_dir / link)
 
 
-def extension(name: str, folder: Path, *link_flags: str) -> setuptools.Extension:
-    """An extension by the stable interface of Python. It is optional: there is a way to do without."""
+def extension(
+    name: str, folder: Path, *link_flags: str, shared: tuple[Path, ...] = ()
+) -> setuptools.Extension:
+    """An extension by the stable interface of Python. It is optional: there is a way to do without.
+
+    Args:
+        name: of its module.
+        folder: holds its C.
+        link_flags: are given to the linker, too.
+        shared: C of another folder that is compiled into it; the headers beside it are found by their names.
+    """
     flags = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", *hardening.compile_flags()]
     return setuptools.Extension(
         name,
-        sorted(map(str, folder.glob("*.c"))),
-        depends=sorted(map(str, folder.glob("*.h"))),
+        sorted(map(str, [*folder.glob("*.c"), *shared])),
+        depends=sorted(map(str, [*folder.glob("*.h"), *(file.with_suffix(".h") for file in shared)])),
+        include_dirs=sorted({str(file.parent) for file in shared}),
         py_limited_api=True,
         optional=True,
         extra_compile_args=flags,
@@ -54,8 +67,8 @@ def extension(name: str, folder: Path, *link_flags: str) -> setuptools.Extension
 
 
 EXTENSIONS = [
-    extension("enfilade.actors.core.compiled", CORE),
-    extension("enfilade.transport.core.compiled", WAYS),
+    extension("enfilade.actors.core.compiled", CORE, shared=(TWINS,)),
+    extension("enfilade.transport.core.compiled", WAYS, shared=(TWINS,)),
     extension("enfilade.actors.observing.sampling.words", SAMPLING, "-pthread"),
 ]
 

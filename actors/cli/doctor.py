@@ -32,10 +32,10 @@ def _core() -> Finding:
     from enfilade.actors.core import choice
     from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
 
-    is_compiled = choice.in_use() == "compiled"
-    core = "compiled" if is_compiled else f"in Python{', by choice' if choice.IS_AVAILABLE else ''}"
+    obstacle = choice.CHOICE.why_python()
+    core = f"in Python ({obstacle})" if obstacle else "compiled"
     steps = "steps of tasks beside trio's loop" if IS_AVAILABLE else "every step of a task by trio's loop"
-    return Finding("core", is_compiled, f"{core}; {steps}", needed=False)
+    return Finding("core", not obstacle, f"{core}; {steps}", needed=False)
 
 
 def _ways() -> Finding:
@@ -43,9 +43,9 @@ def _ways() -> Finding:
         from enfilade.transport.core import choice
     except ImportError as error:
         return Finding("node links", False, str(error), needed=False)
-    is_compiled = choice.in_use() == "compiled"
-    ways = "compiled" if is_compiled else f"in Python{', by choice' if choice.IS_AVAILABLE else ''}"
-    return Finding("node links", is_compiled, f"ways of a frame {ways}", needed=False)
+    obstacle = choice.CHOICE.why_python()
+    ways = f"in Python ({obstacle})" if obstacle else "compiled"
+    return Finding("node links", not obstacle, f"ways of a frame {ways}", needed=False)
 
 
 def _doors() -> Finding:

@@ -6,15 +6,13 @@ not compiled, or does not fit the interpreter. Both work on the same objects, so
 the other into the class.
 
 The core is used if it can be: if it was compiled, and if the fields that it reads are found where it looks.
-The environment variable `ENFILADE_CORE=python` chooses the twins.
+The environment variable `ENFILADE_CORE=python` chooses the twins. `twins.py`, beside the packages, does this
+for node links, too.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
 import sys
-from collections.abc import Callable, Mapping
 from heapq import heappop
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any, Final
@@ -58,20 +56,11 @@ from enfilade.actors.processes.steps import need_room, with_headroom
 from enfilade.actors.processes.sync_body import NOTHING_AT_START, NOTHING_AT_STOP, SyncBody, run_on_start
 from enfilade.actors.processes.task_bodies import AsyncBody
 from enfilade.actors.processes.timers import Timer, Timers
+from enfilade.twins import Function, Site, choice_of, name_in_c, places
 
-compiled: Any
-try:
-    compiled = importlib.import_module("enfilade.actors.core.compiled")
-except ImportError:  # installed where there is no compiler, say
-    compiled = None
+__all__ = ["CHOICE", "IS_AVAILABLE", "choose", "in_use"]
 
-__all__ = ["IS_AVAILABLE", "choose", "in_use"]
-
-SWITCH: Final = "ENFILADE_CORE"
-
-Function = Callable[..., Any]
-
-TWINS: Final[dict[tuple[Any, str], Function]] = {
+TWINS: Final[dict[Site, Function]] = {
     (Record, "__init__"): Record.__init__,
     (start, "make_body"): start.make_body,
     (end, "conclude"): end.conclude,
@@ -103,65 +92,39 @@ TWINS: Final[dict[tuple[Any, str], Function]] = {
 """The functions in Python, by where they are: in a class, or in a module."""
 
 
-def _name(owner: Any, name: str) -> str:
-    """The name of that function in the compiled core, where no two have the same."""
-    return "request_init" if owner is Request and name == "__init__" else name
+SLOTTED: Final[dict[str, type]] = {
+    kind.__name__: kind
+    for kind in (
+        Process,
+        Dispatcher,
+        HandlerContext,
+        LocalRef,
+        UnusedQueue,
+        ClosedQueue,
+        DispatchedBody,
+        SyncBody,
+        AsyncBody,
+        Reader,
+        TaskTurn,
+        Request,
+        MailboxSearch,
+        Like,
+        Extras,
+        Continuation,
+        Deferred,
+        Timer,
+        Timers,
+        Monitor,
+    )
+}
+"""The classes whose fields are slots."""
 
 
-def _places(fields: list[str], classes: Mapping[str, Any]) -> dict[str, int]:
-    """Find the places of fields, each given as "class.field"; -1 for one that is not found."""
-    places = {}
-    for field in fields:
-        kind, _, name = field.partition(".")
-        holder: Any = classes[kind].__new__(classes[kind])
-        value = object()
-        object.__setattr__(holder, name, value)
-        places[field] = compiled.place(holder, value)
-        object.__delattr__(holder, name)  # which a finalizer would take for its own
-    return places
-
-
-def _own_places() -> dict[str, int]:
-    classes: dict[str, type] = {
-        kind.__name__: kind
-        for kind in (
-            Process,
-            Dispatcher,
-            HandlerContext,
-            LocalRef,
-            UnusedQueue,
-            ClosedQueue,
-            DispatchedBody,
-            SyncBody,
-            AsyncBody,
-            Reader,
-            TaskTurn,
-            Request,
-            MailboxSearch,
-            Like,
-            Extras,
-            Continuation,
-            Deferred,
-            Timer,
-            Timers,
-            Monitor,
-        )
-    }
-    values = object(), object(), object()
-    cast = Cast(*values)  # type: ignore[arg-type]
-    of_cast = {
-        f"Cast.{name}": compiled.place(cast, value)
-        for name, value in zip(Cast.__struct_fields__, values, strict=True)
-    }
-    others = [field for field in compiled.fields() if field not in of_cast]
-    return {**of_cast, **_places(others, classes)}
-
-
-def _bind_trio() -> None:
+def _bind_trio(compiled: Any) -> None:
     """Have tasks stepped in C, if the trial of that succeeds; otherwise the twins do it."""
     try:
         compiled.bind_trio(
-            _places(compiled.trio_fields(), loop_bypass.CLASSES),
+            places(compiled, compiled.trio_fields(), loop_bypass.CLASSES, {}),
             {
                 "Task": loop_bypass.CLASSES["Task"],
                 "Wait": loop_bypass.CLASSES["Wait"],
@@ -175,119 +138,88 @@ def _bind_trio() -> None:
         )
         if not loop_bypass.works(compiled.step):
             compiled.unbind_trio()
-    except (AttributeError, LookupError, TypeError):
+    except (AttributeError, ImportError, LookupError, TypeError):
         return
 
 
-def _compiled() -> dict[tuple[Any, str], Function]:
-    """The functions in C, as methods; none if they are not to be had here."""
-    if compiled is None:
-        return {}
-    try:
-        twins = {_name(owner, name): twin for (owner, name), twin in TWINS.items()}
-        compiled.bind(
-            _own_places(),
-            {
-                **twins,
-                "Process": Process,
-                "Cast": Cast,
-                "Request": Request,
-                "Down": Down,
-                "LocalRef": LocalRef,
-                "Timer": Timer,
-                "Timers": Timers,
-                "heappop": heappop,
-                "with_headroom": with_headroom,
-                "getframe": sys._getframe,
-                "envelopes": envelopes,
-                "plain": PLAIN,
-                "check_result": check_result,
-                "observer_failed": observer_failed,
-                "Continuation": Continuation,
-                "Deferred": Deferred,
-                "no_kwargs": NO_KWARGS,
-                "handed_off": HANDED_OFF,
-                "Reader": Reader,
-                "TaskTurn": TaskTurn,
-                "slice_seconds": SLICE_SECONDS,
-                "UnusedQueue": UnusedQueue,
-                "ClosedQueue": ClosedQueue,
-                "EmptyingBody": EmptyingBody,
-                "EndedProcess": EndedProcess,
-                "ENDED": end.ENDED,
-                "UNSTARTED": UNSTARTED,
-                "NO_NAMES": NO_NAMES,
-                "UNBOUNDED": UNBOUNDED,
-                "LIMITLESS": LIMITLESS,
-                "Monitor": Monitor,
-                "Actor": Actor,
-                "Exited": Exited,
-                "SyncBody": SyncBody,
-                "leave_scopes": leave_scopes,
-                "nothing_at_start": NOTHING_AT_START,
-                "nothing_at_stop": NOTHING_AT_STOP,
-                "protocol_of": protocol_of,
-                "refuse_replaced": refuse_replaced,
-                "run_on_start": run_on_start,
-                "tell_linked": tell_linked,
-                "tell_watcher": tell_watcher,
-                "telling_failed": telling_failed,
-                "watcher_failed": watcher_failed,
-                "parts": vars(end),
-                "need_room": need_room,
-                "Asked": Asked,
-                "AsyncBody": AsyncBody,
-                "deepest": DEPTH,
-                "present": CURRENT.get,
-                "AsyncGeneratorType": AsyncGeneratorType,
-                "CoroutineType": CoroutineType,
-                "NurseryLeft": NurseryLeft,
-                "checkpoint": trio.lowlevel.checkpoint,
-                "run_out": run_out,
-                "work": AsyncBody.work,
-                "is_stepped": loop_bypass.IS_AVAILABLE,
-            },
-        )
-    except (AttributeError, LookupError, TypeError):  # this interpreter keeps slots in another way
-        return {}
+def _bind(compiled: Any) -> None:
+    """Tell the core where the fields are, and the objects that it uses."""
+    compiled.bind(
+        places(compiled, compiled.fields(), SLOTTED, {"Cast": Cast}),
+        {
+            **{name_in_c(site): twin for site, twin in TWINS.items()},
+            "Process": Process,
+            "Cast": Cast,
+            "Request": Request,
+            "Down": Down,
+            "LocalRef": LocalRef,
+            "Timer": Timer,
+            "Timers": Timers,
+            "heappop": heappop,
+            "with_headroom": with_headroom,
+            "getframe": sys._getframe,
+            "envelopes": envelopes,
+            "plain": PLAIN,
+            "check_result": check_result,
+            "observer_failed": observer_failed,
+            "Continuation": Continuation,
+            "Deferred": Deferred,
+            "no_kwargs": NO_KWARGS,
+            "handed_off": HANDED_OFF,
+            "Reader": Reader,
+            "TaskTurn": TaskTurn,
+            "slice_seconds": SLICE_SECONDS,
+            "UnusedQueue": UnusedQueue,
+            "ClosedQueue": ClosedQueue,
+            "EmptyingBody": EmptyingBody,
+            "EndedProcess": EndedProcess,
+            "ENDED": end.ENDED,
+            "UNSTARTED": UNSTARTED,
+            "NO_NAMES": NO_NAMES,
+            "UNBOUNDED": UNBOUNDED,
+            "LIMITLESS": LIMITLESS,
+            "Monitor": Monitor,
+            "Actor": Actor,
+            "Exited": Exited,
+            "SyncBody": SyncBody,
+            "leave_scopes": leave_scopes,
+            "nothing_at_start": NOTHING_AT_START,
+            "nothing_at_stop": NOTHING_AT_STOP,
+            "protocol_of": protocol_of,
+            "refuse_replaced": refuse_replaced,
+            "run_on_start": run_on_start,
+            "tell_linked": tell_linked,
+            "tell_watcher": tell_watcher,
+            "telling_failed": telling_failed,
+            "watcher_failed": watcher_failed,
+            "parts": vars(end),
+            "need_room": need_room,
+            "Asked": Asked,
+            "AsyncBody": AsyncBody,
+            "deepest": DEPTH,
+            "present": CURRENT.get,
+            "AsyncGeneratorType": AsyncGeneratorType,
+            "CoroutineType": CoroutineType,
+            "NurseryLeft": NurseryLeft,
+            "checkpoint": trio.lowlevel.checkpoint,
+            "run_out": run_out,
+            "work": AsyncBody.work,
+            "is_stepped": loop_bypass.IS_AVAILABLE,
+        },
+    )
     if loop_bypass.IS_AVAILABLE:
-        _bind_trio()
-    try:
-        return {
-            (owner, name): compiled.method(owner, _name(owner, name))
-            if isinstance(owner, type)
-            else getattr(compiled, name)
-            for owner, name in TWINS
-        }
-    except (AttributeError, LookupError):  # it was compiled from an earlier source
-        return {}
+        _bind_trio(compiled)
 
 
-COMPILED: Final = _compiled()
+CHOICE: Final = choice_of("the compiled core is", "enfilade.actors.core.compiled", TWINS, _bind)
 
-IS_AVAILABLE: Final = bool(COMPILED)
+IS_AVAILABLE: Final = CHOICE.is_available
 """Whether the compiled core can be used here."""
 
-
-def choose(*, is_compiled: bool) -> None:
-    """Use the compiled core, or its twin, from the next message on. Not a checkpoint.
-
-    Raises:
-        LookupError: the compiled core is not available here.
-    """
-    if is_compiled and not IS_AVAILABLE:
-        raise LookupError("the compiled core is not available here; `pip install` compiles it")
-    for (owner, name), function in (COMPILED if is_compiled else TWINS).items():
-        setattr(owner, name, function)
-
-
-def in_use() -> str:
-    """Return what is in use: "compiled" or "python"."""
-    is_compiled = IS_AVAILABLE and Dispatcher.run_group is COMPILED[Dispatcher, "run_group"]
-    return "compiled" if is_compiled else "python"
-
+choose: Final = CHOICE.choose
+in_use: Final = CHOICE.in_use
 
 # In C, these call none of their parts as methods.
 call_parts(LocalRef, "ask", LocalRef.ask, (DispatchedBody, "hand_off"), (Dispatcher, "step_with"))
 call_parts(Process, "request", Process.request, (Record, "put"))
-choose(is_compiled=IS_AVAILABLE and os.environ.get(SWITCH) != "python")
+CHOICE.choose_by_environment()

@@ -1,6 +1,6 @@
 /* The compiled core: the functions that every message goes through, in C.
  *
- *   __init__    Record.__init__           make the record of a process
+ *   record_init     Record.__init__           make the record of a process
  *   make_body   make_body of start.py     start a sync actor
  *   conclude    conclude of end.py        end a process, part by part
  *   notify_end  notify_end of links.py    tell those that a process was linked to, and its watchers
@@ -33,29 +33,14 @@
  * not frequent (a mailbox with a bound, a task that waits for messages of some kind, keyword arguments) is left
  * to the twin, before anything has been done. So there is one set of classes, and either function may be used at any time.
  *
- * What C gains is in reading and writing the fields of these objects: they are slots, and a slot is a pointer
- * at a fixed distance from the beginning of its object. `place` finds the distance of a slot by looking for
- * the value of one that was just set. choice.py does that once for each field in FIELDS, and uses this module
- * only if each is found. An interpreter that keeps slots in another way costs speed, and nothing else.
- *
- * Everything else is the stable interface of Python 3.11: one compiled file serves all later versions.
- *
- * Rules: a function that returns an object returns a new reference. A field is read with `get`,
- * which takes a reference, as soon as anything may run before it is used: the code of an actor may change any
- * field meanwhile. There is one node to a thread, and the GIL is held throughout.
+ * What C gains is in reading and writing the fields of these objects. `.packaging/enfilade/twins.h` says how it finds them,
+ * and which rules hold about references. There is one node to a thread.
  */
 
 #ifndef ENFILADE_CORE_H
 #define ENFILADE_CORE_H
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-#include <stddef.h>
-
-/* Part of the stable interface of 3.12, and the same function in 3.11. The headers of no version declare it to
- * whoever asks for the interface of 3.11. */
-PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
+#include "twins.h"
 
 /* What a class keeps in an object, and where: `bind` is told. */
 
@@ -104,9 +89,8 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Task, _schedule_points) field(CancelStatus, effectively_cancelled) field(Runner, instruments)     \
     field(Runner, ki_pending) field(Runner, main_task)
 
-#define DECLARE(type, name) extern Py_ssize_t type##_##name;
-FIELDS(DECLARE)
-TRIO_FIELDS(DECLARE)
+FIELDS(DECLARE_FIELD)
+TRIO_FIELDS(DECLARE_FIELD)
 
 /* Objects: what else `bind` is told, the classes, the twins, and the sets that they test. */
 
@@ -116,7 +100,7 @@ TRIO_FIELDS(DECLARE)
     object(with_headroom) object(getframe) object(heappop)                                                  \
     object(envelopes) object(plain) object(no_kwargs) object(handed_off) object(Reader)                     \
     object(TaskTurn) object(turn) object(step_with) object(slice_seconds) object(is_stepped) \
-    object(__init__) object(request_init) object(reply) object(request) object(control_put) object(defer) object(continue_with) object(interrupt) \
+    object(record_init) object(request_init) object(reply) object(request) object(control_put) object(defer) object(continue_with) object(interrupt) \
     object(observer_failed) object(Deferred) object(Continuation) object(check_result)                       \
     object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
     object(nothing_at_start) object(nothing_at_stop) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
@@ -129,9 +113,8 @@ TRIO_FIELDS(DECLARE)
     object(Task) object(Wait) object(run_context) object(resumed) object(step) object(end_step) object(leave_step)       \
     object(has_headroom)
 
-#define HOLD(name) extern PyObject *the_##name;
-OBJECTS(HOLD)
-TRIO_OBJECTS(HOLD)
+OBJECTS(DECLARE_OBJECT)
+TRIO_OBJECTS(DECLARE_OBJECT)
 
 /* Names of methods and attributes that are looked up as Python does. */
 
@@ -145,34 +128,12 @@ TRIO_OBJECTS(HOLD)
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised) name(ref)                 \
     name(request_type) name(result) name(serve) name(signal_failed) name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
 
-#define NAME(word) extern PyObject *s_##word;
-NAMES(NAME)
+NAMES(DECLARE_NAME)
 
 /* What a deque does when it is asked to: its methods' own functions, which spares looking them up and calling
  * them as objects. Nearly every queue is a deque. */
 extern PyTypeObject *deque_type;
 extern PyCFunction deque_append, deque_popleft;
-
-#define SLOT(object, field) (*(PyObject **)((char *)(object) + (field)))
-
-/* The value of a field, with a reference. A slot that was never set is an error, as it is in Python. */
-static inline PyObject *get(PyObject *object, Py_ssize_t field)
-{
-    PyObject *value = SLOT(object, field);
-    if (value == NULL)
-        PyErr_SetString(PyExc_AttributeError, "expected a field of the runtime to be set, got an empty slot");
-    else
-        Py_INCREF(value);
-    return value;
-}
-
-static inline void set(PyObject *object, Py_ssize_t field, PyObject *value)
-{
-    PyObject *former = SLOT(object, field);
-    Py_INCREF(value);
-    SLOT(object, field) = value;
-    Py_XDECREF(former);
-}
 
 static inline int is_process(PyObject *object)
 {
@@ -244,9 +205,6 @@ static inline int is_plain(PyObject *result)
 {
     return result == Py_None ? 1 : is_listed(the_plain, Py_TYPE(result));
 }
-
-/* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */
-PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 
 /* A new object of a class of ours that takes nothing to be made of, without its `__init__`. */
 PyObject *make(PyObject *kind);

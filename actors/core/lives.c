@@ -98,7 +98,7 @@ static int need_room(void)
 PyObject *core_init(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     if (!is_process(self) || count != 4 || args[3] != the_UNBOUNDED || (args[2] != Py_None && !is_process(args[2])))
-        return call_twin(the___init__, self, args, count, NULL);
+        return call_twin(the_record_init, self, args, count, NULL);
     PyObject *node = args[0], *parent = args[2];
     if (need_room() < 0)
         return NULL; /* the twin's calls, which are deeper than those that follow, would have raised, too */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import importlib
 import os
 import random
 import subprocess
@@ -39,10 +40,12 @@ from enfilade.actors.node.config import NodeConfig
 from enfilade.actors.processes.dispatcher import Dispatcher
 from enfilade.actors.processes.local_ref import LocalRef
 from enfilade.actors.processes.timers import owned_timers
+from enfilade.twins import OTHER_VERSION, choice_of, places
 
 ROOT = Path(__file__).resolve().parents[2]
 TURN = NodeConfig().turn
 CORES = ["compiled", "python"] if choice.IS_AVAILABLE else ["python"]
+COMPILED = "enfilade.actors.core.compiled"
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 needs_compiled = pytest.mark.skipif(not choice.IS_AVAILABLE, reason="the core is not compiled here")
@@ -513,34 +516,36 @@ async def test_no_reference_is_lost_or_kept() -> None:
 @needs_compiled
 @pytest.mark.parametrize("core", ["compiled"], indirect=True)
 def test_an_interpreter_that_keeps_fields_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A field that is not found leaves the twins in use."""
-    places = choice._own_places()
-    assert min(places.values()) > 0
+    """A field that is not found leaves the twins in use, and the choice says which one it is."""
     for missing in ("Process.idle", "Cast.args"):
-        other = {**places, missing: -1}
-        monkeypatch.setattr(choice, "_own_places", lambda other=other: other)
-        assert choice._compiled() == {}
-    monkeypatch.setattr(choice, "_own_places", lambda: places)
-    assert choice._compiled()
+        monkeypatch.setattr(choice, "places", lambda *args, missing=missing: {**places(*args), missing: -1})
+        found = choice_of("the core is", COMPILED, choice.TWINS, choice._bind)
+        assert not found.is_available
+        assert missing in found.obstacle
+    monkeypatch.undo()
+    assert choice_of("the core is", COMPILED, choice.TWINS, choice._bind).is_available
 
 
 @needs_compiled
 @pytest.mark.parametrize("core", ["compiled"], indirect=True)
-def test_a_core_of_an_earlier_source_leaves_the_twins_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(choice.TWINS, (LocalRef, "later"), LocalRef.send)
-    assert choice._compiled() == {}
+def test_a_core_of_an_earlier_source_leaves_the_twins_in_use() -> None:
+    later = {**choice.TWINS, (LocalRef, "later"): LocalRef.send}
+    found = choice_of("the core is", COMPILED, later, choice._bind)
+    assert not found.is_available
+    assert found.obstacle == OTHER_VERSION
 
 
 @needs_compiled
 @pytest.mark.parametrize("core", ["compiled"], indirect=True)
 def test_a_place_is_found_once_or_not_at_all() -> None:
+    compiled = importlib.import_module(COMPILED)
     found, twice = object(), object()
     ref = object.__new__(LocalRef)
     ref._process, ref.limit = found, None  # type: ignore[assignment]
-    assert choice.compiled.place(ref, found) > 0
-    assert choice.compiled.place(ref, twice) == -1
+    assert compiled.place(ref, found) > 0
+    assert compiled.place(ref, twice) == -1
     ref._process = ref.limit = twice  # type: ignore[assignment]
-    assert choice.compiled.place(ref, twice) == -1
+    assert compiled.place(ref, twice) == -1
 
 
 def test_methods_check_whose_they_are() -> None:

@@ -105,7 +105,7 @@ def taken_in(received: Callable[[NodeLink, bytes], Sequence[Frame]], data: bytes
 
 
 def ways_target(data: bytes) -> None:
-    twin, compiled = choice.TWINS[NodeLink, "received"], choice.COMPILED[NodeLink, "received"]
+    twin, compiled = (each[NodeLink, "received"] for each in (choice.CHOICE.twins, choice.CHOICE.compiled))
     assert taken_in(compiled, data) == taken_in(twin, data)
 
 

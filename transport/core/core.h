@@ -15,20 +15,13 @@
  * A batch comes from another program, which may be hostile. Its head is compared byte by byte, after its length. The frames in it
  * are decoded by the same decoder of msgspec as the twin's; no other byte of it is read here.
  *
- * The fields are slots, found as those of the core of actors are: see there. So are the rules about references.
+ * The fields are slots, and are found as `.packaging/enfilade/twins.h` says, which also has the rules about references.
  */
 
 #ifndef ENFILADE_TRANSPORT_CORE_H
 #define ENFILADE_TRANSPORT_CORE_H
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-#include <stddef.h>
-#include <stdint.h>
-
-/* Part of the stable interface of 3.12, and the same function in 3.11; see actors/core/core.h. */
-PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t, PyObject *);
+#include "twins.h"
 
 #define FIELDS(field)                                                                                       \
     field(NodeLink, _aside) field(NodeLink, _bulk) field(NodeLink, _consumed) field(NodeLink, _expected)    \
@@ -49,8 +42,7 @@ PyAPI_FUNC(PyObject *) PyObject_Vectorcall(PyObject *, PyObject *const *, size_t
     field(Gathered, size) field(Outgoing, data) field(Outgoing, handles)                                    \
     field(Arrival, credentials) field(Arrival, data) field(Arrival, handles)
 
-#define DECLARE(type, name) extern Py_ssize_t type##_##name;
-FIELDS(DECLARE)
+FIELDS(DECLARE_FIELD)
 
 #define OBJECTS(object)                                                                                     \
     object(NodeLink) object(Outward) object(Gathered) object(Outgoing) object(Arrival) object(CarrierError)           \
@@ -59,24 +51,12 @@ FIELDS(DECLARE)
     object(over) object(awaited) object(accepted) object(batch_limit) object(first_pause) object(most)        \
     object(seconds)
 
-#define HOLD(name) extern PyObject *the_##name;
-OBJECTS(HOLD)
+OBJECTS(DECLARE_OBJECT)
 
 #define NAMES(name)                                                                                         \
     name(_answered) name(_broke) name(answer) name(append) name(end) name(popleft) name(repeatable) name(start)
 
-#define NAME(word) extern PyObject *s_##word;
-NAMES(NAME)
-
-#define SLOT(object, field) (*(PyObject **)((char *)(object) + (field)))
-
-static inline void set(PyObject *object, Py_ssize_t field, PyObject *value)
-{
-    PyObject *former = SLOT(object, field);
-    Py_INCREF(value);
-    SLOT(object, field) = value;
-    Py_XDECREF(former);
-}
+NAMES(DECLARE_NAME)
 
 /* Read a count; false if the field has something else. */
 static inline int count_in(PyObject *object, Py_ssize_t field, int64_t *count)
@@ -109,9 +89,6 @@ static inline int is_empty(PyObject *sequence)
         PyErr_Clear();
     return size == 0;
 }
-
-/* Call the twin in Python: `twin(self, *args, **keywords)`, where the values of the keywords follow the args. */
-PyObject *call_twin(PyObject *twin, PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 
 /* The bytes of a batch that are not frames. */
 #define OVERHEAD 28
