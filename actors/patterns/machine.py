@@ -192,7 +192,6 @@ class Machine(Actor):
     `states`, no other one is accepted: not in a mark, when the class is made, and not by `become`.
 
     Attributes:
-        state: the present state.
         states: all states: a set, an `Enum`, a `range`, anything that can be asked with `in`. None: a state
             is whatever `become` is given.
 

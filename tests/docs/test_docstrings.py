@@ -233,6 +233,26 @@ def test_fields_are_described() -> None:
     assert not lacks
 
 
+ATTRIBUTES = re.compile(r"^Attributes:\n((?:[ ]{4}.*\n?|\n)+)", re.MULTILINE)
+
+
+def test_nothing_is_described_twice() -> None:
+    """A property that has a docstring is not listed among its class's attributes, too: Sphinx warns of such
+    a pair, and `make docs` fails at a warning.
+    """
+    twice = {
+        f"{name}.{attribute}"
+        for name, value in exported()
+        if inspect.isclass(value)
+        for section in ATTRIBUTES.findall(inspect.getdoc(value) or "")
+        for entry in ENTRY.findall(section)
+        for attribute in entry.split(", ")
+        if getattr(inspect.getattr_static(value, attribute, None), "__doc__", None)
+        and isinstance(inspect.getattr_static(value, attribute), property)
+    }
+    assert not twice
+
+
 def test_errors_that_are_named_exist() -> None:
     """An error that was renamed does not stay behind in a docstring."""
     known = errors()

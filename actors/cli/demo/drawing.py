@@ -32,9 +32,10 @@ def zone_tree(zone: ZoneView, place: str = "") -> Tree:
         line = _line(f"{child.id} ", STYLES[child.kind])
         line.append(child.kind, style="dim")
         if child.restarts:
-            line.append(f"  restarted {child.restarts}x", style="bold yellow")
+            restarts = "1 restart" if child.restarts == 1 else f"{child.restarts} restarts"
+            line.append(f" {restarts}", style="bold yellow")
         if child.detail:
-            line.append(f"  {child.detail}", style="dim")
+            line.append(f" {child.detail}", style="dim")
         tree.add(line)
     return tree
 
@@ -45,9 +46,10 @@ def zone_panel(zone: ZoneView) -> Panel:
     counts = _line("")
     counts.append("answered ", style="dim").append(f"{zone.total_answered:,}")
     counts.append("  failed ", style="dim").append(f"{zone.total_failed:,}")
-    counts.append("  trip ", style="dim").append(microseconds(zone.median_round_trip))
+    trip = _line("")
+    trip.append("median round trip ", style="dim").append(microseconds(zone.median_round_trip))
     return Panel(
-        Group(zone_tree(zone), Text(), counts),
+        Group(zone_tree(zone), Text(), counts, trip),
         title=f"zone {zone.name}",
         subtitle=state,
         border_style="green" if zone.up else ("red" if zone.starts else "yellow"),

@@ -6,8 +6,8 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -145,25 +145,29 @@ async def _show(console: Console, live: bool, directory: Path, pace: float, isol
     _prepare(directory, 0 if "user" in kinds else os.geteuid())
     door = str(directory / "console.door")
     settings = Settings(last_retry=LONGEST_PAUSE_SECONDS)
-    node_opened = open_node("console", zone="global", config=WATCHED, listen=door, settings=settings)
-    async with _drawn(console, board, live), node_opened as node:
-        children = [
-            Child(zone, show.running[name], directory, isolate, id=name, shutdown=10.0) for name in NAMES
-        ]
-        node.root = await node.spawn(Supervisor, children, intensity=5, period=60.0)
-        for name in NAMES:
-            node.distribution.keep_connected(str(directory / f"{name}.door"))
-        await _start(node, show, directory)
-        working = show.now
-        await trio.sleep(pace)
-        guest_seconds = await _kill_guest(node, show)
-        await trio.sleep(pace)
-        zone_seconds = await _kill_zone(node, show)
-        await trio.sleep(pace)
-        with trio.move_on_after(RECOVERY_SECONDS):
-            await show.seen.wait()
-        worked = show.now - working
-        show.over = True
+    with _drawing(console, board, live) as display:
+        async with open_node(
+            "console", zone="global", config=WATCHED, listen=door, settings=settings
+        ) as node:
+            if display is not None:
+                await node.spawn(_redraw, display, board)
+            children = [
+                Child(zone, show.running[name], directory, isolate, id=name, shutdown=10.0) for name in NAMES
+            ]
+            node.root = await node.spawn(Supervisor, children, intensity=5, period=60.0)
+            for name in NAMES:
+                node.distribution.keep_connected(str(directory / f"{name}.door"))
+            await _start(node, show, directory)
+            working = show.now
+            await trio.sleep(pace)
+            guest_seconds = await _kill_guest(node, show)
+            await trio.sleep(pace)
+            zone_seconds = await _kill_zone(node, show)
+            await trio.sleep(pace)
+            with trio.move_on_after(RECOVERY_SECONDS):
+                await show.seen.wait()
+            worked = show.now - working
+            show.over = True
     if not live:
         console.print(standing(board))
     for line in summary(board, worked):
@@ -181,24 +185,22 @@ def _prepare(directory: Path, uid: int) -> None:
         (directory / f"{name}.toml").write_text(text)
 
 
-@asynccontextmanager
-async def _drawn(console: Console, board: Board, live: bool) -> AsyncIterator[None]:
-    """Keep the drawing current for the length of a block."""
+@contextmanager
+def _drawing(console: Console, board: Board, live: bool) -> Iterator[Live | None]:
+    """Show the board while a block runs, and once more at its end; give None where lines are printed."""
     if not live:
-        yield
+        yield None
         return
     with Live(draw(board), console=console, auto_refresh=False) as display:
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
-
-            async def redraw() -> None:
-                while True:
-                    display.update(draw(board), refresh=True)
-                    await trio.sleep(1 / DRAWINGS_PER_SECOND)
-
-            nursery.start_soon(redraw)
-            yield
-            nursery.cancel_scope.cancel()
+        yield display
         display.update(draw(board), refresh=True)
+
+
+async def _redraw(me: Process, display: Live, board: Board) -> None:
+    """Draw the board again and again: the body of a process of the console's node."""
+    while True:
+        display.update(draw(board), refresh=True)
+        await trio.sleep(1 / DRAWINGS_PER_SECOND)
 
 
 async def _start(node: Node, show: Show, directory: Path) -> None:

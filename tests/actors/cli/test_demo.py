@@ -1,6 +1,13 @@
 """The main job: `enfilade demo` ends with its summary and status 0, and leaves nothing behind."""
 
+import fcntl
+import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
 import uuid
 from pathlib import Path
 
@@ -61,3 +68,48 @@ def test_the_demo_ends_with_its_summary(
     left = [line for line in processes_of(run) if "-m enfilade" in line]
     assert left == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.zones
+def test_the_demo_on_a_terminal(tmp_path: Path) -> None:
+    """It redraws a board of 80 columns, cuts no figure, warns of nothing, and leaves the trees standing."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "enfilade", "demo", "--pace", "0.3"],
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm-256color"},
+        cwd=tmp_path,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        try:
+            output = read_to_the_end(controller)
+            assert process.wait(60) == 0, output
+        finally:
+            process.kill()
+            os.close(controller)
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output).replace("\r", "").splitlines()
+    assert "Warning" not in output
+    assert max(map(len, lines)) <= 160  # the last line of a drawing, and the first of the next one
+    assert [line for line in lines if "\N{HORIZONTAL ELLIPSIS}" in line] == []
+    last = "\n".join(lines).rpartition("zone east \N{BOX DRAWINGS LIGHT HORIZONTAL}")[2]
+    for child in ("ledger sync actor", "mill wasm guest", "clerk async function", "reporter async actor"):
+        assert last.count(child) == 2
+    assert re.search(r"answered again after [\d.]+ s\n?$", last)
+
+
+def read_to_the_end(controller: int) -> str:
+    """Everything that a program writes to its terminal."""
+    read = bytearray()
+    while True:
+        try:
+            chunk = os.read(controller, 65_536)
+        except OSError:  # nobody has the terminal open any more
+            break
+        if not chunk:
+            break
+        read += chunk
+    return read.decode()
