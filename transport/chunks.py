@@ -68,7 +68,12 @@ class Pieces:
     def __init__(self, files: Sequence[Attachment]) -> None:
         self._files = deque(file.view for file in files if isinstance(file, LongBytes))
         assert len(self._files) == len(files), "descriptors do not travel in chunks"
-        self.rest = length(files)
+        self.rest = self._length = length(files)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether some of them have left."""
+        return self.rest < self._length
 
     @property
     def cost(self) -> int:
