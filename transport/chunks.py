@@ -72,7 +72,7 @@ class Pieces:
 
     @property
     def has_begun(self) -> bool:
-        """Whether some of them have left."""
+        """True once the first chunk has left."""
         return self.rest < self._length
 
     @property

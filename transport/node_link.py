@@ -82,7 +82,7 @@ class _Gathered(msgspec.Struct, eq=False, gc=False):
 
     @property
     def has_begun(self) -> bool:
-        """Whether some of its chunks have left. No other's may follow: chunks do not say whose they are."""
+        """True once its first chunk has left. No other's may follow: chunks do not say whose they are."""
         return self.pieces is not None and self.pieces.has_begun
 
     def takes(self, handles: int, memory: int, window: int, most: int) -> bool:
