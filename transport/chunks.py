@@ -68,12 +68,7 @@ class Pieces:
     def __init__(self, files: Sequence[Attachment]) -> None:
         self._files = deque(file.view for file in files if isinstance(file, LongBytes))
         assert len(self._files) == len(files), "descriptors do not travel in chunks"
-        self.rest = self._length = length(files)
-
-    @property
-    def has_begun(self) -> bool:
-        """True once the first chunk has left."""
-        return self.rest < self._length
+        self.rest = length(files)
 
     @property
     def cost(self) -> int:

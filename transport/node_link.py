@@ -80,11 +80,6 @@ class _Gathered(msgspec.Struct, eq=False, gc=False):
     pieces: Pieces | None = None
     data: memoryview | None = None
 
-    @property
-    def has_begun(self) -> bool:
-        """True once its first chunk has left. No other's may follow: chunks do not say whose they are."""
-        return self.pieces is not None and self.pieces.has_begun
-
     def takes(self, handles: int, memory: int, window: int, most: int) -> bool:
         """Tell whether a frame with so many handles, and bytes in memory files, may leave with these."""
         if memory and 2 * (self.memory + memory) > window:
@@ -165,6 +160,7 @@ class NodeLink:
         self._aside: deque[_Gathered] = deque()  # what others may overtake
         self._is_asides_turn = True
         self._spared = min(BATCH_LIMIT, peer_window // 8)
+        self._cutting: _Gathered | None = None  # whose chunks have begun to leave
         self._queued = 0
         self._bulk = 0
         self._sent = 0
@@ -319,7 +315,17 @@ class NodeLink:
         What may be overtaken leaves in turn with the rest, and leaves it some credit.
         """
         if not self._aside:
-            return self._next_of(self._gathered, last=last)
+            waiting = self._gathered
+            if not waiting or waiting[0].pieces is not None:
+                return self._next_of(waiting, last=last)
+            cost, under_way = waiting[0].size + waiting[0].memory, self._sent - self._taken_in
+            if (not last and len(waiting) == 1) or (
+                under_way + cost > self._peer_window and 2 * under_way >= self._peer_window
+            ):
+                return None
+            self._queued -= cost
+            self._sent += cost
+            return waiting.popleft()
         for _ in range(2):
             self._is_asides_turn = not self._is_asides_turn
             if self._is_asides_turn:
@@ -335,13 +341,19 @@ class NodeLink:
         if not waiting:
             return None
         gathered = waiting[0]
+        if gathered.pieces is not None and self._cutting is not gathered:
+            if self._cutting is not None:
+                return None  # chunks do not say whose they are
+            if not self._may_leave(gathered.pieces.cost + spared):
+                return None
+            self._cutting = gathered
         if gathered.pieces:
-            others = self._gathered if waiting is self._aside else self._aside
-            have_begun = bool(others) and others[0].has_begun
-            return None if have_begun else self._cut(gathered.pieces, spared)
+            return self._cut(gathered.pieces, spared)
         cost = gathered.size + gathered.memory
         if len(waiting) > (not last) and self._may_leave(cost):
             waiting.popleft()
+            if gathered.pieces is not None:
+                self._cutting = None
             self._queued -= cost
             self._sent += cost
             return gathered
@@ -359,7 +371,7 @@ class NodeLink:
 
     def restore_order(self) -> None:
         """Have all that was sent so far leave before what is sent from now on."""
-        waiting = sorted((*self._aside, *self._gathered), key=lambda each: not each.has_begun)
+        waiting = sorted((*self._aside, *self._gathered), key=lambda each: each is not self._cutting)
         self._aside.clear()
         self._gathered = deque(waiting)
 
@@ -417,7 +429,15 @@ class NodeLink:
         if not self._taken_in <= batch.consumed <= self._sent:
             raise MalformedBatch(f"the peer says that it took in {batch.consumed} of {self._sent} bytes")
         self._taken_in = batch.consumed
-        return self._take(batch, data, handles)
+        if handles or self._rate is not None:
+            return self._take(batch, data, handles)
+        # As it does, without a call of it.
+        self._expected += 1
+        self._silent = 0
+        frames = batch.frames
+        self.frames_in += len(frames)
+        self._consumed += len(data) - OVERHEAD
+        return frames
 
     def _check(self, batch: Batch, data: bytes, handles: Sequence[Handle]) -> None:
         """Refuse a batch that is larger than a batch may be."""

@@ -55,7 +55,7 @@ from enfilade.transport.records import (
 from enfilade.transport.remote_trace import places
 from enfilade.transport.standard_types import BY_NAME, STANDARD
 
-__all__ = ["Codec", "External", "RemoteError"]
+__all__ = ["Codec", "External", "RemoteError", "malformed"]
 
 _TUPLE: Final = 1
 _SET: Final = 2
@@ -115,7 +115,7 @@ def long_files(payload: msgspec.Raw, files: Sequence[Attachment]) -> Mapping[int
     return {index: size for index, size in found.items() if size}
 
 
-def _malformed(error: Exception) -> PayloadError:
+def malformed(error: Exception) -> PayloadError:
     """Return what is said of a payload that failed to be decoded with an error."""
     if isinstance(error, RecursionError):
         return PayloadError("the payload is nested too deeply")
@@ -171,6 +171,8 @@ class Codec:
 
     Attributes:
         limits: what a payload that comes may cost.
+        decode_small: decodes a payload of at most `SMALL` bytes with nothing beside it; of what it raises,
+            `malformed` makes what `decode` would.
         in_memory: bytes of the memory files of the payload that came last with handles.
         without_descriptors: why file descriptors do not travel; empty while they do.
     """
@@ -212,6 +214,7 @@ class Codec:
             self._reviving[external.code] = external.revive
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(ext_hook=self._revive)
+        self.decode_small: Callable[[Any], Any] = self._decoder.decode
         self._outgoing: list[Attachment] = []
         self._incoming: Sequence[FileDescriptor | LongBytes] = ()
         self._in_files = 0
@@ -338,7 +341,7 @@ class Codec:
         except PayloadError:
             raise
         except Exception as error:
-            raise _malformed(error) from error
+            raise malformed(error) from error
 
     def _pack(self, value: Any) -> bytes:
         mark, in_files = len(self._outgoing), self._in_files

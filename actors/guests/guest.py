@@ -257,13 +257,14 @@ class Guest(Spawnable["Guest"]):
         if kwargs:
             raise TypeError(f"expected no keyword arguments for a guest, got {', '.join(kwargs)}")
         guest_body, loading_body, start_error, refusal = _bodies()
-        runtime = guests_of(process.node)
+        runtime = _RUNTIMES.get(process.node) or guests_of(process.node)
         prepared = None if args else runtime.prepared(self)
         if prepared is None and not runtime.is_ready(self.module, self.capabilities):
             return loading_body(runtime, process, self.module, self.capabilities, self, args)
         try:
-            given = self.inputs(process.node, args)  # held until they are the guest's
-            prepared = prepared or self.prepare(runtime, given, keep=not args)
+            if prepared is None:  # what is kept has no resources among its arguments
+                given = self.inputs(process.node, args)  # held until they are the guest's
+                prepared = self.prepare(runtime, given, keep=not args)
             body = guest_body(runtime, process, prepared)
         except start_error as error:
             raise refusal(error) from error

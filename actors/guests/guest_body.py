@@ -17,6 +17,7 @@ import trio
 from enfilade.actors.guests.guest_host import NodeHost
 from enfilade.actors.guests.guest_reasons import trapped, why
 from enfilade.actors.guests.guest_service import Service
+from enfilade.actors.guests.guest_trace import UNTRACED
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import NodeStopped, StartError
@@ -143,7 +144,7 @@ class GuestBody(DispatchedBody):
         upgrade = self.actors.upgrade
         if (upgrade is not None and upgrade.step()) or execution is not self.execution:
             return True
-        if execution.ended:
+        if execution.outcome is not None:
             self._ended()
             return False
         if more or (queue and inbox.look()):
@@ -240,11 +241,12 @@ class GuestBody(DispatchedBody):
         """Stop the guest where it is, release its resources, and end its children."""
         if self.actors.upgrade is not None:
             self.actors.upgrade.roll_back("the process has ended")
-        self.actors.end_trace(reason)
+        if self.actors.trace is not UNTRACED:
+            self.actors.end_trace(reason)
         self.execution.stop()
         if self.parent is not None:
             self.parent.children.pop(self.process, None)
-        if not self.runtime.kernel.policy.upstream:
+        if self.children and not self.runtime.kernel.policy.upstream:
             children, self.children = self.children, {}
             for child in reversed(children):
                 child.deliver(signals.Exit(self.process.ref, SHUTDOWN, linked=False))

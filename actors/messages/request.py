@@ -258,7 +258,10 @@ class Request(signals.Call, Generic[R]):
         def run(request: Request[Any]) -> None:
             process.continue_with(fn, request, *args)
 
-        self.observe(run)
+        if self.observer is None and not self.settled:
+            self.observer = run  # as `observe` does
+        else:
+            self.observe(run)
 
     def observe(self, fn: Callable[[Request[Any]], None], *, also_given_up: bool = False) -> None:
         """Have `fn(request)` called when the outcome is known, beside all others; now if it is.

@@ -116,12 +116,6 @@ class Distribution:
         """The keyed actors of the mesh: a `mesh.keyed.KeyedActors`; None without a registry."""
         return None if self._mesh is None else self._mesh.kinds_or_none
 
-    def shard_is_free(self, kind: str, shard: int) -> None:
-        """A peer says that this node can have a shard of a kind."""
-        kinds = self.kinds
-        if kinds is not None:
-            kinds.shard_is_free(kind, shard)
-
     @property
     def names(self) -> Any:
         """The global names of the mesh: a `mesh.global_names.GlobalNames`; None without a registry."""

@@ -44,12 +44,13 @@ from enfilade.actors.peers.trace_field import received
 from enfilade.actors.peers.way_back import Outward
 from enfilade.actors.processes.handlers import check_method, refuse
 from enfilade.actors.processes.links import canonical, is_linked
-from enfilade.actors.processes.local_ref import is_alive, surely_serves
+from enfilade.actors.processes.local_ref import is_alive, process_serving
 from enfilade.actors.processes.start import Started
 from enfilade.transport import wire
 from enfilade.transport.attachment import Attachment
+from enfilade.transport.budget import SMALL
 from enfilade.transport.file_descriptor import close_all
-from enfilade.transport.payload import LATE_SIZE, Codec
+from enfilade.transport.payload import LATE_SIZE, Codec, malformed
 from enfilade.transport.records import PayloadError
 
 __all__ = ["Inbound"]
@@ -78,9 +79,8 @@ class Inbound:
         passing: RefPassing,
         codec: Codec,
     ) -> None:
+        self._distribution = distribution
         self._node = distribution.node
-        self._far, self._groups = distribution.far, distribution.groups
-        self._shard_is_free = distribution.shard_is_free
         self._outward = outward
         self._peer_name = outward.node_name
         self._ledger = ledger
@@ -190,13 +190,18 @@ class Inbound:
         Raises:
             PayloadError: it cannot be decoded; also when the code of a registered type raises anything else.
         """
+        is_small = not files and len(payload) <= SMALL
         try:
+            if is_small:
+                return self._codec.decode_small(payload)
             return self._codec.decode(payload, files, self._fetched)
         except PayloadError:
             raise
         except BaseException as error:
             if is_interrupt(error):
                 raise
+            if is_small and is_a(error, Exception):
+                raise malformed(error) from error
             raise PayloadError(f"failed to make an object of the payload: {safe_repr(error)}") from error
 
     def _receive_cast(self, frame: wire.Cast, files: Sequence[Attachment]) -> None:
@@ -259,7 +264,7 @@ class Inbound:
     def _receive_returned(self, frame: wire.Returned, files: Sequence[Attachment]) -> None:
         """A message of this node has found no room at its destination: it is a dead letter here."""
         to = frame.to
-        ref = self._outward.ref(to) if isinstance(to, int) else self._far(to, self._peer_name)
+        ref = self._outward.ref(to) if isinstance(to, int) else self._distribution.far(to, self._peer_name)
         value: Any
         if not len(self._node.dead_letters):  # nobody wants to see it
             close_all(files)
@@ -306,14 +311,14 @@ class Inbound:
             if len(self._ledger.answering) >= limits.pending:
                 raise self._authority.refuse_more(limits.pending, "open calls")
             ref = self._authority.target(frame.to)
-            is_served = surely_serves(ref, frame.method)
-            if not is_served and ref is not None:
+            process = process_serving(ref, frame.method)
+            if process is None and ref is not None:
                 self._check_method(ref, frame)
         except (Refused, UnknownMethod) as error:
             close_all(files)
             self._outward.answer(number, False, error)
             return
-        if not is_served:
+        if process is None:
             is_answered = is_alive(ref) or (ref is not None and frame.method in ENDINGS)
             absent = None if is_answered else absence(self._node, frame.to, ref)
             if ref is None or absent is not None:
@@ -327,8 +332,11 @@ class Inbound:
             return
         self._ledger.begin_answer(call)
         try:
-            assert ref is not None, "nobody is answered above"
-            self.rooms.deliver(number, call, ref)
+            if process is not None and process.ended is None and len(process.queue) < process.limit:
+                process.take_call(call)
+            else:
+                assert ref is not None, "nobody is answered above"
+                self.rooms.deliver(number, call, ref)
         except RuntimeFault as error:
             call.fail(error)
 
@@ -446,8 +454,9 @@ class Inbound:
                 if scope is not None:
                     scope.cancel()
             case wire.Moved(kind, shard):
-                if self._authority.rights.uses(kind):
-                    self._shard_is_free(kind, shard)
+                kinds = self._distribution.kinds
+                if kinds is not None and self._authority.rights.uses(kind):
+                    kinds.shard_is_free(kind, shard)
             case wire.Members(scope_name, payload):
                 if self._authority.rights.shares(scope_name):
                     self._receive_members(scope_name, payload)
@@ -472,7 +481,7 @@ class Inbound:
         try:
             group, refs = self._decode(payload)
             most = self._authority.rights.limits.pending
-            self._groups.told(self._peer_name, scope, group, refs, most)
+            self._distribution.groups.told(self._peer_name, scope, group, refs, most)
         except (PayloadError, TypeError, ValueError) as error:
             text = "dropped the members of a group that node %s told: %s"
             self.notices.warn(text, self._peer_name, error)

@@ -97,7 +97,6 @@ class RemoteNode:
         self._trouble = ""
         """The reason why the last attempt to call it failed."""
         self._distribution = distribution
-        self._host = distribution.host
         self._node = distribution.node
         self._waiting = Waiting(self._node, node_name)
         self._passing = RefPassing(distribution, self)
@@ -560,7 +559,7 @@ class RemoteNode:
             Exception
         ) as error:  # also those of the program's own policy, because nobody waits for this task
             is_known, self._trouble = (text := safe_str(error)) == self._trouble, text
-            self._host.attempt_failed(self.address, error, is_known=is_known)
+            self._distribution.host.attempt_failed(self.address, error, is_known=is_known)
         else:
             if peer is not self.peer and peer.name == self.node_name:
                 self.is_superseded = True

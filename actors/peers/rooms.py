@@ -20,7 +20,7 @@ import trio
 from enfilade.actors.messages import signals
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.processes.local_ref import LocalRef, process_of
+from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import LIMITLESS, Place, make_room, wait_for_room
 from enfilade.actors.processes.process import Process
 from enfilade.actors.processes.timers import Timer
@@ -72,17 +72,13 @@ class Rooms:
         process = process_of(ref)
         if process is None or process.ended is not None:
             ref.deliver(call)
-        elif call.method[:1] == "!":  # an order: the control lane has room
-            if call.method == signals.ROOM:
-                self._ask(number, call, ref, process)
-            else:
-                ref.deliver(call)
-        elif len(process.queue) < process.limit:
-            if type(ref) is LocalRef:
-                process.take_call(call)
-            else:
-                ref.deliver(call)
-        elif process.mailbox.overflow == "block":
+        elif call.method == signals.ROOM:
+            self._ask(number, call, ref, process)
+        elif (
+            len(process.queue) >= process.limit
+            and process.mailbox.overflow == "block"
+            and call.method[:1] != "!"  # the control lane has room
+        ):
             self._wait(number, _Claim(call, ref, process), self._let_in)
         else:
             ref.deliver(call)

@@ -55,9 +55,8 @@ class Spawns:
         codec: Codec,
         decode: Callable[[Any, Sequence[Attachment]], Any],
     ) -> None:
+        self._distribution = distribution
         self._node = distribution.node
-        self._entries, self._offspring = distribution.entries, distribution.offspring
-        self._start_soon = distribution.start_soon
         self._outward = outward
         self._peer_name = outward.node_name
         self._ledger = ledger
@@ -68,7 +67,7 @@ class Spawns:
     def receive(self, frame: wire.Spawn, files: Sequence[Attachment]) -> None:
         """Start a process for the peer, or answer why not."""
         number = frame.id
-        target = self._entries.get(frame.entry)
+        target = self._distribution.entries.get(frame.entry)
         if target is None or not self._authority.rights.may_spawn(frame.entry):
             close_all(files)
             self._outward.answer(
@@ -79,7 +78,7 @@ class Spawns:
             close_all(files)
             raise wire.MalformedBatch(f"spawn {number} is in progress already")
         limits = self._authority.rights.limits
-        room = self._offspring.room(self._peer_name, limits.processes)
+        room = self._distribution.offspring.room(self._peer_name, limits.processes)
         refusal = None
         if len(self._ledger.spawning) >= limits.pending:
             refusal = self._authority.refuse_more(limits.pending, "spawns in progress")
@@ -95,13 +94,13 @@ class Spawns:
             self._outward.answer(number, False, error)
             return
         scope = self._ledger.spawning[number] = trio.CancelScope()
-        self._start_soon(self._spawn, scope, frame, target, given)
+        self._distribution.start_soon(self._spawn, scope, frame, target, given)
 
     async def _spawn(self, scope: trio.CancelScope, frame: wire.Spawn, target: Any, given: Given) -> None:
         number = frame.id
         parent = self._outward.ref(frame.parent) if frame.parent else None
         with using(received(self._node, frame, self._authority)):
-            answer = await self._offspring.spawn(scope, target, given, parent)
+            answer = await self._distribution.offspring.spawn(scope, target, given, parent)
         wanted = self._ledger.spawning.pop(number, None) is scope
         if isinstance(answer, Exception):
             if wanted:
@@ -110,7 +109,7 @@ class Spawns:
         if answer is None:
             return
         ref = answer.ref
-        self._offspring.add(self._peer_name, ref.serial)
+        self._distribution.offspring.add(self._peer_name, ref.serial)
         if not wanted:
             ref.exit(KILL)
             return

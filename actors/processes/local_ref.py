@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from enfilade.actors.node.node import Node
     from enfilade.actors.processes.process import Process
 
-__all__ = ["LocalRef", "is_alive", "process_of", "surely_serves", "the_process_of"]
+__all__ = ["LocalRef", "is_alive", "process_of", "process_serving", "the_process_of"]
 
 A = TypeVar("A", covariant=True)
 
@@ -94,7 +94,7 @@ class LocalRef(Ref[A]):
         return shown_ref(process.node.full_name, process.serial, process.name or process.label)
 
     def name_of(self, method: Any) -> str:
-        return known_name(self._process, method) or name_for(self._process, method)
+        return name_for(self._process, method)
 
     def deliver(self, signal: signals.Signal) -> None:
         self._process.deliver(signal)
@@ -115,7 +115,7 @@ class LocalRef(Ref[A]):
 
     def cast(self, method: Any, /, *args: Any, **kwargs: Any) -> None:
         process = self._process
-        name = self.name_of(method)
+        name = known_name(process, method) or name_for(process, method)
         message = Cast(name, args, kwargs or NO_KWARGS)
         if process.idle and (process.wanted is None or process.wanted(message)):
             process.wake()
@@ -257,15 +257,13 @@ def is_alive(ref: Ref[Any] | None) -> bool:
     return type(ref) is LocalRef and ref._process.ended is None
 
 
-def surely_serves(ref: Ref[Any] | None, method: str) -> bool:
-    """Tell at a glance that `ref` is that of a living process of this node, whose actor has that method;
-    false tells nothing.
-    """
+def process_serving(ref: Ref[Any] | None, method: str) -> Process | None:
+    """The living process of this node that `ref` leads to, if its actor surely has that public method."""
     if type(ref) is not LocalRef:
-        return False
+        return None
     process = ref._process
     handlers = process.handlers
-    return handlers is not None and method in handlers and process.ended is None
+    return process if handlers is not None and method in handlers and process.ended is None else None
 
 
 def the_process_of(ref: Ref[Any], why: str) -> Process:

@@ -459,7 +459,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
         if protocol_of(target).is_async and target.body_ is None:
             body = process.body = AsyncBody(target, process, args, kwargs)
             return body
-    elif (is_plain := is_plain_function(target)) or not is_spawnable(target):
+    elif (is_plain := type(target) is FunctionType and is_plain_function(target)) or not is_spawnable(target):
         if not is_plain and not is_async_function(target):
             raise refusal(target)
         coroutine = _called(target, process, args, kwargs)
@@ -477,7 +477,7 @@ def make_body(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapp
             body = context.run(kind.start, target, process, args, kwargs)
         else:
             made = context.run(target.body, process, args, kwargs)
-            if not is_a(made, Body):
+            if not issubclass(type(made), Body):
                 raise NotSpawnable(f"cannot spawn {safe_repr(target)}: it made the body {safe_repr(made)}")
             body = process.body = made
         if context != node.contexts.base:

@@ -23,6 +23,7 @@ from enfilade.actors.simulation.checkers.history import Event, History, Over
 from enfilade.actors.simulation.checkers.properties import Properties
 from enfilade.actors.simulation.checkers.verdicts import Verdicts
 from enfilade.actors.simulation.extremes import draw_options
+from enfilade.actors.simulation.fault_schedule import Fault, Release, Schedule, check_schedule
 from enfilade.actors.simulation.host import Boot, Host, HostCrashed, nothing
 from enfilade.actors.simulation.log import Log
 from enfilade.actors.simulation.machine.arguments import at_least_0
@@ -34,10 +35,10 @@ from enfilade.actors.simulation.machine.isolation import import_anew
 from enfilade.actors.simulation.machine.standstill import MOST_STEPS, Instant, Stuck
 from enfilade.actors.simulation.machine.substitutes import Nondeterministic
 from enfilade.actors.simulation.machines import Machines
+from enfilade.actors.simulation.mishaps import split
 from enfilade.actors.simulation.partitions import Partitions
 from enfilade.actors.simulation.passage import SETTLED, Passage
 from enfilade.actors.simulation.servers import Servers
-from enfilade.actors.simulation.strikes import Strikes
 from enfilade.transport.carrier import Credentials
 from enfilade.transport.mesh.settings import MeshError
 from enfilade.transport.simulated.carrier import SimulatedCarrier
@@ -59,7 +60,7 @@ AGAIN: Final = 1.0
 """Seconds after which a host is started again that could not join its mesh."""
 
 
-class World(Machines, Partitions, Passage, Properties, Servers, Strikes, Verdicts):
+class World(Machines, Partitions, Passage, Properties, Servers, Verdicts):
     """One simulated system. Made by `simulate` and `run_simulation`.
 
     Attributes:
@@ -72,7 +73,11 @@ class World(Machines, Partitions, Passage, Properties, Servers, Strikes, Verdict
         steps: how often a task of any life was resumed.
         crashes: how many lives were crashed.
         history: what the nodes told, and what the test noted.
+        drawn: the faults of `faults` that have struck, with their times.
+        prescribed: faults in the place of those that `faults` is given.
         options: what the seed has drawn of settings and kinds of faults, in words.
+        struck: how often a fault of each kind has struck.
+        is_calm: whether faults have ended.
         ended_at: when it was over; None while it goes on.
         calm_since: when `calm` was called last; None if it was not.
         scope: ends the world's block when the world has failed.
@@ -93,10 +98,13 @@ class World(Machines, Partitions, Passage, Properties, Servers, Strikes, Verdict
         self._ended = trio.Event()
         self.ended_at: float | None = None
         self.history = History(self.now, self._note)
+        self.prescribed: Schedule | None = None
+        self.drawn: Schedule = []
         self.options = ""
-        self._draws_options = False
+        self._draws_options = self.is_calm = False
         self._questions: dict[tuple[str, str], int] = {}
         self._isolated: tuple[str, ...] = ()
+        self.struck: dict[str, int] = {}
         self.calm_since: float | None = None
         self._mismatches: set[Mismatch] = set()
         self._collect_at = COLLECT
@@ -435,6 +443,57 @@ class World(Machines, Partitions, Passage, Properties, Servers, Strikes, Verdict
         for host in self.hosts.values():
             if host.is_alive:
                 await self.close(host)
+
+    def at(self, seconds: float, fault: Fault) -> None:
+        """Let `fault` strike `seconds` after the beginning of the world.
+
+        Raises:
+            TypeError: it is no fault, or no time.
+            ValueError: the time is NaN.
+        """
+        check_schedule([(seconds, fault)])
+        self.call_at(seconds, lambda: self._strike(fault))
+
+    def faults(self, faults: Schedule | Release) -> None:
+        """Let faults strike: those of a schedule, or such as `swarm()` draws, until the world is calm.
+
+        Each strikes in its turn, when the world comes to its time and nothing else can run: none while it
+        is given. What is due already comes next.
+
+        Raises:
+            TypeError: it is neither a list of times with faults, nor what `swarm()` returns.
+            ValueError: a time is NaN.
+        """
+        if not hasattr(faults, "release"):
+            check_schedule(faults)
+        if self.prescribed is not None:
+            faults, self.prescribed = self.prescribed, []
+        if isinstance(faults, list):
+            for seconds, fault in faults:
+                self.call_at(seconds, partial(self.strike, fault))
+        else:
+            faults.release(self)
+
+    def prescribe(self, schedule: Schedule) -> None:
+        """Play the faults of `schedule` instead of those that `faults` is given; what chance decides among
+        them holds from now on.
+        """
+        mishaps, self.prescribed = split(schedule)
+        for _, mishap in mishaps:
+            mishap.strike(self)
+
+    def strike(self, fault: Fault) -> None:
+        """Let `fault` strike now, one of those that `faults` was given."""
+        if not self.is_calm:
+            self.drawn.append((self.now(), fault))
+            self._strike(fault)
+
+    def _strike(self, fault: Fault) -> None:
+        if not self.is_calm:
+            kind = type(fault).__name__
+            self.struck[kind] = self.struck.get(kind, 0) + 1
+            self._note(f"fault.{kind}")
+            fault.strike(self)
 
     async def calm(self, seconds: float, core: Sequence[Host | str] | None = None) -> None:
         """End all faults, and let so many seconds pass in which the system must recover.

@@ -15,26 +15,24 @@ __all__ = ["RestartWindow"]
 class RestartWindow:
     """The restart instants of the last `period` seconds: how a supervisor notices that restarting does not
     help.
+
+    Attributes:
+        instants: those that counted at the last one, itself included.
     """
 
-    __slots__ = ("_instants", "intensity", "period")
+    __slots__ = ("instants", "intensity", "period")
 
     def __init__(self, intensity: int, period: float) -> None:
         self.intensity = intensity
         self.period = period
-        self._instants: deque[float] = deque()
-
-    @property
-    def counted(self) -> int:
-        """The number of restarts that counted at the last one, itself included."""
-        return len(self._instants)
+        self.instants: deque[float] = deque()
 
     def admit(self, now: float) -> bool:
         """Count a restart at `now`; False when that makes more than `intensity` of them within `period`.
 
         An instant exactly `period` seconds old still counts. Amortised O(1), where OTP walks the list.
         """
-        instants = self._instants
+        instants = self.instants
         oldest = now - self.period
         while instants and instants[0] < oldest:
             instants.popleft()
@@ -44,12 +42,12 @@ class RestartWindow:
     def within(self, now: float) -> int:
         """The number of restarts within the period that ends `now`."""
         oldest = now - self.period
-        return sum(1 for instant in self._instants if instant >= oldest)
+        return sum(1 for instant in self.instants if instant >= oldest)
 
     def take_back(self) -> None:
         """The restart that was counted last was none.
 
         If it is no longer there, it has left the window, and so have all before it.
         """
-        if self._instants:
-            self._instants.pop()
+        if self.instants:
+            self.instants.pop()

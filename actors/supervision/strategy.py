@@ -122,7 +122,7 @@ class Strategy(Generic[R]):
     @property
     def restarts_in_period(self) -> int:
         """The number of restarts within the period that ended with the last one, itself included."""
-        return self._window.counted
+        return len(self._window.instants)
 
     @property
     def recent_restarts(self) -> int:

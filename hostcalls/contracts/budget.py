@@ -32,18 +32,17 @@ class Budget:
         processes: guests of the tree that live or are about to start.
         channel_bytes: capacity of the channels that they have created and that live.
         hostcalls: the rate of their hostcalls.
-        messages: the rate of the messages that they send.
     """
 
     __slots__ = (
         "_account",
         "_clock",
         "_log_records",
+        "_messages",
         "_purse",
         "channel_bytes",
         "hostcalls",
         "limits",
-        "messages",
         "processes",
     )
 
@@ -51,13 +50,19 @@ class Budget:
         self.limits = limits
         self.processes = 0
         self.channel_bytes = 0
-        now = clock.monotonic()
-        self.hostcalls = Rate(limits.hostcalls, clock, now)
-        self.messages = Rate(limits.messages, clock, now)
+        self.hostcalls = Rate(limits.hostcalls, clock, clock.monotonic())
         self._clock = clock
+        self._messages: Rate | None = None
         self._log_records: Rate | None = None
         self._purse: Purse | None = None
         self._account: Account | None = None
+
+    @property
+    def messages(self) -> Rate:
+        """The rate of the messages that the tree sends; many guests send none."""
+        if self._messages is None:
+            self._messages = Rate(self.limits.messages, self._clock, self._clock.monotonic())
+        return self._messages
 
     @property
     def log_records(self) -> Rate:
@@ -82,9 +87,16 @@ class Budget:
 
     def pause(self) -> float:
         """Seconds for which the tree must rest, because it was faster than its rates; 0 if it was not."""
-        if self.hostcalls.left >= 0 and self.messages.left >= 0:
+        if self.is_calm:
             return 0.0
-        return max(self.hostcalls.pause(), self.messages.pause())
+        messages = self._messages
+        return max(self.hostcalls.pause(), 0.0 if messages is None else messages.pause())
+
+    @property
+    def is_calm(self) -> bool:
+        """True while `pause` has nothing to ask for."""
+        messages = self._messages
+        return self.hostcalls.left >= 0 and (messages is None or messages.left >= 0)
 
     def check_room(self) -> None:
         """Raise `SubsystemError`, naming the limit, unless the tree may have another guest."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attrs
-
 from enfilade.hostcalls.abi.capability import Capability
 from enfilade.hostcalls.abi.errors import InvalidArgument, LimitReached, PermissionDenied
 from enfilade.hostcalls.contracts.authority import Authority
@@ -21,7 +19,6 @@ from enfilade.hostcalls.resources.registry import Kind, Registry, Resource
 from enfilade.hostcalls.resources.slots import Slots
 
 
-@attrs.define(eq=False)
 class Caller:
     """A guest process, as drivers know it. It is the payload of the process's entry in the registry.
 
@@ -44,24 +41,47 @@ class Caller:
         place: its place in its tree.
     """
 
-    process: Resource
-    registry: Registry
-    grants: frozenset[Capability]
-    limits: Limits
-    host: Host
-    label: str = ""
-    parent: int | None = None
-    authority: Authority = attrs.field(factory=Authority)
-    network: Network = attrs.field(factory=Network.loopback)
-    ended: bool = False
-    children: int = 0
-    log: Forwarder | None = None
-    readers: dict[int, int] = attrs.field(factory=dict)
-    slots: Slots = attrs.field(init=False)
-    place: Place = attrs.field(kw_only=True)
+    __slots__ = (
+        "authority",
+        "children",
+        "ended",
+        "grants",
+        "host",
+        "label",
+        "limits",
+        "log",
+        "network",
+        "parent",
+        "place",
+        "process",
+        "readers",
+        "registry",
+        "slots",
+    )
 
-    def __attrs_post_init__(self) -> None:
-        self.slots = Slots(self.registry, self.limits.resources)
+    def __init__(
+        self,
+        process: Resource,
+        registry: Registry,
+        launch: Launch,
+        host: Host,
+        place: Place,
+    ) -> None:
+        self.process = process
+        self.registry = registry
+        self.host = host
+        self.place = place
+        self.parent = launch.parent
+        self.grants: frozenset[Capability] = launch.grants
+        self.limits: Limits = launch.limits
+        self.label: str = launch.label
+        self.authority: Authority = launch.authority
+        self.network: Network = launch.network
+        self.ended = False
+        self.children = 0
+        self.log: Forwarder | None = None
+        self.readers: dict[int, int] = {}
+        self.slots = Slots(registry, self.limits.resources)
 
     @property
     def budget(self) -> Budget:

@@ -87,7 +87,7 @@ class WaitingReceive(Future[Any]):
     def cancel(self) -> None:
         if not self.done:
             self._forget(self)
-        super().cancel()
+            super().cancel()
 
     def stop_timer(self) -> None:
         """It waits no longer."""
@@ -265,13 +265,12 @@ class Inbox:
         return value
 
     def _timed_out(self, waiting: WaitingReceive) -> None:
-        self._no_longer(waiting)
+        if self._waiting is waiting:
+            self._waiting = None
         waiting.resolve(waiting.convert(None))
 
     def _forget(self, waiting: WaitingReceive) -> None:
-        self._no_longer(waiting)
-        waiting.stop_timer()
-
-    def _no_longer(self, waiting: WaitingReceive) -> None:
         if self._waiting is waiting:
             self._waiting = None
+        if waiting.timer is not None:
+            waiting.timer.cancel()

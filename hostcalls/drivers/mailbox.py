@@ -338,11 +338,11 @@ _CALL = struct.Struct("<I4xB7xQiIiII4x")
 
 
 def _self_quickly(caller: Caller, arguments: bytes, _: int) -> bytes | None:
+    own = caller.slots.own
+    if own is not None and own[0].alive and not arguments:
+        return own[1]
     actors = caller.host.actors
-    if arguments or actors is None:
-        return None
-    slot = caller.slots.actor(actors.me())
-    return None if slot is None else slot.to_bytes(4, "little")
+    return None if arguments or actors is None else caller.slots.note_own(actors.me())
 
 
 def _receive_quickly(

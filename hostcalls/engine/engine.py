@@ -91,6 +91,8 @@ class Engine:
         self._outcome = ffi.new("int *")
         self._error = ffi.new("char **")
         self._limits: dict[Limits, Any] = {}
+        self._latest_limits: Limits | None = None  # most guests have those of the guest before
+        self._latest: Any = None
         self._found = ffi.new("stopped_guest[]", _STOPPED_AT_ONCE)
         self._stage = ffi.buffer(lib.engine_stage(self._engine), lib.STAGE_SIZE)
         self._cache: CompileCache | None = None
@@ -201,13 +203,13 @@ class Engine:
         if engine is None:
             raise EngineUnavailable("the engine is closed")
         key = next(self._keys)
-        shim_limits = self._limits.get(limits)
-        if shim_limits is None:
-            shim_limits = self._shim_limits(limits)
+        if limits is not self._latest_limits:
+            self._latest = self._limits.get(limits) or self._shim_limits(limits)
+            self._latest_limits = limits
         guest = _guest_open(
             engine,
             linked._linked,
-            shim_limits,
+            self._latest,
             ffi.NULL if purse is None else purse._purse,
             key,
             self._outcome,
@@ -216,7 +218,7 @@ class Engine:
         outcome = self._outcome[0]
         if outcome == _OPEN_READY:
             instance = self._instances[key] = Instance(
-                guest, key, linked, wake, clock=self._clock, stage=self._stage, forget=self._forget
+                guest, key, linked, wake, self._clock, self._stage, self._forget
             )
             return instance
         if outcome == lib.OPEN_TRAPPED:

@@ -71,6 +71,8 @@ _guest_submissions = lib.guest_submissions
 _guest_complete = lib.guest_complete
 _unpack_header = _HEADER.unpack_from
 
+_NONE: Final[tuple[int, ...]] = ()
+
 
 class Step(enum.IntEnum):
     """Why a guest stands still."""
@@ -141,7 +143,6 @@ class Instance:
         key: int,
         linked: Linked,
         wake: Callable[[], None],
-        *,
         clock: Callable[[], float],
         stage: Any,
         forget: Callable[[int], None],
@@ -272,7 +273,7 @@ class Instance:
                     # One operation has a header of 16 bytes, and 7 of padding at most.
                     if word >> _SIZE_SHIFT <= length + 23:
                         self.is_alone = True
-                        reply = serve(key, index, stage[16 : 16 + length])
+                        reply = serve(key, index, stage[16 : 16 + length] if length else b"")
                         if self._guest is None:
                             return Pause.ENDED
                         asked = True
@@ -430,18 +431,18 @@ class Instance:
         """
         self._word = lib.guest_return_results(self._rested()) | (self._word & _RUNNABLE)
 
-    def refusals(self) -> list[int]:
+    def refusals(self) -> Sequence[int]:
         """Take the indices of the denied hostcalls that the guest has made, each once in its life.
 
         Raises `GuestBusy` while the guest runs on a worker, `InstanceClosed` after `close`.
         """
         if not self._word & _HAS_REFUSALS:
-            return []
+            return _NONE
         guest = self._rested()
         self._word &= ~_HAS_REFUSALS
         data = ffi.new("const uint32_t **")
         count = lib.guest_refusals(guest, data)
-        return list(ffi.unpack(data[0], count))
+        return tuple(ffi.unpack(data[0], count))
 
     def complete(self, future: int, payload: bytes) -> None:
         """Answer the operation `future` with its encoded output.

@@ -106,6 +106,7 @@ class Execution:
 
     __slots__ = (
         "_at_end",
+        "_budget",
         "_calls",
         "_clock",
         "_computing",
@@ -133,9 +134,8 @@ class Execution:
         instance: Instance,
         clock: Clock,
         at_end: Callable[[Caller], None],
-        *,
         may_offload: bool,
-        exchange: Exchange | None = None,
+        exchange: Exchange | None,
     ) -> None:
         self.launch = prepared.launch
         self.exchange = exchange
@@ -145,7 +145,8 @@ class Execution:
         self.is_on_trial = False
         self._at_end = at_end
         self._clock = clock
-        self._calls = caller.budget.hostcalls
+        self._budget = budget = caller.place.budget
+        self._calls = budget.hostcalls
         self._rest: Timer | None = None
         self._entries = prepared.entries
         self._may_offload = may_offload
@@ -205,7 +206,7 @@ class Execution:
         """
         if self.outcome is not None or self.instance.offloaded:
             return False
-        if self._rest is not None or self._must_rest():
+        if self._rest is not None or (not self._budget.is_calm and self._must_rest()):
             return False
         self.slices += 1
         pause = self.instance.run(self, _TURN_SECONDS, suspect=self._computing > 0)
@@ -219,14 +220,15 @@ class Execution:
             return True
         self._computing = 0
         if self.outcome is None:
-            self._note_denied()
-        if pause is Pause.ENDED and not self.ended:
+            for index in self.instance.refusals():
+                self._note_denied(index)
+        if pause is Pause.ENDED and self.outcome is None:
             self._finish(self._ending())
         return pause is Pause.READY
 
     def _must_rest(self) -> bool:
         """Tell whether the guest's tree was faster than it may be, and have the guest woken later."""
-        pause = self.caller.budget.pause()
+        pause = self._budget.pause()
         if pause <= 0:
             return False
         self._rest = self._clock.call_later(pause, self._rested)
@@ -325,8 +327,7 @@ class Execution:
             and self._rest is None
             and self.instance.rests
             and type(self._entries) is tuple
-            and self._calls.left >= 0
-            and self.caller.budget.messages.left >= 0
+            and self.caller.budget.is_calm
         )
 
     def feed(self, receive: int, wish: Wish, messages: Sequence[bytes]) -> tuple[int, int]:
@@ -457,7 +458,7 @@ class Execution:
         size: int,
         operation: Operation[Any, Any],
     ) -> None:
-        if self.ended:
+        if self.outcome is not None:
             pending.cancel()
             return
         self._pending[future] = pending, size, operation
@@ -513,11 +514,10 @@ class Execution:
         if self.outcome is None:
             self.instance.fail(future, error.text)
 
-    def _note_denied(self) -> None:
-        """Note the hostcalls that the engine has refused in the host's place."""
-        for index in self.instance.refusals():
-            hostcall = self._entries[index][3].hostcall
-            self.refusals.note(hostcall.name, denied(hostcall.capability))
+    def _note_denied(self, index: int) -> None:
+        """Note a hostcall that the engine has refused in the host's place."""
+        hostcall = self._entries[index][3].hostcall
+        self.refusals.note(hostcall.name, denied(hostcall.capability))
 
     def _note_full_memory(self) -> None:
         """Note that the guest's memory cannot grow: most guests answer a failed allocation with a trap."""

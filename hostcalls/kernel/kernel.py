@@ -40,7 +40,6 @@ from enfilade.hostcalls.engine import (
     Linked,
     LinkError,
     Module,
-    Purse,
     call_of,
 )
 from enfilade.hostcalls.engine.exchange import Exchange
@@ -124,6 +123,7 @@ class Kernel:
         self._known = frozenset(hostcall.capability for hostcall in self.catalogue)
         # Under a simulation each hostcall takes its turn.
         deterministic = engine is not None and engine.config.deterministic
+        self._may_offload = engine is not None and engine.config.workers > 0
         self._exchange = None if deterministic else _exchange(self.catalogue, replaced)
         self._tables: OrderedDict[frozenset[Capability], tuple[DispatchTable, tuple[Import, ...]]] = (
             OrderedDict()
@@ -160,7 +160,13 @@ class Kernel:
             extern.module_name == ACTOR_RECEIVE.name for extern in launch.module.imports
         )
         return Prepared(
-            launch=launch, entries=table.entries, linked=linked, call=call, writes=writes, receives=receives
+            launch=launch,
+            entries=table.entries,
+            linked=linked,
+            call=call,
+            writes=writes,
+            receives=receives,
+            is_alone=_is_alone(launch),
         )
 
     def begin(self, prepared: Prepared, host: Host, wake: Callable[[], None]) -> Execution:
@@ -176,18 +182,7 @@ class Kernel:
         launch, registry = prepared.launch, self.registry
         entry = registry.reserve(Kind.PROCESS)
         place = launch.place or Place(Budget(launch.limits, self.clock))
-        caller = Caller(
-            process=entry,
-            registry=registry,
-            grants=launch.grants,
-            limits=launch.limits,
-            host=host,
-            label=launch.label,
-            parent=launch.parent,
-            authority=launch.authority,
-            network=launch.network,
-            place=place,
-        )
+        caller = Caller(entry, registry, launch, host, place)
         try:
             instance = self._instantiate(prepared, caller, wake)
         except StartError:
@@ -216,8 +211,8 @@ class Kernel:
             instance,
             self.clock,
             self.family.ended,
-            may_offload=self.engine.config.workers > 0,
-            exchange=self._exchange,
+            self._may_offload,
+            self._exchange,
         )
 
     def _instantiate(self, prepared: Prepared, caller: Caller, wake: Callable[[], None]) -> Instance:
@@ -228,7 +223,10 @@ class Kernel:
         if call is None:
             passage = Passage(self.registry, launch.arguments)
         try:
-            instance = self.engine.instantiate(prepared.linked, launch.limits, wake, _purse(launch, caller))
+            place = caller.place
+            is_alone = prepared.is_alone and place.parent is None and not caller.children
+            purse = None if is_alone else place.budget.purse
+            instance = self.engine.instantiate(prepared.linked, launch.limits, wake, purse)
             if call is None:
                 arguments = materialise(launch.arguments, caller.slots)
                 plan = callplan.plan(arguments, limit=launch.limits.argument_bytes)
@@ -314,11 +312,9 @@ def _exchange(catalogue: Sequence[Hostcall[Any, Any]], replaced: Collection[str]
 _STARTING = frozenset({Capability.PROCESS_LIFECYCLE, Capability.ACTOR_SPAWN})
 
 
-def _purse(launch: Launch, caller: Caller) -> Purse | None:
-    """The purse of the guest's tree; None for a guest that is alone in it for ever, whose own limits do."""
-    limits = launch.limits
-    alone = caller.place.parent is None and not caller.children and _STARTING.isdisjoint(launch.grants)
-    return None if alone and limits.memory <= limits.tree_memory else caller.budget.purse
+def _is_alone(launch: Launch) -> bool:
+    """Tell whether the guest starts no others, so that it needs no purse for a tree of its own."""
+    return _STARTING.isdisjoint(launch.grants) and launch.limits.memory <= launch.limits.tree_memory
 
 
 def _check_exports(launch: Launch) -> None:

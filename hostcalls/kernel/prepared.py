@@ -22,6 +22,7 @@ class Prepared:
         call: the call of the entrypoint, or None when the arguments must first become slots of the guest.
         writes: what to put into the guest's memory before the call, with its places.
         receives: whether the guest can receive messages at all.
+        is_alone: whether the guest, if it is the root of a tree, stays alone in it: its own limits then do.
     """
 
     launch: Launch
@@ -30,3 +31,4 @@ class Prepared:
     call: Call | None
     writes: tuple[tuple[int, bytes], ...]
     receives: bool
+    is_alone: bool

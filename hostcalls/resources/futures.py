@@ -58,10 +58,10 @@ class Future(Generic[T]):
     def cancel(self) -> None:
         """Abandon the outcome: `result` raises `Cancelled`, and no callback runs."""
         if not self.done:
+            self.done = True
             self._error = Cancelled()
             self._callback = None
-            on_cancel = self._on_cancel
-            self._finish()
+            on_cancel, self._on_cancel = self._on_cancel, None
             if on_cancel is not None:
                 on_cancel()
 

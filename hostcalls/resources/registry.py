@@ -221,7 +221,11 @@ class Registry:
 
     def reserve(self, kind: Kind, *, owner: int | None = None) -> Resource:
         """Make an entry of `kind`, owned by `owner`, whose payload comes later, by `initialise`."""
-        return self.add(kind, None, owner=owner)
+        if owner is not None:
+            return self.add(kind, None, owner=owner)
+        self._last_id = identity = self._last_id + 1
+        self._resources[identity] = resource = Resource(identity, kind)
+        return resource
 
     def initialise(self, identity: int, payload: Any) -> None:
         """Give the reserved entry `identity` its `payload`.
@@ -296,7 +300,9 @@ class Registry:
     def owner_ended(self, process: int) -> None:
         """Release what `process`, which has ended, created, unless another process holds it."""
         self.departures += 1
-        owned = tuple(self._owned.pop(process, {}).values())
+        if process not in self._owned:
+            return
+        owned = tuple(self._owned.pop(process).values())
         for resource in owned:
             resource.owner = None
             resource.orphaned = True

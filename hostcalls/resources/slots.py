@@ -44,9 +44,14 @@ class Slots:
     Args:
         registry: where the resources are.
         limit: how many slots the guest may use.
+
+    Attributes:
+        limit: as above.
+        own: the resource that the guest itself is, and the encoded number of its oldest slot; None until
+            `note_own`, and after a slot of an actor was freed.
     """
 
-    __slots__ = ("_actors", "_free", "_next", "_registry", "_searched", "_table", "_uses", "limit")
+    __slots__ = ("_actors", "_free", "_next", "_registry", "_searched", "_table", "_uses", "limit", "own")
 
     def __init__(self, registry: Registry, limit: int) -> None:
         self._registry = registry
@@ -57,6 +62,7 @@ class Slots:
         self._next = 0
         self._uses: dict[int, int] = {}  # of slots that were given more than once: how often more
         self._searched = -1  # `Registry.departures` after the last search for useless slots
+        self.own: tuple[Resource, bytes] | None = None
 
     def __len__(self) -> int:
         return len(self._table)
@@ -132,6 +138,17 @@ class Slots:
                 return slot
         return None
 
+    def note_own(self, wanted: Any) -> bytes | None:
+        """Return the encoded number of the oldest slot for the guest itself, `wanted`, and keep it in `own`;
+        None if it has no slot for itself.
+        """
+        slot = self.actor(wanted)
+        if slot is None:
+            return None
+        encoded = slot.to_bytes(4, "little")
+        self.own = self._table[slot], encoded
+        return encoded
+
     def find(self, kind: Kind, wanted: Callable[[Resource], bool]) -> int | None:
         """Return the oldest slot of a living resource of `kind` for which `wanted` is true, or None."""
         for slot, resource in self._table.items():
@@ -183,6 +200,7 @@ class Slots:
             return
         table, self._table = self._table, {}
         self._actors.clear()
+        self.own = None
         self._uses.clear()
         self._free.clear()
         for resource in table.values():
@@ -225,6 +243,7 @@ class Slots:
     def _remove(self, slot: int) -> Resource:
         resource = self._table.pop(slot)
         if resource.kind is Kind.ACTOR:
+            self.own = None
             slots = self._actors[resource.payload]
             slots.remove(slot)
             if not slots:

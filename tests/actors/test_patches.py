@@ -7,13 +7,10 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from enfilade.actors import Actor, Node, Ref, UnknownMethod, system
-from tests.actors.test_core import CORES, core
 from tests.actors.test_methods import TIERS, Async, Derived, Interface, Mixin, Other, Sync
-
-__all__ = ["core"]
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
 
@@ -50,38 +47,6 @@ async def test_a_patched_method_takes_effect_and_is_undone(
     with mock.patch.object(Sync, "get", patch()):
         assert await ref.call(tier.get) == 7
     assert await ref.call(tier.get) == 1
-
-
-class Asking(Actor):
-    """Makes requests, and keeps the replies."""
-
-    def __init__(self) -> None:
-        self.replies: list[Any] = []
-
-    def ask(self, ref: Ref[Any], method: Any) -> None:
-        self.process.request(ref, method).then(lambda request: self.replies.append(request.result()))
-
-    def heard(self) -> list[Any]:
-        return self.replies
-
-
-@TIERS
-@pytest.mark.parametrize("core", CORES, indirect=True)
-async def test_a_patched_method_that_an_actor_requests(
-    autojump_clock: MockClock, node: Node, tier: Any, core: str
-) -> None:
-    """C1: also in the compiled core, which looks a method up in a table of the class as it was read last."""
-    ref, asking = await node.spawn(tier), await node.spawn(Asking)
-    original = tier.get
-    await asking.call(Asking.ask, ref, original)
-    await wait_all_tasks_blocked()
-    with mock.patch.object(tier, "get", fake):
-        for method in (tier.get, original, Interface.get):
-            await asking.call(Asking.ask, ref, method)
-            await wait_all_tasks_blocked()
-    await asking.call(Asking.ask, ref, tier.get)
-    await wait_all_tasks_blocked()
-    assert await asking.call(Asking.heard) == [1, 7, 7, 7, 1]
 
 
 async def test_a_patched_method_of_a_base(autojump_clock: MockClock, node: Node) -> None:

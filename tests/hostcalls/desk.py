@@ -15,7 +15,7 @@ from enfilade.hostcalls.contracts.launch import Launch
 from enfilade.hostcalls.contracts.limits import Limits
 from enfilade.hostcalls.contracts.offer import Offer
 from enfilade.hostcalls.contracts.policy import Policy
-from enfilade.hostcalls.engine import Engine
+from enfilade.hostcalls.engine import Engine, Module
 from enfilade.hostcalls.kernel.kernel import Kernel
 from enfilade.hostcalls.net.policy import Network
 from enfilade.hostcalls.net.settings import NetworkSettings
@@ -111,11 +111,14 @@ class Desk:
         """A process that tests speak for."""
         registry = self.kernel.registry
         entry = registry.reserve(Kind.PROCESS)
-        place = Place(Budget(Limits(**limits), self.clock))
-        caller = Caller(
-            entry, registry, frozenset(grants), Limits(**limits), NoHost(), parent=parent, place=place
+        launch = Launch(
+            module=cast(Module, None),
+            grants=frozenset(grants),
+            limits=Limits(**limits),
+            network=network or Network.loopback(),
+            parent=parent,
         )
-        caller.network = network or Network.loopback()
+        caller = Caller(entry, registry, launch, NoHost(), Place(Budget(launch.limits, self.clock)))
         registry.initialise(entry.id, caller)
         return caller
 

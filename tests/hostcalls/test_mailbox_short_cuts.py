@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enfilade.hostcalls.abi import catalogue as c
@@ -246,7 +246,9 @@ def test_calls_that_are_read_in_one_go(data: st.DataObject) -> None:
         assert wanted.to or len(wanted.data) > 100 or wanted.timeout_ms == 0
 
 
-@given(st.lists(st.sampled_from([b"", b"x", "free", "remove"]), max_size=8))
+@given(st.lists(st.sampled_from([b"", b"x", "free", "remove", "hold", "again"]), max_size=8))
+@example([b"", b"", "hold", "free", b""])
+@example([b"", b"", "again", "free", b""])
 def test_a_guest_cannot_tell_how_it_is_told_of_itself(script: list[bytes | str]) -> None:
     """The first call makes the slot, later ones find it, also after it was freed; input is refused."""
     told = []
@@ -260,6 +262,10 @@ def test_a_guest_cannot_tell_how_it_is_told_of_itself(script: list[bytes | str])
             for slot, resource in list(side.caller.slots)[:1]:
                 if step == "free":
                     side.caller.slots.free(slot)
+                elif step == "hold":  # as a message does that is on its way
+                    side.caller.registry.hold(resource)
+                elif step == "again":
+                    side.caller.slots.insert(resource)
                 else:
                     side.caller.registry.remove(resource)
         told.append((answers, [slot for slot, _ in side.caller.slots]))

@@ -107,7 +107,7 @@ class Rig:
         self.told: list[Any] = []
         self.outlet = Outlet()
         self.link = NodeLink(
-            settings=Settings(window=window, batch=512, high_water=1024),
+            settings=Settings(window=window, batch=512),
             peer_window=window,
             limits=Limits(backlog=backlog, rate=rate),
             clock=self.clock,
@@ -388,52 +388,6 @@ EDGES: dict[str, list[Operation]] = {
         BATCH,
     ],
 }
-
-
-NOTHING_TAKEN_IN: Operation = ("arrive", [], PEER, ("account", 0))
-"""The peer says that it has taken in nothing, and the next frame may leave at once again."""
-
-
-def of_size(size: int) -> bytes:
-    """A frame of so many bytes."""
-    return encode_send(7, bytes(size - len(encode_send(7, bytes(100))) + 100))
-
-
-LINES: dict[str, list[Operation]] = {
-    **{
-        f"{first} bytes under way, then {second}, {how}": [
-            ("at once", True),
-            ("send", bytes(first)),
-            *({"at once": [NOTHING_TAKEN_IN], "gathered": [], "both": [("gatherer",)]}[how]),
-            ("send", bytes(second)),
-            ("gatherer",),
-            ("send", b"more"),
-        ]
-        for first in (299, 300, 301)
-        for second in (298, 299, 300, 301, 400)
-        for how in ("at once", "gathered", "both")
-    },
-    **{
-        f"{size} bytes taken in": [("arrive", [of_size(size)], PEER, ("", 0)), BATCH]
-        for size in (292, 293, 294, 299, 300, 301)
-    },
-    **{
-        f"a crowd of {size} bytes": [
-            ("send", b"first"),
-            ("send", b""),
-            ("send", bytes(size)),
-            ("gatherer",),
-            ("send", b"last"),
-        ]
-        for size in (1023, 1024, 1025)
-    },
-}
-"""Scripts that come to the limits of a window of 600 bytes, and to the mark above which senders wait."""
-
-
-@pytest.mark.parametrize("line", LINES)
-def test_both_draw_the_same_lines(line: str) -> None:
-    both(LINES[line], (600, 10**6, None, False))
 
 
 @pytest.mark.parametrize("sealed", [False, True])

@@ -74,7 +74,8 @@ async def siege(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Siege]:
             decoded: list[Any] = []
             remote: Any = node.distribution.remotes()[0]  # type: ignore[attr-defined]
             codec: Codec = remote._codec
-            monkeypatch.setattr(codec, "decode", recording(codec.decode, decoded))
+            for name in ("decode", "decode_small"):
+                monkeypatch.setattr(codec, name, recording(getattr(codec, name), decoded))
             yield Siege(node, stranger, mortal.serial, alias.serial, decoded)
             stranger.close()
 

@@ -44,9 +44,9 @@ def test_a_restart_that_has_left_the_window_is_taken_back_as_well() -> None:
     window = RestartWindow(1, 0.1)
     assert window.admit(10.0)
     assert window.admit(11.0)
-    assert window.counted == 1
+    assert len(window.instants) == 1
     window.take_back()
-    assert window.counted == 0
+    assert len(window.instants) == 0
     window.take_back()
     assert window.admit(12.0)
 
