@@ -58,6 +58,11 @@ def missing() -> list[str]:
     return lacks
 
 
+def is_known(platform: str) -> bool:
+    """Tell whether Enfilade runs on a system at all."""
+    return platform.startswith(("linux", "sunos"))
+
+
 def advice() -> str:
     """What to type, on a machine whose package manager is known."""
     for program, command in INSTALLERS.items():
@@ -67,6 +72,8 @@ def advice() -> str:
 
 
 if __name__ == "__main__":
+    if not is_known(sys.platform):
+        sys.exit("Enfilade runs on Linux and illumos, and this is " + sys.platform)
     lacks = missing()
     if lacks:
         sys.exit("Enfilade cannot be built here: missing {}; {}".format(" and ".join(lacks), advice()))

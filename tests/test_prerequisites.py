@@ -72,6 +72,13 @@ def test_another_python_is_named(
     assert ("Python 3.11 to 3.14" in " ".join(lacks)) is not fits
 
 
+@pytest.mark.parametrize(
+    ("platform", "known"), [("linux", True), ("sunos5", True), ("darwin", False), ("win32", False)]
+)
+def test_the_systems_that_it_runs_on(platform: str, known: bool) -> None:
+    assert prerequisites().is_known(platform) is known
+
+
 @pytest.mark.parametrize(("manager", "command"), [("apk", "apk add gcc"), (None, "the tools of your system")])
 def test_the_advice_is_the_machine_s(
     manager: str | None, command: str, monkeypatch: pytest.MonkeyPatch

@@ -281,10 +281,11 @@ class NoQuorum(CallError):
 class NotPublic(RuntimeFault, TypeError):
     """`method` may not be called from outside: a hook, a name that starts with `_`, or not a method."""
 
-    def __init__(self, method: object, problem: str | None = None) -> None:
+    def __init__(self, method: object, problem: str | None = None, meant: str | None = None) -> None:
         which = "" if problem is None else f", which is {problem}"
         if type(method) is str and method.isidentifier():
-            which = f"; name the method by its class, as in `call(Counter.{method[:LARGEST_NAME]}, ...)`"
+            meant = meant or f"Counter.{method[:LARGEST_NAME]}"
+            which = f"; name the method by its class, as in `call({meant}, ...)`"
         super().__init__(f"expected a public method of the actor's class, got {shown_name(method)}{which}")
         self.method = method
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from inspect import CO_ITERABLE_COROUTINE
 from types import GeneratorType
 from typing import Any, Final, Literal, TypeGuard, TypeVar
 
 from enfilade.actors.messages.attempt import is_interrupt
 
-__all__ = ["found_in", "is_a", "is_among", "is_awaitable", "is_looked_up_by_identity", "unlisted"]
+__all__ = [
+    "definitions_of",
+    "found_in",
+    "is_a",
+    "is_among",
+    "is_awaitable",
+    "is_looked_up_by_identity",
+    "unlisted",
+]
 
 T = TypeVar("T")
 
@@ -53,11 +61,18 @@ def found_in(kind: type, name: str) -> Any:
 
     None if there is nothing. Runs no code of the class, or of its metaclass.
     """
+    return next((found for _, found in definitions_of(kind, name)), None)
+
+
+def definitions_of(kind: type, name: str) -> Iterator[tuple[type, Any]]:
+    """Yield `kind` and its bases, nearest first, that have something under a name, with what each has.
+
+    Runs no code of the class, or of its metaclass.
+    """
     for base in _bases_of(kind):
         names = _names_of(base)
         if name in names:
-            return names[name]
-    return None
+            yield base, names[name]
 
 
 def is_looked_up_by_identity(kind: type) -> bool:

@@ -1,16 +1,20 @@
-"""Misuse of refs, coroutines and asyncio: an error that shows it says what to write instead."""
+"""Misuse of refs, coroutines, trio and asyncio, and of `super()`: an error that shows it says what to write
+instead.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from types import CoroutineType
+from difflib import get_close_matches
+from itertools import pairwise
+from types import CoroutineType, FunctionType
 from typing import Protocol
 
-from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.kinds import definitions_of, is_a
 from enfilade.actors.messages.nearest import COMPARED, did_you_mean, option_meant
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import add_note, safe_repr, safe_str
+from enfilade.actors.messages.safe_text import add_note, safe_repr, safe_str, shown_name
 from enfilade.actors.messages.tracebacks import members_of
 
 __all__ = ["explain_misuse"]
@@ -20,8 +24,20 @@ USED = frozenset(name for name in vars(Ref) if not name.startswith("_"))
 """What programs use of a ref: whoever looks for that in None has taken the result of `whereis` for a ref."""
 
 
-NO_LOOP = "no running event loop"
-"""What the parts of asyncio say that need its loop."""
+LOOPS = {
+    "no running event loop": (
+        "processes run in trio: write `trio.sleep(...)` and the like; what needs asyncio runs in "
+        "`enfilade.actors.bridges.EventLoopThread`"
+    ),
+    "Attempted to call run() from inside a run()": (
+        "trio runs already, as a process runs in it: have an async handler await the function itself"
+    ),
+    "this thread wasn't created by Trio, pass kwarg trio_token=...": (
+        "`trio.from_thread` is for threads of `trio.to_thread`; a handler runs in trio's own: write "
+        "`async def`, and `await`"
+    ),
+}
+"""What trio and asyncio say of a loop that is missing, or there already; and what to do."""
 
 
 NOTHING_AWAITED = (
@@ -33,6 +49,9 @@ NOTHING_AWAITED = (
 
 REFS = frozenset(("Alias", "HeldRef", "LocalRef", "NameRef", "NodeRef", "RemoteNameRef"))
 """The classes of refs that programs hold."""
+
+ASSIGNED = re.compile(r"'(\w+)' object has no attribute '(\w+)'( and no __dict__ .*)?")
+"""What the interpreter says of an attribute that is not there; more of one to be set, since Python 3.13."""
 
 MISUSED = re.compile(r"'(\w+)' object (?:is not|can't be)|^object (\w+) can't be used in 'await'")
 """What the interpreter says of an object that cannot be called, indexed, iterated or awaited."""
@@ -49,8 +68,9 @@ class KnownNames(Protocol):
 
 
 def explain_misuse(error: BaseException, names: KnownNames) -> None:
-    """Note at each error that a ref, a coroutine or None in its place, a missing loop of asyncio, or a
-    misspelt option of `spawn` has caused, what was meant to be written; also within groups. Never raises.
+    """Note at each error that a ref, a coroutine or None in its place, a loop of trio or asyncio, a method
+    that does not call `super()`, or a misspelt option of `spawn` has caused, what was meant to be written;
+    also within groups. Never raises.
 
     A `__getattr__` of refs could put it into the error's own text. But the interpreter looks up every
     attribute of an object that has one in a slow way, and nothing is looked up more often than `send`.
@@ -65,11 +85,8 @@ def explain_misuse(error: BaseException, names: KnownNames) -> None:
             explanation = _of_attribute(error, names)
         elif type(error) is TypeError:
             explanation = _of_type(_only_text(error) or "")
-        elif type(error) is RuntimeError and error.args == (NO_LOOP,):
-            explanation = (
-                "processes run in trio: write `trio.sleep(...)` and the like; what needs asyncio runs in "
-                "`enfilade.actors.bridges.EventLoopThread`"
-            )
+        elif type(error) is RuntimeError:
+            explanation = LOOPS.get(_only_text(error) or "")
         else:
             explanation = None
         if explanation is not None:
@@ -77,15 +94,43 @@ def explain_misuse(error: BaseException, names: KnownNames) -> None:
 
 
 def _of_attribute(error: AttributeError, names: KnownNames) -> str | None:
-    """Explain an attribute that was looked for in a ref, or in a coroutine or None in its place."""
+    """Explain an attribute that was looked for in a ref, in a coroutine or None in its place, or in an object
+    that was not set up.
+    """
+    found = ASSIGNED.fullmatch(_only_text(error) or "")
+    if found and found[1] in REFS and (error.name is None or found[3]):
+        return f"{A_HANDLE}; have one of its methods set `{found[2]}`"
     if is_a(error.obj, Ref):
-        return _not_the_object(safe_str(error.name))
+        name = safe_str(error.name)
+        return _slip_in_ref(name) or _not_the_object(name)
     if type(error.obj) is CoroutineType:
         name = safe_str(error.obj.__qualname__)
         return f"this is the coroutine of {name}, and not its result: write `await` before the call"
-    if error.obj is None and _is_of_refs(error.name) and names.missed:
+    if error.obj is None:
+        if not _is_of_refs(error.name) or not names.missed:
+            return None
         last = safe_repr(names.missed) + did_you_mean(names.missed, names.some(COMPARED))
         return f"`whereis` gives None for a name that no process has; the last was {last}"
+    return _skipped(type(error.obj), error.name)
+
+
+def _slip_in_ref(name: str) -> str | None:
+    """Explain the misspelt name of a method of refs."""
+    near = get_close_matches(name, USED, n=1, cutoff=0.75)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def _skipped(cls: type, attribute: object) -> str | None:
+    """Explain an attribute that the `__init__` or `on_start` of a base sets, where a class below has its own,
+    which does not call it.
+    """
+    for hook in ("__init__", "on_start"):
+        for (cls_below, ours), (base, theirs) in pairwise(definitions_of(cls, hook)):
+            if type(ours) is not FunctionType or type(theirs) is not FunctionType:
+                continue
+            if {"super", hook}.isdisjoint(ours.__code__.co_names) and attribute in theirs.__code__.co_names:
+                below, above = (f"{shown_name(each)}.{hook}" for each in (cls_below, base))
+                return f"{above} sets it, and has not run: {below} must call `super().{hook}(...)`"
     return None
 
 
@@ -103,10 +148,13 @@ def _of_type(text: str) -> str | None:
     return option_meant(text)
 
 
+A_HANDLE = "a ref is a handle for a process, not the object"
+
+
 def _not_the_object(method: str) -> str:
     return (
-        "a ref is a handle for a process, not the object; to have its method run, write "
-        f"`await ref.call(Class.{method}, ...)`, or `ref.cast(...)` for no reply"
+        f"{A_HANDLE}; to have its method run, write `await ref.call(Class.{method}, ...)`, or "
+        "`ref.cast(...)` for no reply"
     )
 
 

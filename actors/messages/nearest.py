@@ -10,7 +10,7 @@ from typing import Final
 
 from enfilade.actors.messages.safe_text import safe_repr
 
-__all__ = ["COMPARED", "OPTIONS", "did_you_mean", "option_meant", "slip_of"]
+__all__ = ["COMPARED", "OPTIONS", "did_you_mean", "nearest", "option_meant", "slip_of"]
 
 LONGEST = 100
 """Characters of a name that are compared: a name that somebody else made up may be of any length."""
@@ -39,9 +39,15 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
 
     Case, `_` and `-` do not count. Only the first thousand names are looked at.
     """
+    near = nearest(wanted, known)
+    return "" if near is None else f"; did you mean {safe_repr(near)}?"
+
+
+def nearest(wanted: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is nearest to `wanted`, as `did_you_mean` finds it; None if none is near."""
     names = {_plain(name): name for name in islice(known, COMPARED)}
     near = difflib.get_close_matches(_plain(wanted), names, n=1, cutoff=0.6)
-    return f"; did you mean {safe_repr(names[near[0]])}?" if near else ""
+    return names[near[0]] if near else None
 
 
 LONG = 10

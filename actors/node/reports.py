@@ -155,11 +155,19 @@ class Reports:
         self.note("unkillable", logging.CRITICAL, text, about=ref, event=event, stack=frames)
 
     def supervisor(
-        self, supervisor: Ref[Any], kind: str, child: Hashable, ref: Ref[Any] | None, reason: Reason
+        self,
+        supervisor: Ref[Any],
+        kind: str,
+        child: Hashable,
+        ref: Ref[Any] | None,
+        reason: Reason,
+        why: str | None = None,
     ) -> None:
-        """Log a supervisor's report on the child of that id; `kind` as in `actions.Report`."""
+        """Log a supervisor's report on the child of that id; `kind` as in `actions.Report`. `why` stands in
+        place of `reason` in the line.
+        """
         level = logging.INFO if kind == "child_terminated" else logging.ERROR
-        values = (kind, child, "" if ref is None else f", {ref}", reason)
+        values = (kind, child, "" if ref is None else f", {ref}", reason if why is None else why)
         text = "%s: %s: child %r%s: %s"
         event = CHILD_EVENTS[kind]
         fields = {"supervisor": safe_str(supervisor), "child": _shown_id(child)}

@@ -83,7 +83,7 @@ class Authority:
             raise self.refuse(f"gives no use of kind {safe_repr(to.kind, 80)}")
         elif self.rights.sees(to):
             return self._node.whereis(to)
-        raise self.refuse(f"exports nothing under {safe_repr(to, 80)}")
+        raise self.refuse(f"exports nothing under {safe_repr(to, 80)}", "name it in `exports` of its policy")
 
     def may_send(self, frame: wire.Frame) -> bool:
         """Tell, before its payload is decoded, whether the peer may send a frame to who is there."""
@@ -121,9 +121,9 @@ class Authority:
             names is not None and any(map(self.rights.may_end, names.held_by(process)))
         )
 
-    def refuse(self, what: str) -> Refused:
+    def refuse(self, what: str, remedy: str = "") -> Refused:
         """Log a refusal, and return it: a peer may try any number of times."""
-        text = f"node {self._node.full_name} {what} to node {self._peer_name}"
+        text = f"node {self._node.full_name} {what} to node {self._peer_name}{remedy and '; '}{remedy}"
         self.notices.warn("%s", text)
         return Refused(text)
 

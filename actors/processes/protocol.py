@@ -33,6 +33,7 @@ from enfilade.actors.messages.methods import (
     why_not_a_method,
     why_not_public,
 )
+from enfilade.actors.messages.nearest import nearest
 from enfilade.actors.messages.safe_text import shown_name
 
 if TYPE_CHECKING:
@@ -136,6 +137,9 @@ class ActorProtocol:
         if isinstance(method, MethodType):
             raise NotPublic(method, A_METHOD_OF_AN_OBJECT)
         self.keep_current()
+        if type(method) is str:
+            near = nearest(method, self.handlers)
+            raise NotPublic(method, why_not_public(method), near and f"{shown_name(self.actor)}.{near}")
         if _is_hashable(method):
             for table in (self.names, self._others):
                 if method in table:

@@ -46,6 +46,7 @@ from enfilade.actors.processes.end import ENDED, finish
 from enfilade.actors.processes.identity import target_name
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, checked_mailbox, keep, take_left
+from enfilade.actors.processes.nested_starts import DEEPEST, check_depth
 from enfilade.actors.processes.protocol import protocol_of
 from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.resumption import Failures, Resume
@@ -283,6 +284,8 @@ def begin(
     tracer = node.traces.tracer
     span = None if tracer is None else tracer.starting(process, target)
     try:
+        if len(node.starting) >= DEEPEST:
+            check_depth(process)
         if node.sharing is not None:
             _pass_arguments(process, target, args, kwargs)
         body = make_body(process, target, args, kwargs)

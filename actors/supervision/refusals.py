@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Final
 
 import attrs
 
 from enfilade.actors.messages.errors import RuntimeFault, StartError
-from enfilade.actors.messages.reasons import Reason
+from enfilade.actors.messages.kinds import is_a
+from enfilade.actors.messages.reasons import Reason, Shutdown
 from enfilade.actors.messages.safe_text import safe_record, safe_repr, safe_str
 from enfilade.actors.messages.travelling import travels
 
@@ -24,6 +26,10 @@ __all__ = [
 ]
 
 
+LEVELS: Final = 8
+"""How many levels of a tree the text of `FailedToStart` names, besides the innermost, which is the cause."""
+
+
 @travels
 @attrs.frozen
 class FailedToStart:
@@ -38,7 +44,15 @@ class FailedToStart:
     __repr__ = safe_record
 
     def __str__(self) -> str:
-        return f"child {safe_repr(self.id)}: {self.reason}"
+        levels = [self]  # of supervisors that are each the child of the one before, and failed for it
+        while is_a(reason := levels[-1].reason, Shutdown) and is_a(reason.detail, FailedToStart):
+            levels.append(reason.detail)
+        shown = [f"child {safe_repr(level.id)}" for level in (*levels[:LEVELS], levels[-1])]
+        if len(levels) <= LEVELS:
+            shown.pop()
+        elif more := len(levels) - LEVELS - 1:
+            shown[-1] = f"{more} more: {shown[-1]}"
+        return ": shutdown: ".join(shown) + f": {levels[-1].reason}"
 
 
 @travels

@@ -525,10 +525,13 @@ class SupervisorBody(DispatchedBody):
             self._answered(Refuse(ProcessDied(self.process.ref, end.reason)))
 
     def _report(self, report: Report[AnyRef]) -> None:
+        why = None
         if report.kind == "reached_max_restart_intensity":
             self._incarnations.gave_up(report.child, report.reason)
+            flags = self.strategy.children.flags
+            why = f"restarts exceed intensity={flags.intensity} within period={flags.period} s"
         self.process.node.reports.supervisor(
-            self.process.ref, report.kind, report.child.spec.id, report.ref, report.reason
+            self.process.ref, report.kind, report.child.spec.id, report.ref, report.reason, why
         )
 
     # What others meet between two incarnations.

@@ -227,6 +227,10 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         lambda node: call_of(node, "add", 1),
         "got 'add'; name the method by its class, as in `call(Counter.add, ...)`",
     ),
+    "a method by its misspelt name": (
+        lambda node: call_in(node, Other, "aded", 1),
+        "got 'aded'; name the method by its class, as in `call(Other.added, ...)`",
+    ),
     "a method of another class": (
         lambda node: call_of(node, Other.added, 1),
         "Counter has no public method 'Other.added'",

@@ -179,3 +179,100 @@ async def test_a_none_of_the_program_is_no_misuse(node: Node) -> None:
         monitor = me.monitor(await node.spawn(fails))
         down = await me.receive(lambda message: isinstance(message, Down) and message.monitor is monitor)
     assert not any("whereis" in note for note in down.reason.error.__notes__)
+
+
+async def note_in_main(misuse: Callable[[Any], Any]) -> str:
+    """The note at the error that a program gets which misuses the ref of a counter."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011 (its note is what is looked at)
+        async with open_node("n") as node:
+            misuse(await node.spawn(Counter))
+    return str(raised.value.__notes__[0])
+
+
+@pytest.mark.parametrize(("name", "meant"), [("caal", "call"), ("witin", "within")])
+async def test_a_misspelt_method_of_refs_is_explained(name: str, meant: str) -> None:
+    assert await note_in_main(lambda ref: getattr(ref, name)) == f"did you mean `{meant}`?"
+
+
+async def test_an_attribute_of_an_actor_that_is_set_is_explained() -> None:
+    note = await note_in_main(lambda ref: setattr(ref, "value", 5))
+    assert note == "a ref is a handle for a process, not the object; have one of its methods set `value`"
+
+
+async def note_of_crash(node: Node, kind: type[Actor], method: Any, *arguments: Any) -> str:
+    """The first note at the error that a method of an actor raises."""
+    actor: Any = await node.spawn(kind)
+    with pytest.raises(ProcessDied) as died:
+        await actor.call(method, *arguments)
+    return str(died.value.reason.error.__notes__[0])
+
+
+class Unset(Counter):
+    def __init__(self) -> None:
+        self.other = 1
+
+
+class Opened(Actor):
+    def on_start(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Unopened(Opened):
+    def on_start(self) -> None:
+        self.others: list[str] = []
+
+
+class Below(Unopened):
+    def on_start(self) -> None:
+        super().on_start()
+
+
+class AsyncUnopened(Opened):
+    async def on_start(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "note"),
+    [
+        (Unset, Counter.add, "Counter.__init__ sets it, and has not run: Unset.__init__ must call"),
+        (Unopened, Opened.write, "Opened.on_start sets it, and has not run: Unopened.on_start must call"),
+        (Below, Opened.write, "Opened.on_start sets it, and has not run: Unopened.on_start must call"),
+        (
+            AsyncUnopened,
+            Opened.write,
+            "has not run: AsyncUnopened.on_start must call `super().on_start(...)`",
+        ),
+    ],
+)
+async def test_a_hook_without_super_is_explained(node: Node, kind: Any, method: Any, note: str) -> None:
+    assert note in await note_of_crash(node, kind, method, 1)
+
+
+async def test_an_attribute_that_nothing_sets_is_not_explained(node: Node) -> None:
+    class Plain(Counter):
+        def __init__(self) -> None:
+            super().__init__()
+
+        def show(self) -> Any:
+            return self.valeu  # type: ignore[attr-defined]
+
+    assert "was handling" in await note_of_crash(node, Plain, Plain.show)
+
+
+class Nested(Actor):
+    def run(self) -> None:
+        trio.run(trio.sleep, 0)
+
+    async def enter(self) -> None:
+        trio.from_thread.run(trio.sleep, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "note"), [(Nested.run, "trio runs already"), (Nested.enter, "a handler runs in trio's own")]
+)
+async def test_trio_within_trio_is_explained(node: Node, method: Any, note: str) -> None:
+    assert note in await note_of_crash(node, Nested, method)

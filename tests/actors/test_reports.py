@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from enfilade.actors import (
     KILL,
     Actor,
+    Child,
     Crashed,
     Custom,
     NodeConfig,
@@ -64,6 +65,22 @@ async def test_end_by_a_signal_is_a_warning(
             (logging.WARNING, None)
         ] * 2
         assert "why" in caplog.text
+
+
+async def test_a_supervisor_that_gives_up_says_how_many_restarts_it_allows(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_node("test") as node:
+        children = [Child(Fragile, id="web", name="web")]
+        await node.spawn(Supervisor, children, intensity=1, period=5.0)
+        for _ in range(2):
+            with pytest.raises(ProcessDied):
+                await node.named("web").call(Fragile.touch)
+            await wait_all_tasks_blocked()
+    told = caplog.records[-1].getMessage()
+    assert told.endswith(
+        "reached_max_restart_intensity: child 'web': restarts exceed intensity=1 within period=5.0 s"
+    )
 
 
 async def test_a_start_that_fails_is_told_and_not_logged(

@@ -103,7 +103,7 @@ async def test_a_node_that_is_there(town: Town, autojump_clock: object) -> None:
     await ref.stop()
     for dead in (ref, town.a.remote("account", "b@right")):
         assert await ends(town.a, dead) == (NoProcess, NO_PROCESS)
-    with pytest.raises(Refused, match="exports nothing under 'secret'"):
+    with pytest.raises(Refused, match=r"exports nothing under 'secret' .*; name it in `exports`"):
         await town.a.remote("secret", "b@right").call(Account.add, 1)
 
 
