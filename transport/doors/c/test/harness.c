@@ -216,7 +216,7 @@ struct lingering make_lingering(void) {
     return (struct lingering){near, far};
 }
 
-static int count_descriptors(void) {
+int descriptors_of_now(void) {
     int count = 0;
     for (int fd = 0; fd < 20000; fd++) { /* without opening anything: the table may be full */
         count += fcntl(fd, F_GETFD) >= 0;
@@ -229,7 +229,7 @@ int open_descriptors(void) {
     int before = -1;
     for (int i = 0;; i++) {
         bool is_quiet = closing_unclosed() == 0; /* asked before the count, which would hold what is closed after it */
-        int count = count_descriptors();
+        int count = descriptors_of_now();
         if ((is_quiet && count == before) || i == PATIENCE) {
             return count;
         }

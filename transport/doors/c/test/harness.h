@@ -94,6 +94,7 @@ struct lingering {
 };
 struct lingering make_lingering(void);
 
+int descriptors_of_now(void); /* how many, also while an attack keeps those threads waiting for a minute */
 int open_descriptors(void); /* how many, when threads have closed what others have sent */
 int mappings(void);
 int threads(void);

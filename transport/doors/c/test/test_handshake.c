@@ -115,7 +115,7 @@ static void endure(void (*attack)(int socket, void *path), const char *name) {
         door_hang_up(client);
         close(client);
         longest = now() - start > longest ? now() - start : longest;
-        int count = open_descriptors(), running = threads();
+        int count = descriptors_of_now(), running = threads();
         most = count > most ? count : most;
         threads_most = running > threads_most ? running : threads_most;
         calls++;
