@@ -95,18 +95,31 @@ def messages(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def helps(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield the texts of command-line help: what is given as `help=`."""
+    """Yield the texts of command-line help: what is given as `help=`, and the docstrings of commands."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any(map(is_command, node.decorator_list)):
+            yield node.lineno, (ast.get_docstring(node) or "").partition("\f")[0]
         if isinstance(node, ast.keyword) and node.arg == "help":
             for part in ast.walk(node.value):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
                     yield part.lineno, part.value
 
 
+def is_command(decorator: ast.expr) -> bool:
+    """Tell whether a decorator is `@app.command(...)`."""
+    function = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(function, ast.Attribute) and function.attr == "command"
+
+
+MARKUP = re.compile(r"(?<!\\)\[[a-z/#@]")
+"""What rich takes for markup in a help text: it is not shown."""
+
+
 def poor_helps(source: str) -> list[str]:
-    """List the help texts of a file that open with a forbidden word, or contain one."""
+    """List the help texts that open with a forbidden word, contain one, or lose a part as markup."""
     found = helps(ast.parse(source))
-    return [f"{line}: {text}" for line, text in found if HELP_OPENING.match(text) or WORDS.search(text)]
+    poor = (HELP_OPENING.match, WORDS.search, MARKUP.search)
+    return [f"{line}: {text}" for line, text in found if any(finds(text) for finds in poor)]
 
 
 def poor_messages(source: str) -> list[str]:
@@ -188,7 +201,9 @@ def test_poor_helps_are_found() -> None:
     source = (
         """Option(help='What to show.')\nOption(help='1 if it is no terminal')\nOption(help='The port.')"""
     )
-    assert [line.partition(":")[0] for line in poor_helps(source)] == ["1", "2"]
+    source += """\nOption(help='A [table].')\nOption(help=r'A \\[table].')"""
+    source += """\n@app.command()\ndef call():\n    '''How to call a [method].'''"""
+    assert sorted(line.partition(":")[0] for line in poor_helps(source)) == ["1", "2", "4", "7"]
 
 
 @pytest.mark.parametrize(

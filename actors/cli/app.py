@@ -69,7 +69,7 @@ def demo(
 def doctor(
     file: Annotated[
         Path | None,
-        typer.Argument(help="A zone file with a [mesh] to try, too.", exists=True, dir_okay=False),
+        typer.Argument(help="A zone file; its table `mesh` is tried, too.", exists=True, dir_okay=False),
     ] = None,
     identity: Annotated[
         Path | None, typer.Option(help="A directory of `mesh join` to try, and the servers that it names.")
@@ -79,7 +79,7 @@ def doctor(
         typer.Option(help='A mesh of this machine to try: "embedded", "embedded:NAME", an address.'),
     ] = None,
 ) -> None:
-    """Report what this machine offers: doors, WebAssembly, namespaces, a compiler; and if a mesh works."""
+    """Report what this machine offers: doors, WebAssembly, namespaces, a compiler. Try a mesh."""
     from enfilade.actors.cli.doctor import run_doctor
 
     if file is None and identity is None and mesh is None:
@@ -231,7 +231,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The seed, or the first of several.")] = 0,
     count: Annotated[int, typer.Option(min=1, help="The number of seeds to run, until one fails.")] = 1,
     until: Annotated[
-        float | None, number(min=0.0, help="Stop at this virtual time, and show where the hosts are.")
+        float | None, number(min=0.0, help="Stop at this virtual time, and show what the hosts are doing.")
     ] = None,
     log: Annotated[Path | None, typer.Option(help="Write the log of the seed to a file.")] = None,
     compare: Annotated[
@@ -244,7 +244,7 @@ def simulate(
         bool, typer.Option("--shell", help="With --until: look around there with Python's own prompt.")
     ] = False,
     doctor: Annotated[
-        bool, typer.Option("--doctor", help="Say whether the seed is the same in every run, and why not.")
+        bool, typer.Option("--doctor", help="Check that a run of the seed can be repeated, and say why not.")
     ] = False,
 ) -> None:
     """Run a test of a simulated world by its seeds; explain the first that fails, with status 1."""

@@ -205,7 +205,7 @@ def drain(
     identity: IdentityOption = None,
     mesh: MeshOption = None,
 ) -> None:
-    """Have other nodes take over what they can of NODE, and shut it down in order; wait until it has."""
+    """Have other nodes take over what NODE can hand on, shut it down in order, and wait for its end."""
     from enfilade.actors.cli.mesh_place import reached
     from enfilade.actors.cli.operator import drain_node
 
@@ -221,7 +221,7 @@ def permissions(
     operator: Operator = False,
     registry: RegistryRight = "write",
 ) -> None:
-    """Print the permissions that NODE needs on servers that somebody else runs."""
+    """Print the permissions that NODE needs on servers that are not yours."""
     from enfilade.actors.cli.mesh_authority import Grant, show_permissions
 
     show_permissions(node, name, Grant(also=also or (), is_operator=operator, registry=registry))

@@ -43,13 +43,13 @@ def top(
     count: Annotated[
         int, typer.Option("--count", "-n", min=1, max=500, help="The number of processes.")
     ] = 20,
-    every: Annotated[float, number(min=0.1, max=60.0, help="Seconds between two pictures.")] = 1.0,
+    every: Annotated[float, number(min=0.1, max=60.0, help="Seconds between two updates.")] = 1.0,
     times: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop after this many pictures; 1 if the output is not a terminal."),
+        typer.Option(min=1, help="Stop after this many updates; 1 if the output is not a terminal."),
     ] = None,
     match: Annotated[str, typer.Option(help="Show only matching processes, such as 'queued > 10'.")] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print each picture as a JSON document.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print each update as a JSON document.")] = False,
     secret: Secret = None,
 ) -> None:
     """Show the busiest processes of a node, until interrupted."""
@@ -266,10 +266,10 @@ def chart(
     ] = "mermaid",
     only: Annotated[list[str] | None, typer.Option(help="A participant; may be repeated.")] = None,
     from_: Annotated[
-        float, number("--from", min=0.0, help="Seconds after the first entry that it begins at.")
+        float, number("--from", min=0.0, help="Begin this many seconds after the first entry.")
     ] = 0.0,
     to: Annotated[
-        float, number("--to", min=0.0, help="Seconds after the first entry that it ends at.")
+        float, number("--to", min=0.0, help="End this many seconds after the first entry.")
     ] = math.inf,
     max_: Annotated[int, typer.Option("--max", min=1, help="The maximum number of events.")] = 200,
 ) -> None:
