@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Iterable
 from typing import Protocol, TypeAlias
@@ -93,10 +94,13 @@ class Sockets(Protocol):
 
 
 def system_error(prefix: str, error: OSError) -> SubsystemError:
-    """An error of the system as guests read it: prefix, the system's text, its number."""
+    """An error of the system as guests read it: prefix, the system's text, its number.
+
+    The text is the system's own: trio puts the address in front of it where a connection fails late.
+    """
     if isinstance(error, socket.gaierror) or not error.errno:
         return SubsystemError(f"{prefix}: {error.strerror or error}")
-    return SubsystemError(f"{prefix}: {error.strerror} (os error {error.errno})")
+    return SubsystemError(f"{prefix}: {os.strerror(error.errno)} (os error {error.errno})")
 
 
 def address_text(address: Address) -> str:
