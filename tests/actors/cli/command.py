@@ -1,5 +1,6 @@
 """Runs the `enfilade` command: as a user does, in another process, or in this one where that is the same."""
 
+import functools
 import io
 import logging
 import subprocess
@@ -10,11 +11,15 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import typer.main
 
 from enfilade.actors.cli import main
 from tests.process_groups import run_in_group
 
 SECONDS = 240
+
+get_command = functools.cache(typer.main.get_command)
+"""The commands of an app, made once for all runs in this process: that takes longer than most runs."""
 
 
 def enfilade(
@@ -33,6 +38,7 @@ def enfilade_here(*arguments: str) -> "subprocess.CompletedProcess[str]":
         unchanged_imports(),
         unchanged_log_levels(),
         patch.object(sys, "argv", command),
+        patch.object(typer.main, "get_command", get_command),
         redirect_stdout(output),
         redirect_stderr(errors),
         pytest.raises(SystemExit) as ended,
@@ -50,9 +56,9 @@ def unchanged_imports() -> Iterator[None]:
     try:
         yield
     finally:
-        added = {Path(folder) for folder in sys.path} - {Path(folder) for folder in before}
+        added = {Path(folder) for folder in set(sys.path) - set(before)}
         sys.path[:] = before
-        for name, module in [*sys.modules.items()]:
+        for name, module in [*sys.modules.items()] if added else ():
             file = getattr(module, "__file__", None)
             if file is not None and Path(file).parent in added:
                 del sys.modules[name]
