@@ -1,7 +1,7 @@
 """The test suite in the stages of CI: `python -m tests.stages [argument of pytest ...]`.
 
 1. Tests without time, or in virtual time, by two processes. Nothing is repeated: a failure is a fault.
-2. Tests marked `real`, about real time, real processes or the kernel, four at a time, because most of them
+2. Tests marked `real`, about real time, real processes or the kernel, six at a time, because most of them
    wait for most of their time.
 3. What failed in the second stage once more, each test alone in a process of its own. It is *flaky* when it
    passes now.
@@ -32,9 +32,9 @@ MOST_REPEATED = 5
 
 # Neighbours run in one process, which has what their file set up. (With `loadfile`, a test that crashes its
 # worker is run again and again.)
-NEIGHBOURS = ("--dist", "worksteal", "-p", "tests.real_files")
+NEIGHBOURS = ("--dist", "worksteal", "-p", "tests.real_files", "-p", "tests.compiled_tests")
 VIRTUAL = ("-m", "not real and not soak", "-n", "2", *NEIGHBOURS)
-REAL = ("-m", "real and not soak", "-n", "4", *NEIGHBOURS, "--max-worker-restart", str(MOST_REPEATED))
+REAL = ("-m", "real and not soak", "-n", "6", *NEIGHBOURS, "--max-worker-restart", str(MOST_REPEATED))
 ALONE = ("-n", "1", "--max-worker-restart", "0")
 
 LISTED = 20
