@@ -497,13 +497,18 @@ def _import(reference: str, directory: Path) -> Any:
     """
     module, colon, attribute = reference.partition(":")
     if not colon or not module or not attribute or module.startswith("."):
-        raise ValueError(f"expected module:attribute, got {reference!r}")
+        place, _, last = reference.rpartition(".")
+        meant = f"; did you mean {f'{place}:{last}'!r}?" if place and last and not colon else ""
+        raise ValueError(f"expected module:attribute, got {reference!r}{meant}")
     if str(directory) not in sys.path:
         sys.path.insert(0, str(directory))
     try:
         target = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, SyntaxError) as error:
+    except (ImportError, SyntaxError) as error:
         raise ValueError(str(error)) from error
+    except AttributeError as error:
+        near = did_you_mean(attribute, vars(sys.modules[module])) if module in sys.modules else ""
+        raise ValueError(f"{error}{near}") from error
     except Exception as error:  # of the module's own code
         trouble = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"the module {module} failed: {trouble}") from error
@@ -526,7 +531,7 @@ def read_zone_file(path: Path) -> ZoneFile:
         raise Refusal(f"{path} is not a zone file: expected text in UTF-8") from error
     except msgspec.MsgspecError as error:
         trouble = str(error)
-        hint = _choices(trouble) or _nearest_key(trouble)
+        hint = _choices(trouble) or _nearest_key(trouble) or _brackets(trouble)
         raise Refusal(f"{path} is not a zone file: {trouble}{hint}") from error
 
 
@@ -567,6 +572,12 @@ def _nearest_key(trouble: str) -> str:
         return ""
     known = [field.name for field in msgspec.structs.fields(table)]
     return did_you_mean(found[1], known) or f"; expected one of {', '.join(sorted(known))}"
+
+
+def _brackets(trouble: str) -> str:
+    """The heading that was meant by one of single brackets, where there may be several tables."""
+    found = re.search(r"Expected `array`, got `object` - at `\$\.(\w+)`$", trouble)
+    return f"; write [[{found[1]}]]" if found else ""
 
 
 def _choices(trouble: str) -> str:

@@ -431,6 +431,7 @@ NODE = '[node]\nname = "n"\nzone = "z"\n'
         (NODE + "[[peer]]\nlimits = { bcklog = 3 }\n", "did you mean 'backlog'?"),
         (NODE + "[[peer]]\nlimits = { qqq = 3 }\n", "expected one of backlog, bulk, decoding, links"),
         (NODE + '[supervisor]\nstrategy = "one_for_al"\n', "expected one of 'one_for_one'"),
+        (NODE + '[child]\nid = "c"\n', "write [[child]]"),
     ],
 )
 def test_an_unknown_key_of_a_zone_file_is_explained(text: str, advice: str, tmp_path: Path) -> None:

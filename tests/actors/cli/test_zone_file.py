@@ -130,6 +130,8 @@ def test_entries_are_imported_by_name(directory: Path) -> None:
         (CHILD + 'actor = "books:add"\n', "async function or a Spawnable, got 'books:add'"),
         (CHILD + 'actor = "books:seven"\n', "or a Spawnable, got 'books:seven'"),
         (CHILD + 'actor = "books:Nobody"\n', "has no attribute 'Nobody'"),
+        (CHILD + 'actor = "books:Legder"\n', "has no attribute 'Legder'; did you mean 'Ledger'?"),
+        (CHILD + 'actor = "books.Ledger"\n', "got 'books.Ledger'; did you mean 'books:Ledger'?"),
         (CHILD + 'actor = ".books:Ledger"\n', "expected module:attribute, got"),
         (CHILD + 'actor = "sad:Ledger"\n', "the module sad failed: RuntimeError: no way"),
         ('[entries]\nadd = "books:add"\n', "entry 'add': expected an actor class"),
