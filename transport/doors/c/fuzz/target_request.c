@@ -47,6 +47,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     *channel = (struct channel){.door = &serving_door, .fd = fd, .out = out, .holds = 2, .stranger = true, .euid = 1000};
     channel->session = kernel_session();
     channel->handle = channel_handle = handle_new(KIND_CHANNEL, channel);
+    channel->account = account_open_locked(channel->euid);
+    account_enlist_locked(channel);
+    channel->link = &serving_door.channels;
     serving_door.channels = channel;
     serving_door.holds++;
     server.channels++;
@@ -57,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     check(channel->holds == 1 && channel->thread == NULL && !channel->busy);
     channel_release_locked(channel);
+    check(account_of_locked(1000) == NULL);
     server_unlock();
     serving_end();
     return 0;

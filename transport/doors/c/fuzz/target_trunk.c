@@ -331,7 +331,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         trunk_close_locked(serving_door.trunks);
     }
     channel_reserve_locked(false);
-    check(clients_of_locked(1000) == 0 && server.channels == 0 && serving_door.names == NULL);
+    check(account_of_locked(1000) == NULL && server.channels == 0 && serving_door.names == NULL);
     server_unlock();
     close_client();
     kernel_close(server.epoll);

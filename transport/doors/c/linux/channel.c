@@ -95,11 +95,14 @@ void channel_close_locked(struct channel *channel) {
     if (channel->attendant != NULL) {
         attention_recall_locked(channel->attendant);
     }
-    struct channel **link = &channel->door->channels;
-    while (*link != channel) {
-        link = &(*link)->next;
+    *channel->link = channel->next;
+    if (channel->next != NULL) {
+        channel->next->link = channel->link;
     }
-    *link = channel->next;
+    channel->account->granted -= channel->granted;
+    account_delist_locked(channel);
+    account_close_locked(channel->account);
+    channel->account = NULL;
     handle_free(channel->handle);
     epoll_ctl(server.epoll, EPOLL_CTL_DEL, channel->fd, NULL);
     epoll_ctl(channel->door->pool->epoll, EPOLL_CTL_DEL, channel->fd, NULL);
@@ -121,45 +124,25 @@ void channel_hang_up(struct channel *channel) {
     channel_close_locked(channel);
 }
 
-/* Which channels count, or may be evicted: a process's at one door, a user's at all of them, or any. */
-struct group {
-    const struct door *door;
-    const pid_t *pid;
-    const uid_t *user;
-};
-
-static bool is_of(const struct channel *channel, const struct group *group) {
-    return (group->door == NULL || channel->door == group->door) &&
-           (group->pid == NULL || channel->pid == *group->pid) &&
-           (group->user == NULL || channel->euid == *group->user);
+static bool is_idle(const struct channel *channel) {
+    return !channel->busy && channel->thread == NULL && atomic_load(&channel->session->state) == CALL_IDLE;
 }
 
-static unsigned count_locked(const struct group *group) {
-    unsigned count = 0;
-    for (struct door *door = server.doors; door != NULL; door = door->next) {
-        for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
-            count += is_of(channel, group);
-        }
+static struct channel *oldest_idle(const struct account *account) {
+    struct channel *channel = account->oldest;
+    while (channel != NULL && !is_idle(channel)) {
+        channel = channel->newer;
     }
-    return count;
+    return channel;
 }
 
-static bool evict_one_locked(const struct group *group) {
-    struct channel *oldest = NULL;
-    for (struct door *door = server.doors; door != NULL; door = door->next) {
-        for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
-            if (!channel->busy && channel->thread == NULL && is_of(channel, group) &&
-                atomic_load(&channel->session->state) == CALL_IDLE &&
-                (oldest == NULL || channel->used < oldest->used)) {
-                oldest = channel;
-            }
-        }
-    }
+/* The client attaches again when it calls again. False: there is none, or it calls now. */
+static bool evict_locked(struct channel *channel) {
     uint32_t idle = CALL_IDLE;
-    if (oldest == NULL || !atomic_compare_exchange_strong(&oldest->session->state, &idle, CALL_EVICTED)) {
+    if (channel == NULL || !atomic_compare_exchange_strong(&channel->session->state, &idle, CALL_EVICTED)) {
         return false;
     }
-    channel_close_locked(oldest);
+    channel_close_locked(channel);
     return true;
 }
 
@@ -168,30 +151,28 @@ static bool evict_one_locked(const struct group *group) {
  * are sent in regions is given back when it has been read, and one user has so many bytes of them; idle channels make room for others.
  */
 bool channel_may_reply(struct channel *channel, size_t size) {
-    const uid_t user = channel->euid;
-    const struct group group = {NULL, NULL, &user};
     bool may = !channel->stranger;
     server_lock();
-    while (!may) {
-        uint64_t others = 0;
-        for (const struct door *door = server.doors; door != NULL; door = door->next) {
-            for (const struct channel *other = door->channels; other != NULL; other = other->next) {
-                others += is_of(other, &group) && other != channel ? other->granted : 0;
+    struct account *account = channel->account; /* NULL: it has been closed, and its client waits no more */
+    if (account != NULL) {
+        account->granted -= channel->granted;
+        channel->granted = 0;
+        while (!may) {
+            may = account->granted == 0 || account->granted + size <= REGIONS_OF_A_STRANGER;
+            if (!may && !evict_locked(oldest_idle(account))) {
+                break;
             }
         }
-        may = others == 0 || others + size <= REGIONS_OF_A_STRANGER;
-        if (!may && !evict_one_locked(&group)) {
-            break;
-        }
+        channel->granted = may && channel->stranger ? size : 0;
+        account->granted += channel->granted;
     }
-    channel->granted = may ? size : 0;
     server_unlock();
     return may;
 }
 
-/* Closes the idle channel that was used longest ago; its client attaches again when it calls again. */
+/* Closes the idle channel that was used longest ago. */
 bool channel_evict_locked(void) {
-    return evict_one_locked(&(struct group){NULL, NULL, NULL});
+    return evict_locked(accounts_oldest_locked(oldest_idle));
 }
 
 /*
@@ -225,14 +206,30 @@ unsigned stranger_share(uid_t user) {
     return is_small ? (unsigned)limit.rlim_cur / 4 : DESCRIPTORS_OF_A_STRANGER;
 }
 
+/* How many channels a process has at a door, and the idle one that was used longest ago. */
+static unsigned count_of_process(const struct account *account, const struct door *door, pid_t pid, struct channel **oldest) {
+    unsigned count = 0;
+    *oldest = NULL;
+    for (struct channel *channel = account->oldest; channel != NULL; channel = channel->newer) {
+        if (channel->door == door && channel->pid == pid) {
+            count++;
+            *oldest = *oldest == NULL && is_idle(channel) ? channel : *oldest;
+        }
+    }
+    return count;
+}
+
 static bool admit_locked(struct door *door, const struct ucred *peer) {
     struct rlimit limit;
-    struct group process = {door, &peer->pid, NULL}, user = {NULL, NULL, &peer->uid};
+    struct channel *oldest;
+    const struct account *account = account_of_locked(peer->uid);
     unsigned share = stranger_share(peer->uid);
-    if (count_locked(&process) >= CHANNELS_A_PROCESS && !evict_one_locked(&process)) {
+    if (account != NULL && account->channels >= CHANNELS_A_PROCESS &&
+        count_of_process(account, door, peer->pid, &oldest) >= CHANNELS_A_PROCESS && !evict_locked(oldest)) {
         return false;
     }
-    if (share < UINT_MAX && 2 * count_locked(&user) + clients_of_locked(peer->uid) >= share && !evict_one_locked(&user)) {
+    if (account != NULL && share < UINT_MAX && 2 * account->channels + account->processes >= share &&
+        !evict_locked(oldest_idle(account))) {
         return false;
     }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && 2 * (rlim_t)server.channels >= limit.rlim_cur - limit.rlim_cur / 4) {
@@ -297,6 +294,17 @@ static int answer_attach(const struct session *session, int out, int region, uin
     return pair[0];
 }
 
+/* One that has not come into any table. */
+static void forget(struct channel *channel) {
+    if (channel != NULL) {
+        handle_free(channel->handle);
+        if (channel->account != NULL) {
+            account_close_locked(channel->account);
+        }
+        free(channel);
+    }
+}
+
 /*
  * A client thread brings its channel. The kernel's word on who sent the message must agree with its word on who
  * made the socket: nobody can present somebody else's socket as their own identity. On success the receipt's
@@ -321,13 +329,11 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt, uint64_
     int region = --receipt->count == 2 ? receipt->fds[2] : -1;
     receipt->fds[1] = region; /* anybody's file: it is closed with the receipt, after the socket that it is put into */
     struct channel *channel = calloc(1, sizeof *channel);
-    bool named = channel != NULL && (channel->handle = handle_new(KIND_CHANNEL, channel)) != 0;
+    bool named = channel != NULL && (channel->account = account_open_locked(peer.uid)) != NULL &&
+                 (channel->handle = handle_new(KIND_CHANNEL, channel)) != 0;
     int fd = named ? answer_attach(session, receipt->fds[0], region, size) : -1;
     if (fd < 0) {
-        if (named) {
-            handle_free(channel->handle);
-        }
-        free(channel);
+        forget(channel);
         munmap(session, SESSION_SIZE);
         return;
     }
@@ -345,25 +351,29 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt, uint64_
     channel->rgid = receipt->credentials.gid;
     channel->payer = (struct closing_payer){peer.uid, 0, peer.pid};
     channel->stranger = stranger_share(peer.uid) < UINT_MAX;
-    channel->used = ++server.clock;
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = channel->handle};
     if (control_watch_locked(channel->fd, EPOLLRDHUP | EPOLLET, channel->handle) != 0 ||
         epoll_ctl(door->pool->epoll, EPOLL_CTL_ADD, channel->fd, &event) < 0) {
         epoll_ctl(server.epoll, EPOLL_CTL_DEL, channel->fd, NULL);
-        handle_free(channel->handle);
         socket_let_go(fd, &channel->payer);
-        free(channel);
+        forget(channel);
         munmap(session, SESSION_SIZE);
         return;
     }
     if (peer.pid != getpid()) {
-        channel->client = client_join_locked(number, peer.uid, &receipt->pidfd);
+        channel->client = client_join_locked(number, channel->account, &receipt->pidfd);
     }
     receipt->fds[0] = region;
     receipt->count--;
     receipt_close(receipt); /* before the reserve is filled up: the pidfd takes a descriptor, too */
     channel->next = door->channels;
+    channel->link = &door->channels;
+    if (channel->next != NULL) {
+        channel->next->link = &channel->next;
+    }
     door->channels = channel;
+    account_enlist_locked(channel);
+    trunk->attaches = true;
     door->holds++;
     server.channels++;
     channel_reserve_locked(true);

@@ -15,35 +15,27 @@ struct client {
     struct client *next;
     handle handle;
     uint64_t process;
-    uid_t user;
+    struct account *account;
     int pidfd;
     unsigned channels;
 };
 
-static struct client *clients;
-
-unsigned clients_of_locked(uid_t user) {
-    unsigned count = 0;
-    for (const struct client *client = clients; client != NULL; client = client->next) {
-        count += client->user == user;
-    }
-    return count;
-}
-
-/* Takes over the pidfd for the first channel of a process. NULL: it is not watched. */
-struct client *client_join_locked(uint64_t process, uid_t user, int *pidfd) {
-    struct client *client = clients;
+/* Takes over the pidfd for the first channel of a process under this user. NULL: it is not watched. */
+struct client *client_join_locked(uint64_t process, struct account *account, int *pidfd) {
+    struct client *client = account->clients;
     while (client != NULL && client->process != process) {
         client = client->next;
     }
     if (client == NULL && process != 0 && *pidfd >= 0 && (client = calloc(1, sizeof *client)) != NULL) {
-        *client = (struct client){clients, handle_new(KIND_CLIENT, client), process, user, *pidfd, 0};
+        *client = (struct client){account->clients, handle_new(KIND_CLIENT, client), process, account, *pidfd, 0};
         if (client->handle == 0 || control_watch_locked(*pidfd, EPOLLIN | EPOLLET, client->handle) != 0) {
             handle_free(client->handle);
             free(client);
             return NULL;
         }
-        clients = client;
+        account->clients = client;
+        account->processes++;
+        account->holds++;
         *pidfd = -1;
     }
     if (client != NULL) {
@@ -56,36 +48,37 @@ void client_leave_locked(struct client *client) {
     if (client == NULL || --client->channels > 0) {
         return;
     }
-    struct client **link = &clients;
+    struct account *account = client->account;
+    struct client **link = &account->clients;
     while (*link != client) {
         link = &(*link)->next;
     }
     *link = client->next;
+    account->processes--;
     handle_free(client->handle);
     close(client->pidfd);
     free(client);
+    account_close_locked(account);
 }
 
 /* The process has ended. */
 void client_ended_locked(struct client *client) {
     client->channels++; /* until all have been looked at */
-    for (struct door *door = server.doors; door != NULL; door = door->next) {
-        struct channel *following;
-        for (struct channel *channel = door->channels; channel != NULL; channel = following) {
-            following = channel->next;
-            if (channel->client == client) {
-                channel_hang_up(channel);
-            }
+    struct channel *following;
+    for (struct channel *channel = client->account->oldest; channel != NULL; channel = following) {
+        following = channel->newer;
+        if (channel->client == client) {
+            channel_hang_up(channel);
         }
     }
     client_leave_locked(client);
 }
 
 /* In a fork child. */
-void clients_forget_all(void) {
-    while (clients != NULL) {
-        struct client *client = clients;
-        clients = client->next;
+void clients_forget(struct account *account) {
+    while (account->clients != NULL) {
+        struct client *client = account->clients;
+        account->clients = client->next;
         close(client->pidfd);
         free(client);
     }

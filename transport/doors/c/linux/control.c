@@ -82,6 +82,7 @@ static void timer_event(void) {
 
 static void dispatch(const struct epoll_event *event) {
     enum kind kind;
+    server_lock();
     void *object = handle_lookup(event->data.u64, &kind);
     switch (kind) {
     case KIND_TRUNK:
@@ -107,6 +108,8 @@ static void dispatch(const struct epoll_event *event) {
     default:
         break;
     }
+    server_unlock();
+    server_give_way(); /* anybody can have us told of many events at a time */
 }
 
 static void *control(void *unused) {
@@ -115,28 +118,28 @@ static void *control(void *unused) {
     pthread_setname_np(pthread_self(), "door-control");
     for (;;) {
         int count = epoll_wait(server.epoll, events, 64, -1);
-        server_lock();
         for (int i = 0; i < count; i++) {
             dispatch(&events[i]);
         }
-        server_unlock();
     }
     return NULL;
 }
 
+enum { DRAIN_NANOSECONDS = 10000000, DRAIN_EVENTS = 8 };
+
+/* As much of what has come as takes a moment: others may send more without end. */
 void control_drain(void) {
-    struct epoll_event events[64];
+    struct epoll_event events[DRAIN_EVENTS];
     server_lock();
-    for (int round = 0; round < 16 && server.epoll >= 0; round++) {
-        int count = epoll_wait(server.epoll, events, 64, 0);
-        for (int i = 0; i < count; i++) {
+    int epoll = server.epoll;
+    server_unlock();
+    uint64_t end = word_clock() + DRAIN_NANOSECONDS;
+    for (int count = DRAIN_EVENTS; epoll >= 0 && count == DRAIN_EVENTS && word_clock() < end;) {
+        count = epoll_wait(epoll, events, DRAIN_EVENTS, 0);
+        for (int i = 0; i < count; i++) { /* all: of some that have been told we are told once */
             dispatch(&events[i]);
         }
-        if (count < 64) {
-            break;
-        }
     }
-    server_unlock();
 }
 
 int control_watch_locked(int fd, uint32_t events, handle handle) {

@@ -22,8 +22,27 @@ static _Thread_local int cancellation;
 void server_lock(void) {
     int state;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    pthread_mutex_lock(&server.lock);
+    if (pthread_mutex_trylock(&server.lock) != 0) {
+        atomic_fetch_add(&server.waiting, 1);
+        pthread_mutex_lock(&server.lock);
+        atomic_fetch_sub(&server.waiting, 1);
+        atomic_fetch_add(&server.waited, 1);
+    }
     cancellation = state;
+}
+
+enum { WAY_TURNS = 40, WAY_NANOSECONDS = 50000 };
+
+/*
+ * Lets those have the lock who wait for it now, or some time pass. A thread that takes it again and again needs this: the kernel wakes
+ * one who waits when the lock is free, and that one finds it taken.
+ */
+void server_give_way(void) {
+    unsigned before = atomic_load(&server.waited), others = atomic_load(&server.waiting);
+    for (unsigned i = 0; i < WAY_TURNS && atomic_load(&server.waited) - before < others; i++) {
+        struct timespec pause = {.tv_nsec = WAY_NANOSECONDS};
+        nanosleep(&pause, NULL);
+    }
 }
 
 void server_unlock(void) {

@@ -94,7 +94,7 @@ static void child(void) {
         forget_door(door);
         door = next;
     }
-    clients_forget_all();
+    accounts_forget_all();
     if (server.public_pool.epoll >= 0) {
         close(server.public_pool.epoll);
     }
@@ -118,6 +118,7 @@ static void child(void) {
     server.epoll = server.notify = server.timer = -1;
     server.control_running = false;
     server.channels = 0;
+    server.waiting = 0; /* those were the parent's */
     server.unreferenced_first = NULL;
     server.unreferenced_running = false;
     server.visited = NULL;

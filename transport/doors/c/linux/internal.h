@@ -36,11 +36,12 @@ enum kind { KIND_FREE, KIND_TRUNK, KIND_NAME, KIND_CHANNEL, KIND_POOL, KIND_WATC
 enum trunk_kind { TRUNK_HOME, TRUNK_EXPORT, TRUNK_CONNECTION };
 
 struct trunk {
-    struct trunk *next;
+    struct trunk *next, **link;
     struct door *door;
     handle handle;
     enum trunk_kind kind;
-    uid_t user; /* of a TRUNK_CONNECTION: who opened it */
+    bool attaches; /* channels have been made through it */
+    struct account *account; /* of a TRUNK_CONNECTION: of who opened it; or NULL */
     struct closing_payer payer; /* that one, or else the last who has sent something */
     int fd;
     int home;             /* TRUNK_HOME: the descriptor that door_create returned */
@@ -83,8 +84,10 @@ struct spinner {
 };
 
 struct channel {
-    struct channel *next;
+    struct channel *next, **link;
     struct door *door;
+    struct account *account;
+    struct channel *older, *newer; /* of its account, by their last use */
     handle handle;
     int fd;  /* we have made it, and receive from it */
     int out; /* the client has made it: its identity, and where we send */
@@ -102,7 +105,7 @@ struct channel {
     bool orphan;  /* its trunk is gone: close when idle */
     struct server_thread *thread; /* the one that serves a call of this channel */
     uint64_t trunk;               /* handle of the trunk it was attached by */
-    uint64_t used;                /* for choosing which to evict */
+    uint64_t used;                /* server.clock, then */
     bool spared;                  /* a queued call was checked against older limits */
     uint64_t spared_sequence;
     struct limits spared_limits;
@@ -122,6 +125,16 @@ struct channel {
     uid_t suid;
     gid_t sgid;
     uint64_t capabilities[4];
+};
+
+struct account {
+    struct account *next;
+    uid_t user;
+    unsigned holds; /* channels, connections, clients */
+    unsigned channels, connections, processes;
+    uint64_t granted; /* bytes of its channels */
+    struct channel *oldest, *newest;
+    struct client *clients;
 };
 
 struct pool {
@@ -208,6 +221,7 @@ struct server_thread {
 
 extern struct server {
     pthread_mutex_t lock;
+    atomic_uint waiting, waited; /* threads that wait for the lock, and how many have come by it that had to wait */
     struct door *doors;
     struct pool public_pool;
     bool public_started;
@@ -306,6 +320,7 @@ int door_make(door_server_procedure_t *procedure, void *cookie, uint_t attribute
               door_info_t *info);
 void server_lock(void);
 void server_unlock(void);
+void server_give_way(void); /* without the lock, between things that need it */
 void door_reference_locked(struct door *door, bool opened);
 void door_dereference_locked(struct door *door, bool opened);
 void door_release_locked(struct door *door);
@@ -339,13 +354,22 @@ bool channel_may_receive(const struct channel *channel, unsigned count);
 bool channel_may_reply(struct channel *channel, size_t size); /* in a region of so many bytes */
 void channel_reserve_locked(bool keep);
 
+/* account.c: what a user has. */
+struct account *account_of_locked(uid_t user);
+struct account *account_open_locked(uid_t user);
+void account_close_locked(struct account *account);
+void account_enlist_locked(struct channel *channel);
+void account_delist_locked(struct channel *channel);
+void account_use_locked(struct channel *channel);
+struct channel *accounts_oldest_locked(struct channel *(*oldest_of)(const struct account *));
+void accounts_forget_all(void);
+
 /* client.c: processes that have channels. */
 struct client;
-struct client *client_join_locked(uint64_t process, uid_t user, int *pidfd);
+struct client *client_join_locked(uint64_t process, struct account *account, int *pidfd);
 void client_leave_locked(struct client *client);
 void client_ended_locked(struct client *client);
-unsigned clients_of_locked(uid_t user);
-void clients_forget_all(void);
+void clients_forget(struct account *account);
 
 /* pool.c */
 int pool_open(struct pool *pool);

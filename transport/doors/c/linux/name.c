@@ -136,16 +136,11 @@ void name_close_locked(struct name *name) {
 /* Whether who has just connected holds as many connections as one user may. */
 static bool is_greedy(int fd) {
     struct ucred peer;
-    unsigned count = 0;
     if (!socket_peer(fd, &peer) || stranger_share(peer.uid) == UINT_MAX) {
         return false;
     }
-    for (struct door *door = server.doors; door != NULL; door = door->next) {
-        for (struct trunk *trunk = door->trunks; trunk != NULL; trunk = trunk->next) {
-            count += trunk->kind == TRUNK_CONNECTION && trunk->user == peer.uid;
-        }
-    }
-    return count >= stranger_share(peer.uid);
+    const struct account *account = account_of_locked(peer.uid);
+    return account != NULL && account->connections >= stranger_share(peer.uid);
 }
 
 /* Somebody has connected. */

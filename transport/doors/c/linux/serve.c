@@ -301,7 +301,7 @@ bool server_thread_visit(struct server_thread *thread) {
 
 _Noreturn void server_thread_park(struct server_thread *thread) {
     if (thread->looping) {
-        _longjmp(thread->base, 1);
+        longjmp(thread->base, 1); /* not _longjmp, by which ThreadSanitizer keeps the frames that are dropped */
     }
     thread->looping = true;
     (void)_setjmp(thread->base); /* every later door_return arrives here */

@@ -82,7 +82,7 @@ static bool win_locked(struct server_thread *thread, struct channel *channel, ui
             .sequence = sequence,
         };
         channel->thread = thread;
-        channel->used = ++server.clock;
+        account_use_locked(channel);
         door_begin_locked(&thread->invocation);
         atomic_fetch_add_explicit(&door->status->calls, 1, memory_order_relaxed);
         attention_balance_locked(thread->pool);

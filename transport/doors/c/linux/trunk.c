@@ -36,7 +36,6 @@ struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd
     trunk->home = trunk->inherited = -1;
     struct ucred peer;
     bool known = kind == TRUNK_CONNECTION && socket_peer(fd, &peer);
-    trunk->user = known ? peer.uid : 0;
     trunk->payer = known ? (struct closing_payer){peer.uid, 0, peer.pid} : (struct closing_payer){-1, 0, -1};
     setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof on); /* from Linux 6.5 */
     if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
@@ -44,12 +43,22 @@ struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd
     } else if ((*error = hello_send(fd, door)) == 0) {
         *error = control_watch_locked(fd, EPOLLIN, trunk->handle);
     }
+    if (*error == 0 && known && (trunk->account = account_open_locked(peer.uid)) == NULL) {
+        *error = ENOMEM;
+    }
     if (*error != 0) {
         handle_free(trunk->handle);
         free(trunk);
         return NULL;
     }
+    if (trunk->account != NULL) {
+        trunk->account->connections++;
+    }
     trunk->next = door->trunks;
+    trunk->link = &door->trunks;
+    if (trunk->next != NULL) {
+        trunk->next->link = &trunk->next;
+    }
     door->trunks = trunk;
     door_reference_locked(door, kind == TRUNK_CONNECTION);
     return trunk;
@@ -74,16 +83,19 @@ struct trunk *trunk_create_locked(struct door *door, enum trunk_kind kind, int *
 
 void trunk_close_locked(struct trunk *trunk) {
     struct door *door = trunk->door;
-    struct trunk **link = &door->trunks;
-    while (*link != trunk) {
-        link = &(*link)->next;
+    *trunk->link = trunk->next;
+    if (trunk->next != NULL) {
+        trunk->next->link = trunk->link;
     }
-    *link = trunk->next;
+    if (trunk->account != NULL) {
+        trunk->account->connections--;
+        account_close_locked(trunk->account);
+    }
     handle_free(trunk->handle);
     socket_let_go(trunk->fd, &trunk->payer);
     /* Channels made through it serve nobody any more, except for calls that are in progress. */
     struct channel *following;
-    for (struct channel *channel = door->channels; channel != NULL; channel = following) {
+    for (struct channel *channel = trunk->attaches ? door->channels : NULL; channel != NULL; channel = following) {
         following = channel->next;
         if (channel->trunk == trunk->handle) {
             channel->orphan = true;
@@ -100,7 +112,7 @@ void trunk_close_locked(struct trunk *trunk) {
 }
 
 /* More messages than these at a time would keep others from the lock; what is left is heard at the next turn. */
-enum { MESSAGES_A_TURN = 64 };
+enum { MESSAGES_A_TURN = 16 };
 
 /* Reads what has arrived, up to the end of the stream. Messages sent before the end still count. */
 void trunk_event(struct trunk *trunk) {

@@ -101,12 +101,16 @@ int threads(void);
 /* Waits until the condition holds; for effects that the control thread brings about. */
 bool eventually(bool (*condition)(void *), void *argument);
 int call(int door, const void *data, size_t size, void *result, size_t capacity, size_t *result_size);
-/* AddressSanitizer does not know that a cancelled thread's frames are gone, ThreadSanitizer not which locks it takes then. */
-bool cancellation_is_known(void);
+/*
+ * A call orders what its caller did before it, the procedure, and what its caller does afterwards. ThreadSanitizer cannot see that: the word
+ * that says so lies at two addresses, and it makes a new file of a socket that was passed. So where both sides of a case use one variable,
+ * or one number of a descriptor after the other, they say it here once more; call() does.
+ */
+void in_order(void);
+bool cancellation_is_known(void); /* AddressSanitizer does not know that a cancelled thread's frames are gone */
 bool mappings_are_ours(void);            /* ThreadSanitizer maps memory as it goes */
-bool numbers_are_followed(void);         /* ThreadSanitizer takes a number that comes again for one descriptor */
-bool signals_are_ours(void);             /* ThreadSanitizer delivers them itself, and a handler may not allocate */
-bool system_is_real(void);             /* not under a tool that emulates RLIMIT_NOFILE, vfork by fork, and hides the first stack */
+bool system_is_real(void);               /* not under a tool that emulates RLIMIT_NOFILE, and hides the first stack */
+bool vfork_borrows_memory(void);         /* tools replace vfork by fork, ThreadSanitizer among them */
 char *temporary_path(const char *name); /* in a directory that the harness removes */
 
 #endif

@@ -333,6 +333,7 @@ static int x_create(door_info_t *info, void *(*start)(void *), void *argument, v
     pthread_t t;
     x_infos[x_creates++ % 16] = *info;
     x_cookies[15] = cookie;
+    in_order();
     CHECK_EQUAL(pthread_create(&t, NULL, start, argument), 0);
     pthread_detach(t);
     return 1;

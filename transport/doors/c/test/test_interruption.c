@@ -116,9 +116,6 @@ static void door_eagain_then_again(void) {
 
 /* Signals at any moment: what is told fits what has run. */
 static void storm(uint_t attributes, int flags) {
-    if (!signals_are_ours()) {
-        return;
-    }
     int d = door_create(counting, NULL, attributes);
     int done = 0, eintr = 0, eagain = 0;
     CHECK_EQUAL(door_call(d, &(door_arg_t){.rbuf = (char *)&(int){0}, .rsize = 4}), 0);
@@ -245,9 +242,6 @@ static void calling_handler(int number) {
 }
 
 static void door_handler_that_calls_the_door(void) {
-    if (!signals_are_ours()) {
-        return;
-    }
     make_pipes();
     handler_door = door_create(counting, NULL, DOOR_NO_CANCEL);
     int d = door_create(blocking_procedure, NULL, DOOR_NO_CANCEL);
@@ -268,9 +262,6 @@ static void door_handler_that_calls_the_door(void) {
 }
 
 static void door_handler_that_calls_the_same_door(void) {
-    if (!signals_are_ours()) {
-        return;
-    }
     make_pipes();
     int d = door_create(counting, NULL, DOOR_NO_CANCEL);
     handler_door = d;
