@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEEPEST", "check_depth"]
 
-DEEPEST: Final = 50
-"""Starts that may wait for one another, each for one that it has begun."""
+DEEPEST: Final = 500
+"""Starts that may wait for one another, each for one that it has begun: more levels than a tree has."""
 
 SHOWN: Final = 4
 """How many of them an error names: enough to see what repeats."""
