@@ -11,16 +11,21 @@ static void conclude_failure(PyObject *self, PyObject *process, PyObject *handle
     PyErr_NormalizeException(&type, &error, &traceback);
     if (traceback != NULL)
         PyException_SetTraceback(error, traceback);
+    set(process, Process_idle, Py_True); /* in case that there is no room on the stack for anything else */
     if (PyErr_GivenExceptionMatches(error, PyExc_RecursionError)) {
-        set(process, Process_idle, Py_True); /* in case that there is no room on the stack for anything else */
         PyObject *overflowed = PyObject_GetAttr(self, s_overflowed);
         PyObject *frame = overflowed == NULL ? NULL : PyObject_CallNoArgs(the_getframe);
         told = frame == NULL ? NULL
                              : PyObject_CallFunctionObjArgs(the_with_headroom, overflowed, error, frame, NULL);
         Py_XDECREF(overflowed);
         Py_XDECREF(frame);
-    } else
-        told = PyObject_CallMethodObjArgs(self, s_raised, error, handler, args, kwargs, NULL);
+    } else {
+        PyObject *raised = PyObject_GetAttr(self, s_raised);
+        told = raised == NULL ? NULL
+                              : PyObject_CallFunctionObjArgs(the_with_headroom, raised, error, handler, args,
+                                                             kwargs, NULL);
+        Py_XDECREF(raised);
+    }
     Py_XDECREF(told); /* NULL: both raise */
     Py_XDECREF(type);
     Py_XDECREF(error);

@@ -98,7 +98,10 @@ PyObject *core_interrupt(PyObject *self, PyObject *reason)
         return call(the_interrupt, self, reason);
     set(self, Process_exit_signal, reason);
     set(self, Process_attention, Py_True);
-    return rouse(self);
+    PyObject *done = rouse(self);
+    if (done == NULL)
+        set(self, Process_exit_signal, Py_None); /* the stack of the sender is full, who is told so */
+    return done;
 }
 
 /* The lane is there from the first item on; a process whose task waits is left to the twin. */
@@ -109,10 +112,13 @@ PyObject *core_control_put(PyObject *self, PyObject *item)
         (lane = SLOT(self, Process_control)) == NULL || Py_TYPE(lane) != deque_type ||
         SLOT(self, Process_waiter) != Py_None)
         return call(the_control_put, self, item);
-    if (append(lane, item) < 0)
-        return NULL;
+    Py_INCREF(lane);
     set(self, Process_attention, Py_True);
-    return rouse(self);
+    PyObject *roused = rouse(self);
+    if (roused != NULL && append(lane, item) < 0)
+        Py_CLEAR(roused);
+    Py_DECREF(lane);
+    return roused;
 }
 
 PyObject *core_send(PyObject *self, PyObject *message)

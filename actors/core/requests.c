@@ -141,7 +141,7 @@ static int deliver(PyObject *process, PyObject *request)
     if (is_put > 0)
         return 0;
     PyObject *error = is_put < 0 ? caught() : NULL;
-    PyObject *done = error != NULL ? PyObject_CallMethodObjArgs(process, s_signal_failed, error, NULL)
+    PyObject *done = error != NULL ? PyObject_CallMethodObjArgs(process, s_signal_failed, error, request, NULL)
                                    : PyObject_CallMethodObjArgs(process, s_deliver, request, NULL);
     Py_XDECREF(error);
     Py_XDECREF(done);

@@ -34,10 +34,12 @@ from enfilade.actors.messages.safe_text import safe_repr
 
 __all__ = [
     "CLASSES",
+    "ENOUGH_TO_WAKE",
     "IS_AVAILABLE",
     "RESUMED",
     "RUN_CONTEXT",
     "Runnable",
+    "check_headroom",
     "end_step",
     "has_headroom",
     "leave_step",
@@ -255,15 +257,22 @@ def _announce(runner: Any, instruments: Any, hook: str, task: Task) -> None:
 # step of another task needs room beforehand.
 
 ROOM: Final = 64
-"""Frames that a step must have room for."""
+"""Frames that a step must have room for, and the cancellation of a task, which may wake others."""
+
+ROOM_TO_WAKE: Final = 24
+"""Frames that trio must have room for when a task is rescheduled."""
 
 if sys.version_info >= (3, 12):
+    _Room = int
+    ENOUGH: Final[_Room] = 2 * ROOM
+    ENOUGH_TO_WAKE: Final[_Room] = 2 * ROOM_TO_WAKE
 
-    def has_headroom() -> bool:
-        """Tell whether the stack has room for a step of another task."""
-        return sys._getframemodulename(max(0, sys.getrecursionlimit() - 2 * ROOM)) is None
+    def has_headroom(room: _Room = ENOUGH) -> bool:
+        """Tell whether the stack has room for a step of another task, or for so much."""
+        return sys._getframemodulename(max(0, sys.getrecursionlimit() - room)) is None
 
 else:
+    _Room = Any
 
     def _nested(levels: int) -> Any:
         nested: Any = (bytes,)
@@ -271,15 +280,26 @@ else:
             nested = (nested,)
         return nested
 
-    _LEVELS: Final = _nested(ROOM)
+    ENOUGH: Final[_Room] = _nested(ROOM)
+    ENOUGH_TO_WAKE: Final[_Room] = _nested(ROOM_TO_WAKE)
 
-    def has_headroom() -> bool:
-        """Tell whether the stack has room for a step of another task."""
+    def has_headroom(room: _Room = ENOUGH) -> bool:
+        """Tell whether the stack has room for a step of another task, or for so much."""
         try:
-            isinstance(None, _LEVELS)  # each level counts as a call does, and costs a tenth of one
+            isinstance(None, room)  # each level counts as a call does, and costs a tenth of one
         except RecursionError:
             return False
         return True
+
+
+def check_headroom(room: _Room = ENOUGH) -> None:
+    """Check that the stack has room for what wakes or cancels a task: trio's functions may not fail halfway.
+
+    Raises:
+        RecursionError: it has none.
+    """
+    if not has_headroom(room):
+        raise RecursionError("the stack is too full to send a signal from here")
 
 
 def _tasks_runnable() -> int:

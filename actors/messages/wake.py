@@ -26,7 +26,7 @@ from trio.lowlevel import Abort, enable_ki_protection
 
 from enfilade.actors.messages.errors import WrongThread
 from enfilade.actors.messages.guarded import log
-from enfilade.actors.messages.loop_bypass import RESUMED, step
+from enfilade.actors.messages.loop_bypass import ENOUGH_TO_WAKE, RESUMED, check_headroom, step
 
 if TYPE_CHECKING:
     from enfilade.actors.processes.dispatcher import Dispatcher
@@ -125,7 +125,10 @@ def resume(task: trio.lowlevel.Task, error: BaseException | None = None) -> None
 
     Raises:
         WrongThread: this is not the thread of its loop.
+        RecursionError: the stack has no room for it. Trio, whose functions would fail halfway, could never
+            wake the task again.
     """
+    check_headroom(ENOUGH_TO_WAKE)
     try:
         if trio.lowlevel.current_task() is not task:
             _reschedule(task, error)

@@ -344,8 +344,9 @@ class DispatchedBody(Body):
             with_headroom(self.overflowed, error, sys._getframe())
         except BaseException as error:
             actor = None  # the caller may keep the traceback of what it is told, and this frame with it
+            process.idle = True  # as above
             hide_frame(error)  # as where this is compiled
-            self.raised(error, handler, args, kwargs)
+            with_headroom(self.raised, error, handler, args, kwargs)
         finally:
             dispatcher.running = None
             process.at_hand = None
@@ -365,7 +366,7 @@ class DispatchedBody(Body):
         elif type(result) is Deferred:
             check_deferred(handler, result, None)
         if process.attention and process.stopping is not None and process.ended is None:
-            context.run(self.stop, process.stopping)
+            with_headroom(context.run, self.stop, process.stopping)
         if context.context and context.context != context.base:
             context.changed(process)
         return result
@@ -396,6 +397,7 @@ class DispatchedBody(Body):
             BadArguments, LiveResult: as of `hand_off`; or `error` itself, if the process resumes.
         """
         process = self.process
+        process.idle = False
         context = process.dispatcher.callers
         run = context.run
         try:

@@ -72,7 +72,7 @@ signals.envelopes.add(StopRequest)
 def ask_to_stop(process: Record, request: signals.Call, reason: Reason, *, drain: bool = False) -> None:
     """Ask `process` to stop, and answer `request` when it has."""
     reason = asked_by(reason, request.caller or process.node.ref)
-    process.extras().stop_requests.append(request)
+    requests = process.extras().stop_requests
     if drain and process.body.drains:
         process.put(StopRequest(reason))
     elif not process.body.is_plain:
@@ -81,3 +81,4 @@ def ask_to_stop(process: Record, request: signals.Call, reason: Reason, *, drain
         process.put(Exited(process.node.ref, reason))
     else:
         process.interrupt(reason)
+    requests.append(request)

@@ -34,7 +34,7 @@ from enfilade.actors.messages.crash import reason_of
 from enfilade.actors.messages.errors import RuntimeFault, SenderDropped
 from enfilade.actors.messages.handle import Handle
 from enfilade.actors.messages.kinds import is_a
-from enfilade.actors.messages.loop_bypass import IS_AVAILABLE
+from enfilade.actors.messages.loop_bypass import IS_AVAILABLE, check_headroom, has_headroom
 from enfilade.actors.messages.reasons import KILLED, Kill, Killed, Normal, Reason, asked_by
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Request
@@ -334,10 +334,10 @@ class Record(Handle):
             made: deque[Control] = deque()
             if self.control is None:
                 self.control = made
-        self.control.append(item)
         self.attention = True
         if self.idle:
             self.wake()
+        self.control.append(item)
 
     def deliver(self, signal: signals.Signal) -> None:
         """Do what `signal`, which has reached this process, asks for."""
@@ -345,24 +345,27 @@ class Record(Handle):
         try:
             arrived(self, signal)
         except BaseException as error:
-            self.signal_failed(error)
+            self.signal_failed(error, signal)
 
     def take_call(self, call: signals.Call) -> None:
         """Queue a call that is no order, as `deliver` does when there is room."""
         try:
             self.put(call)
         except BaseException as error:
-            self.signal_failed(error)
+            self.signal_failed(error, call)
 
-    def signal_failed(self, error: BaseException) -> None:
-        """End, because a signal that has reached this process raised `error`.
+    def signal_failed(self, error: BaseException, signal: object = None) -> None:
+        """End, because `signal`, which has reached this process, raised `error`; if it is a call, it fails.
 
         Raises:
             RuntimeFault: `error` itself, the sender's affair: it uses another thread than that of the node.
+            RecursionError: as well, of a sender that has filled the stack.
         """
-        if is_a(error, RuntimeFault):
+        if is_a(error, RuntimeFault) or (is_a(error, RecursionError) and not has_headroom()):
             raise error
         step_failed(self, "signal", error)
+        if is_a(signal, signals.Call) and not signal.settled:
+            signal.abandon(self.ended or self.exit_signal or reason_of(error))
 
     def exit_arrived(self, sender: Ref[Any], reason: Reason, linked: bool) -> None:
         """Turn an exit signal into a message, an order to stop, or the end, or ignore it."""
@@ -382,9 +385,14 @@ class Record(Handle):
             self.interrupt(reason)
 
     def interrupt(self, reason: Reason) -> None:
-        """End with `reason`, of an exit signal that is not trapped, between messages or in a wait."""
+        """End with `reason`, of an exit signal that is not trapped, between messages or in a wait.
+
+        Raises:
+            RecursionError: the stack of the sender has no room for that; nothing has been done.
+        """
         if self.ended is not None:
             return
+        check_headroom()
         # A body with a task may linger in its cleanup: a kill ends that too. Others die of the first signal.
         if self.exit_signal is None or (
             self.reader is not None and type(reason) is Killed and type(self.exit_signal) is not Killed

@@ -58,11 +58,18 @@ Step = Literal[
 
 
 def step_failed(process: Record | None, step: Step, error: BaseException) -> None:
-    """End `process`, because `step`, which was taken for it, raised `error`. Not a checkpoint, never raises.
+    """End `process`, because `step`, which was taken for it, raised `error`. Not a checkpoint.
 
     A process that has a task ends as by an exit signal. If there is no process, or if it is over already, the
     error is only logged.
+
+    Raises:
+        RecursionError: as `with_headroom`; nothing has been done. It raises nothing else.
     """
+    with_headroom(_step_failed, process, step, error)
+
+
+def _step_failed(process: Record | None, step: Step, error: BaseException) -> None:
     if process is None or process.ended is not None or (process.reader is not None and process.exit_signal):
         owner = "the node" if process is None else process.ref
         log(logging.ERROR, "the runtime failed in a step of %s: %s", owner, step, error=error)

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
-from enfilade.actors import Actor, Crashed, ProcessDied, StartError
+from enfilade.actors import (
+    KILL,
+    SHUTDOWN,
+    UNBOUNDED,
+    Actor,
+    Call,
+    Crashed,
+    Down,
+    Like,
+    Mailbox,
+    NoProcess,
+    Process,
+    ProcessDied,
+    ReceiveTimeout,
+    Ref,
+    StartError,
+)
+from tests.actors.isolation.hostile import stack_left
 from tests.actors.steps.bystanders import Bystander, end_of, unharmed
 
 
@@ -27,6 +48,16 @@ class Recurses(Actor):
 
     def forever(self) -> None:
         self.forever()
+
+    def fail(self) -> None:
+        raise ValueError("fails")
+
+    def leave(self) -> int:
+        self.process.stop()
+        return 0
+
+    def on_message(self, message: object) -> None:
+        """Nothing."""
 
 
 class RecursesWithTask(Recurses):
@@ -87,3 +118,102 @@ async def test_starts_deep_in_the_stack(autojump_clock: object) -> None:
             assert node.whereis("it") is None, depth
             assert len(node.processes) == before, depth
         assert failed
+
+
+def from_the_last_frames(frames: int, fn: Callable[[], Any]) -> bool:
+    """Call `fn` where so many frames of the stack are left; tell whether it had room."""
+    try:
+        stack_left(frames, fn)
+    except RecursionError:
+        return False
+    return True
+
+
+async def serve(me: Process) -> None:
+    while True:
+        message = await me.receive()
+        if isinstance(message, Call):
+            message.reply(0)
+
+
+DEEDS: dict[str, Callable[[Process, Ref[Any]], Any]] = {
+    "send": lambda _me, ref: ref.send("message"),
+    "cast": lambda _me, ref: ref.cast(Recurses.go, 0),
+    "request": lambda me, ref: me.request(ref, Recurses.go, 0),
+    "monitor": lambda me, ref: me.demonitor(me.monitor(ref), flush=True),
+    "link": lambda me, ref: (me.link(ref), me.unlink(ref)),
+    "alias": lambda me, _ref: me.alias("reply").send("message"),
+    "timer": lambda me, ref: me.send_after(0, ref, "message"),
+    "exit": lambda me, ref: me.exit(ref, SHUTDOWN),
+    "kill": lambda _me, ref: ref.exit(KILL),
+    "order": lambda me, ref: me.request(ref, Recurses.leave),
+}
+
+
+@pytest.mark.parametrize("mailbox", [UNBOUNDED, Mailbox(1000, "fail")], ids=["unbounded", "bounded"])
+@pytest.mark.parametrize("target", [Recurses, RecursesWithTask, serve])
+@pytest.mark.parametrize("deed", DEEDS)
+async def test_signals_from_the_last_frames(
+    autojump_clock: object, deed: str, target: Any, mailbox: Mailbox
+) -> None:
+    """U2, C2: a signal from where the stack is full is sent or raises in the sender, and hurts nobody."""
+    sent = refused = 0
+    async with unharmed() as (node, me):
+        for frames in (*range(3, 90), 200):
+            ref = await node.spawn(target, mailbox=mailbox)
+            await trio.testing.wait_all_tasks_blocked()
+            if from_the_last_frames(frames, partial(DEEDS[deed], me, ref)):
+                sent += 1
+            else:
+                refused += 1
+                assert await ref.within(1).call(Recurses.go, 0) == 0, frames
+            watch = me.monitor(ref)
+            ref.exit(KILL)
+            assert (await me.receive(Like(Down, monitor=watch), timeout=1)).ref == ref
+        with suppress(ReceiveTimeout):
+            while True:
+                await me.receive(timeout=0)
+    assert sent
+    assert refused
+
+
+@pytest.mark.parametrize("method", [Recurses.fail, Recurses.leave])
+@pytest.mark.parametrize("actor", [Recurses, RecursesWithTask])
+async def test_ends_in_the_last_frames(autojump_clock: object, actor: type[Recurses], method: Any) -> None:
+    """U2, C7: a handler that ends its actor in the caller's last frames ends it wholly, or not at all."""
+    ends = 0
+    async with unharmed() as (node, me):
+        for frames in (*range(3, 90), 200):
+            ref = await node.spawn(actor)
+            await trio.testing.wait_all_tasks_blocked()
+            watch = me.monitor(ref)
+            with suppress(ProcessDied, RecursionError):
+                stack_left(frames, partial(driven, partial(ref.call, method)))
+            if await has_ended(ref):
+                ends += 1
+            else:
+                assert await ref.within(1).call(Recurses.go, 0) == 0, frames
+                ref.exit(KILL)
+            assert (await me.receive(Like(Down, monitor=watch), timeout=1)).ref == ref
+    assert ends
+
+
+async def has_ended(ref: Ref[Recurses]) -> bool:
+    """Whether a call finds it there, when all that is under way has been done."""
+    await trio.testing.wait_all_tasks_blocked()
+    try:
+        await ref.within(1).call(Recurses.go, 0)
+    except (NoProcess, ProcessDied):
+        return True
+    return False
+
+
+def driven(call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """Run a call up to where it waits, if it does."""
+    coroutine = call()
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    finally:
+        coroutine.close()
