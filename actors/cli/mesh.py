@@ -5,8 +5,10 @@ import logging
 import os
 import random
 import signal
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,7 +158,7 @@ async def _connected(visitor: Visitor, servers: Sequence[Server]) -> AsyncIterat
         random=random.random,
         token=token,
         owner=None if token is None else os.geteuid(),
-        tls=None if identity is None else client_context(identity),
+        tls=None if identity is None else partial(client_context, identity),
         guard="" if identity is None else subjects.guard,
     )
     try:
@@ -282,14 +284,35 @@ def show_nodes(visitor: Visitor, *, as_json: bool) -> int:
 
 
 def show_kinds(visitor: Visitor, *, as_json: bool) -> int:
-    """List the kinds of keyed actors, and who runs each."""
+    """List the kinds of keyed actors, who runs each, and how many of its shards each holds."""
     kinds = kinds_of(trio.run(_listen, visitor))
+    try:
+        owners = trio.run(_read_owners, visitor)
+    except (OSError, NoAnswer) as error:
+        raise Refusal(str(error)) from error
+    for name, kind in kinds.items():
+        kind["owners"] = owners.get(name, {})
     if as_json:
         typer.echo(json.dumps(kinds))
         return 0
     for name, kind in kinds.items():
-        typer.echo(f"{name}: {kind['shards']} shards, at {', '.join(kind['nodes'])}")
+        held = kind["owners"]
+        nodes = [f"{each} ({held.get(each, 0)})" for each in sorted({*kind["nodes"], *held})]
+        typer.echo(f"{name}: {kind['shards']} shards, at {', '.join(nodes)}")
     return 0
+
+
+async def _read_owners(visitor: Visitor) -> dict[str, dict[str, int]]:
+    """Return how many shards of each kind each node has claimed."""
+    async with _connected(visitor, _running(visitor)) as connection:
+        found = await MeshRegistry(connection, visitor.mesh.name).entries("shard")
+    owners: dict[str, Counter[str]] = defaultdict(Counter)
+    for key, entry in found:
+        with suppress(ValueError, msgspec.DecodeError):
+            _, kind, number = key.split(".")
+            if number.isdigit():
+                owners[from_token(kind)][msgspec.msgpack.decode(entry.value, type=Claim).node] += 1
+    return {kind: dict(sorted(counts.items())) for kind, counts in owners.items()}
 
 
 def kinds_of(nodes: Sequence[MeshNode]) -> dict[str, dict[str, Any]]:

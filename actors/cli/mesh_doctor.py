@@ -18,7 +18,8 @@ import trio
 
 from enfilade.actors.cli.doctor import Finding
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.transport.mesh.identity import WARNING_DAYS, read_identity
+from enfilade.transport.mesh.certificate_dates import WARNING_DAYS
+from enfilade.transport.mesh.identity import read_identity
 from enfilade.transport.mesh.introduction import LEAST_VERSION
 from enfilade.transport.mesh.server import find_program
 from enfilade.transport.mesh.settings import Mesh, MeshError

@@ -364,7 +364,7 @@ def test_a_node_that_is_cut_off_says_in_time_what_is_about_to_be_lost(
     lines = [record.getMessage() for record in caplog.records]
     order = [
         next((at for at, line in enumerate(lines) if line.startswith(begin)), -1)
-        for begin in ("server ", "the registry has not answered for 3.", "lease lost, ")
+        for begin in ("server ", "the registry has not answered for 3.", "lease lost: ")
     ]
     assert -1 < order[0] < order[1] < order[2], lines
     assert not [line for line in lines if "nodes are lost in 0.0 s" in line]

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from enfilade.transport.mesh.files import install, make_private_directory, write_private
-from enfilade.transport.mesh.identity import SERVER_URI, check_secret, read_identity
+from enfilade.transport.mesh.identity import SERVER_URI, check_secret, parse_identity, read_identity
 from enfilade.transport.mesh.settings import MeshError, Server
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS
 
@@ -456,7 +456,7 @@ def join(bundle: str | os.PathLike[str], directory: str | os.PathLike[str]) -> N
         certificate = x509.load_pem_x509_certificate(files["node.pem"].encode())
         authority = x509.load_pem_x509_certificate(files["ca.pem"].encode())
         certificate.verify_directly_issued_by(authority)
-        node = tomllib.loads(files["mesh.toml"]).get("node")
+        node = parse_identity(files["mesh.toml"], where).node
         _check_certificate(certificate, node)
         if "node.key" not in files and not (where / "node.key").exists():
             raise ValueError("its key is where `enfilade mesh request` made it: join into that directory")

@@ -19,6 +19,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import trio
@@ -92,6 +93,7 @@ class MeshCarrier(Carrier):
         lost: set when there is no server; another one after that.
         subjects: of the node.
         resumed: node links that have gone on at another server, or at the same one once more.
+        resent: returns how many batches of node links were sent again so far.
         ignored: messages that were passed over, because they were nonsense or not for this node.
     """
 
@@ -124,6 +126,8 @@ class MeshCarrier(Carrier):
         self.meeting: MeshInlet | None = None
         self.lost = trio.Event()
         self.ignored = self.resumed = 0
+        self.resent: Callable[[], int] = lambda: 0
+        self._return: _Return | None = None
         uid, gid = (os.geteuid(), os.getegid()) if token is not None else (-1, -1)
         self._anybody = Credentials(pid=0, uid=uid, gid=gid, mesh=mesh.name)
         self.connection = Connection(
@@ -135,7 +139,7 @@ class MeshCarrier(Carrier):
             random=random,
             token=token,
             owner=None if token is None else uid,
-            tls=None if identity is None else client_context(identity),
+            tls=None if identity is None else partial(client_context, identity),
             guard="" if identity is None else subjects.guard,
             # A server that hangs must be left before its clients take one another for dead.
             silence=mesh.dead_after * 0.6,
@@ -152,7 +156,7 @@ class MeshCarrier(Carrier):
         self.connection.nodes = lambda: len(self.announcer.directory.nodes)
         self.heartbeats.load_heard = self.announcer.directory.loaded
         self.heartbeats.returned = self.announcer.ask
-        self.heartbeats.death_heard, self.heartbeats.beaten = self.announcer.died, self._tell_closed
+        self.heartbeats.death_heard, self.heartbeats.beaten = self.announcer.died, self._beaten
 
     @property
     def traits(self) -> Traits:
@@ -347,8 +351,10 @@ class MeshCarrier(Carrier):
 
     # Life.
 
-    def _tell_closed(self) -> None:
-        """Tell the senders of inlets that were closed a beat ago."""
+    def _beaten(self) -> None:
+        """Say what a return to the servers has cost, and tell the senders of inlets that were closed."""
+        if self._return is not None and self._return.at + self._mesh.beat <= trio.current_time():
+            self._tell_return()
         while self._closed and self._closed[0][0] <= trio.current_time():
             self._tell_gone(*self._closed.popleft()[1:])
 
@@ -387,6 +393,7 @@ class MeshCarrier(Carrier):
 
     def connection_lost(self, server: Server, why: str) -> None:
         """See `Watcher`."""
+        self._tell_return()
         self._presence.server_lost(trio.current_time())
         self.lost.set()
         self.lost = trio.Event()
@@ -398,14 +405,21 @@ class MeshCarrier(Carrier):
         links = sum(inlet.interrupt() for inlet in self._inlets.values())
         self.resumed += links
         waiting = sum(outlet.is_waiting for outlet in self._outlets)
-        logger.info(
-            "%s connected to server %s after %.2f s: %d node links resumed, %d batches had waited",
-            self.subjects.node,
-            self.connection.where,
-            seconds,
-            links,
-            waiting,
-        )
+        self._return = _Return(trio.current_time(), seconds, links, self.resent() - waiting)
+
+    def _tell_return(self) -> None:
+        """Say that there is a server again, once it is known how much had to be sent once more there."""
+        if self._return is not None:
+            _, seconds, links, resent = self._return
+            self._return = None
+            logger.info(
+                "%s is at server %s after %.2f s: %d node links resumed, %d batches sent again",
+                self.subjects.node,
+                self.connection.where,
+                seconds,
+                links,
+                self.resent() - resent,
+            )
 
 
 def name_in_use(subjects: Subjects, where: str) -> MeshError:
@@ -417,6 +431,17 @@ def _node_name(text: str) -> str:
     if not 0 < len(text) <= MOST_CHARACTERS or "@" not in text:
         raise CarrierError(f"expected the name of a node, such as 'shop@west', got {text!r}")
     return text
+
+
+class _Return(NamedTuple):
+    """A return to the servers: when, after how many seconds, with how many node links; and the batches that
+    had been sent again before, less those that waited.
+    """
+
+    at: float
+    seconds: float
+    links: int
+    resent: int
 
 
 class _Way(NamedTuple):

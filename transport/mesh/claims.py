@@ -546,7 +546,7 @@ class Claims:
         keys = list(self._held)
         self._held.clear()
         names = sum(key.startswith("name.") for key in keys)
-        logger.error("lease lost, %s: %d names, %d shards given up", why, names, len(keys) - names)
+        logger.error("lease lost: %d names, %d shards given up, because %s", names, len(keys) - names, why)
         self.lost(keys)
 
     def _say_if_late(self) -> None:

@@ -30,7 +30,8 @@ class ServerPaths:
         name: of the server, for logs and clusters.
         listen: host and port for clients.
         identity: the directory with its certificate.
-        directory: of its store, its log and the file that says that it is ready.
+        directory: of its log and the file that says that it is ready.
+        store: the directory of the registry.
         cluster: host and port for other servers; empty without any.
         routes: hosts and ports of the other servers.
     """
@@ -39,6 +40,7 @@ class ServerPaths:
     listen: str
     identity: Path
     directory: Path
+    store: Path
     cluster: str = ""
     routes: Sequence[str] = ()
 
@@ -95,7 +97,7 @@ def server_configuration(paths: ServerPaths, nodes: NodeList) -> str:
         "lame_duck_duration": "30s",
         "lame_duck_grace_period": "1s",
         "jetstream": {
-            "store_dir": str(paths.directory / "store"),
+            "store_dir": str(paths.store),
             "max_memory_store": 64 * 1024 * 1024,
             "max_file_store": 1024 * 1024 * 1024,
             "sync_interval": "always",

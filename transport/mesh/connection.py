@@ -102,7 +102,8 @@ class Connection:
         random: draws a float from 0 to 1: the jitter of pauses.
         token: what the servers want to be shown; None for nothing.
         silence: seconds after which a silent server is given up.
-        tls: the settings of TLS; None to go without.
+        tls: makes the settings of TLS, for each connection anew: a renewed certificate is used at the next
+            one. None to go without.
         guard: a subject under which the servers must not let this client publish; empty to try none.
         owner: the user of this machine whose process a server must be; None for any.
         dial: connects to a server.
@@ -127,7 +128,7 @@ class Connection:
         random: Callable[[], float],
         token: str | None = None,
         silence: float = SILENCE,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         guard: str = "",
         owner: int | None = None,
         dial: Dial = dial,
@@ -373,7 +374,7 @@ class Connection:
         if self._tls is not None:
             if len(early) > 1:
                 raise ProtocolError("a server must say nothing more before TLS")
-            session.stream = await secured(stream, self._tls, server)
+            session.stream = await secured(stream, self._tls(), server)
         session.parser.message_limit = min(MESSAGE_LIMIT, early[0].fields["max_payload"] + 4096)
         introduction: dict[str, Any] = {
             "verbose": False,

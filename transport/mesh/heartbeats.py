@@ -106,7 +106,7 @@ class Heartbeats:
             was_lost = self._presence.is_lost
             deaths = self._presence.pass_time(trio.current_time())
             if self._presence.is_lost and not was_lost:
-                logger.warning("all node links ended: this node has lost the mesh")
+                logger.warning("node links are over: this node has lost the mesh")
             self._silent.update(death.node for death in deaths)
             self.bury(deaths)
             self.beaten()

@@ -19,23 +19,20 @@ from typing import Any, Final
 import attrs
 
 from enfilade.ownership import is_own, owner_shown
-from enfilade.transport.mesh.settings import MeshError
+from enfilade.transport.mesh.settings import MeshError, Server
 
 __all__ = [
     "SERVER_URI",
-    "WARNING_DAYS",
     "Identity",
     "check_secret",
     "client_context",
+    "parse_identity",
     "read_identity",
     "server_fault",
 ]
 
 SERVER_URI: Final = "enfilade-server"
 """The URI in the certificate of a server."""
-
-WARNING_DAYS: Final = 14
-"""Days before its end from which on a certificate is warned of."""
 
 
 @attrs.frozen
@@ -95,23 +92,40 @@ def read_identity(directory: str | os.PathLike[str]) -> Identity:
     check_secret(where / "node.key")
     path = where / "mesh.toml"
     try:
-        fields: dict[str, Any] = tomllib.loads(path.read_text())
+        text = path.read_text()
     except (OSError, ValueError) as error:
+        raise MeshError(f"expected an identity made by `enfilade mesh join`, got {path}: {error}") from error
+    return parse_identity(text, where)
+
+
+def parse_identity(text: str, where: Path) -> Identity:
+    """Read what `mesh.toml` says in an identity directory.
+
+    Raises:
+        MeshError: it is not what `enfilade mesh join` writes.
+    """
+    path = where / "mesh.toml"
+    try:
+        fields: dict[str, Any] = tomllib.loads(text)
+    except ValueError as error:
         raise MeshError(f"expected an identity made by `enfilade mesh join`, got {path}: {error}") from error
     try:
         expires = fields["expires"]
+        servers = tuple(map(str, fields.get("servers", ())))
+        for each in servers:
+            Server.parse(each)
         if not isinstance(expires, datetime) or expires.tzinfo is None:
             raise TypeError(f"expires must be a time with its zone, got {expires}")
         return Identity(
             directory=where,
             node=str(fields["node"]),
             mesh=str(fields["mesh"]),
-            servers=tuple(map(str, fields.get("servers", ()))),
+            servers=servers,
             expires=expires,
             also=tuple(map(str, fields.get("also", ()))),
             hosts=tuple(map(str, fields.get("hosts", ()))),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise MeshError(f"expected node, mesh, servers and expires in {path}: {error}") from error
 
 

@@ -12,11 +12,13 @@ asked to go, so is the server: its clients move to others, one after another, an
 import logging
 import os
 import random
+import re
 import signal
 import time
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +26,7 @@ import attrs
 import trio
 
 from enfilade.transport.mesh.authority import NodeList, read_list
+from enfilade.transport.mesh.certificate_dates import warn_of_end, watch_end
 from enfilade.transport.mesh.configuration import ServerPaths, server_configuration
 from enfilade.transport.mesh.connection import Connection, NoResponders
 from enfilade.transport.mesh.files import make_private_directory, write_private
@@ -52,6 +55,9 @@ ASK_SECONDS: Final = 2.0
 LAME_DUCK_SECONDS: Final = 40.0
 """Time for a server to send its clients away and end."""
 
+SERVER_NAME: Final = re.compile(r"\w[\w.-]{0,62}")
+"""The names of servers: of files, too."""
+
 FIRST_PAUSE: Final = 0.1
 LAST_PAUSE: Final = 10.0
 STEADY_SECONDS: Final = 30.0
@@ -67,6 +73,7 @@ class ServerFile:
         listen: host and port for clients.
         identity: the directory with its certificate.
         directory: where it keeps its files.
+        store: where it keeps the registry.
         cluster: host and port for other servers.
         routes: hosts, by name, and ports of the other servers for servers.
         others: the addresses of the other servers for clients.
@@ -75,18 +82,21 @@ class ServerFile:
             makes it; a registry on several servers needs 15 at least, because they take 4 to 9 to agree on
             another leader.
         program: the path of the program.
+        mesh: the name of the mesh, if the file has it; that of the identity must be the same.
     """
 
     name: str
     listen: str
     identity: Path
     directory: Path
+    store: Path
     cluster: str = ""
     routes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     nodes: Path | None = None
     lease: float = 6.0
     program: str | None = None
+    mesh: str = ""
 
 
 def read_server_file(path: Path) -> ServerFile:
@@ -96,7 +106,15 @@ def read_server_file(path: Path) -> ServerFile:
         MeshError: it is not there, or says something else than it may.
     """
     try:
-        table: dict[str, Any] = dict(tomllib.loads(path.read_text())["server"])
+        tables = tomllib.loads(path.read_text())
+        table = _table("server", tables["server"])
+        registry, mesh = (_table(name, tables.get(name, {})) for name in ("registry", "mesh"))
+        _check_keys("tables", tables, {"server", "registry", "mesh"})
+        _check_keys("keys in [registry]", registry, {"lease"})
+        _check_keys("keys in [mesh]", mesh, {"name"})
+        if "lease" in registry and "lease" in table:
+            raise ValueError("lease must be in [registry] or in [server], and is in both")
+        table |= registry
         lists = {key: _texts(key, table.pop(key, [])) for key in ("routes", "others")}
         routes = lists["routes"]
         lease = table.pop("lease", 20.0 if routes else 6.0)
@@ -105,20 +123,23 @@ def read_server_file(path: Path) -> ServerFile:
             raise TypeError(f"lease must be a number of seconds, got {lease!r}")
         if not least <= lease <= 3600:
             raise ValueError(f"lease must be {least:g} to 3600 seconds here, got {lease:g}")
-        strange = table.keys() - {each.name for each in attrs.fields(ServerFile)}
-        if strange:
-            raise ValueError(f"expected other keys than {', '.join(sorted(strange))}")
+        _check_keys("keys", table, {each.name for each in attrs.fields(ServerFile)} - {"mesh"})
         texts = {key: _text(key, value) for key, value in table.items()}
         where = path.parent
+        if not SERVER_NAME.fullmatch(texts["name"]):
+            raise ValueError(f"name must be of letters, digits, '-', '_' and '.', got {texts['name']!r}")
+        directory = (where / texts.get("directory", f"{texts['name']}.server")).absolute()
         file = ServerFile(
             name=texts["name"],
             listen=texts["listen"],
             identity=(where / texts["identity"]).absolute(),
-            directory=(where / texts.get("directory", f"{texts['name']}.server")).absolute(),
+            directory=directory,
+            store=(where / texts["store"]).absolute() if "store" in texts else directory / "store",
             cluster=texts.get("cluster", ""),
             nodes=(where / texts["nodes"]).absolute() if "nodes" in texts else None,
             lease=lease,
             program=texts.get("program"),
+            mesh=_text("name", mesh["name"]) if mesh else "",
             **lists,
         )
         for each in (file.listen, *([file.cluster] if file.cluster else ()), *file.routes):
@@ -134,6 +155,17 @@ def read_server_file(path: Path) -> ServerFile:
     except (OSError, ValueError, TypeError) as error:
         raise MeshError(f"{path}: {error}") from error
     return file
+
+
+def _table(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected a table [{name}], got {value!r}")
+    return dict(value)
+
+
+def _check_keys(what: str, table: dict[str, Any], known: set[str]) -> None:
+    if strange := table.keys() - known:
+        raise ValueError(f"expected other {what} than {', '.join(sorted(strange))}")
 
 
 def _texts(key: str, values: Any) -> tuple[str, ...]:
@@ -165,6 +197,11 @@ class Keeper:
     def __init__(self, file: ServerFile) -> None:
         self._file = file
         self._identity = read_identity(file.identity)
+        if file.mesh not in ("", self._identity.mesh):
+            raise MeshError(
+                f"the certificate in {file.identity} is for mesh {self._identity.mesh!r}, "
+                f"and the file of the server is for {file.mesh!r}"
+            )
         self._authority = (file.identity / "ca.pem").read_bytes()
         self._program = find_program(file.program)
         make_private_directory(file.directory)
@@ -200,12 +237,16 @@ class Keeper:
         Raises:
             MeshError: the server does not start the first time.
         """
+        who = f"server {self._file.name}"
+        warn_of_end(self._identity, who)
         await self._ask_others()
         try:
             await self._start()
             task_status.started()
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch_end, self._identity, who)
                 nursery.start_soon(self._look)
+                nursery.start_soon(self._look_at_certificate)
                 nursery.start_soon(self._talk)
                 nursery.start_soon(self._make_registry)
                 await self._keep()
@@ -230,6 +271,7 @@ class Keeper:
             listen=file.listen,
             identity=file.identity,
             directory=file.directory,
+            store=file.store,
             cluster=file.cluster,
             routes=file.routes,
         )
@@ -295,6 +337,20 @@ class Keeper:
                     if self._offered(data, str(path)):
                         self._tell()
             await trio.sleep(LOOK_SECONDS)
+
+    async def _look_at_certificate(self) -> None:
+        """Have the server use its certificate when `join` has put another one in its place."""
+        path = self._identity.directory / "node.pem"
+        seen = path.read_bytes()
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            with suppress(OSError):
+                data = path.read_bytes()
+                if data != seen:
+                    seen = data
+                    if self._server is not None:
+                        self._server.reload()
+                    logger.info("server %s uses a renewed certificate", self._file.name)
 
     @property
     def _subject(self) -> str:
@@ -380,7 +436,7 @@ class Keeper:
             watcher=watcher,
             entropy=os.urandom,
             random=random.random,
-            tls=client_context(self._identity),
+            tls=partial(client_context, self._identity),
         )
 
 

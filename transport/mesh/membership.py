@@ -1,6 +1,5 @@
 """A node's membership of a mesh: from the first server that answers to the last batch that has left."""
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -8,8 +7,9 @@ import trio
 
 from enfilade.transport.mesh.announcer import own_node
 from enfilade.transport.mesh.carrier import MeshCarrier, name_in_use
+from enfilade.transport.mesh.certificate_dates import warn_of_end, watch_end
 from enfilade.transport.mesh.claims import Claims
-from enfilade.transport.mesh.identity import WARNING_DAYS, Identity, read_identity
+from enfilade.transport.mesh.identity import Identity, client_context, read_identity
 from enfilade.transport.mesh.published import Published, Reader
 from enfilade.transport.mesh.registry import MeshRegistry
 from enfilade.transport.mesh.settings import Mesh, MeshError, Server
@@ -18,8 +18,6 @@ from enfilade.transport.mesh.stream import Dial, dial
 from enfilade.transport.mesh.subjects import MOST_CHARACTERS, Subjects
 
 __all__ = ["Membership", "join"]
-
-logger = logging.getLogger("enfilade.mesh")
 
 FLUSH_SECONDS: Final = 0.5
 """Longest time for what was said last to leave."""
@@ -154,6 +152,8 @@ async def join(
         await membership.run(carrier.connection.run)
         if where := await carrier.namesakes.find():
             raise name_in_use(subjects, where)
+        if identity is not None:
+            await membership.run(watch_end, identity, node)
         await membership.run(carrier.heartbeats.run)
         await membership.run(carrier.doubts.probe)
         if membership.shared is not None:
@@ -200,10 +200,6 @@ def _identity(mesh: Mesh, node: str) -> Identity:
         raise MeshError(
             f"the certificate in {mesh.identity} is for mesh {identity.mesh!r}: give name={identity.mesh!r}"
         )
-    if identity.days_left < WARNING_DAYS:
-        logger.warning(
-            "the certificate of %s ends in %.1f days: renew it with `enfilade mesh ca renew`",
-            node,
-            identity.days_left,
-        )
+    client_context(identity)  # what is wrong with its files is to be said before any server is tried
+    warn_of_end(identity, node)
     return identity

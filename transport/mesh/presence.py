@@ -30,7 +30,7 @@ PROBES: Final = 3
 PROBE_SECONDS: Final = 0.1
 """Probes after a hint, and the seconds before each: a node that moves to another server is there by then."""
 
-GONE: Final = "a server says that it has gone, and nobody answers in its place"
+GONE: Final = "the server says that it has gone, and it does not answer"
 
 LOST: Final = "this node has lost the mesh: no server answers"
 
@@ -171,7 +171,7 @@ class Presence:
             death
             for node, watched in list(self._watched.items())
             if now - watched.heard_at >= self._dead_after
-            for death in self._bury(node, f"it was silent for {self._dead_after:g} s")
+            for death in self._bury(node, f"silent for {self._dead_after:.1f} s")
         ]
 
     def _bury(self, node: str, reason: str) -> list[Death]:

@@ -254,11 +254,12 @@ def received(stream: Stream) -> bytes:
     """Receive what is there: no bytes when that is nothing.
 
     Raises:
-        OSError: the server has closed the connection, or TLS fails.
+        OSError: the server has closed the connection.
+        MeshError: TLS fails; it may be the server that refuses this client's certificate.
     """
     try:
         return stream.receive()
     except BlockingIOError:
         return b""
     except ssl.SSLError as error:
-        raise ConnectionError(f"TLS fails: {error.reason or error}") from error
+        raise MeshError(f"TLS fails: {error.reason or error}") from error

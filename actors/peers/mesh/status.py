@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from enfilade.actors.peers.distribution import Distribution
     from enfilade.actors.peers.mesh.keyed import KeyedActors
     from enfilade.transport.mesh.membership import Membership
+    from enfilade.transport.resuming_link import Tally
 
-__all__ = ["KindStatus", "MeshStatus", "RegistryStatus", "status_of"]
+__all__ = ["KindStatus", "MeshStatus", "RegistryStatus", "status_of", "tally_of"]
 
 
 @attrs.frozen(kw_only=True)
@@ -100,6 +101,14 @@ class MeshStatus:
     kinds: Mapping[str, KindStatus]
 
 
+def tally_of(distribution: Distribution, membership: Membership) -> Tally:
+    """Return the counters of what the node links of a mesh have made up for."""
+    ways = distribution.rendezvous.ways
+    tally: Tally
+    (tally,) = (way.tally for way in ways if way.carrier is membership.carrier)
+    return tally
+
+
 def status_of(
     distribution: Distribution, membership: Membership, keyed: KeyedActors | None, published: int
 ) -> MeshStatus:
@@ -113,7 +122,7 @@ def status_of(
     """
     carrier, claims = membership.carrier, membership.claims
     connection, rendezvous = carrier.connection, distribution.rendezvous
-    (tally,) = (way.tally for way in rendezvous.ways if way.carrier is carrier)
+    tally = tally_of(distribution, membership)
     registry = None
     if claims is not None:
         registry = RegistryStatus(

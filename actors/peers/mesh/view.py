@@ -15,7 +15,7 @@ from enfilade.actors.peers.events import SiteFound
 from enfilade.actors.peers.mesh.global_names import GlobalNames
 from enfilade.actors.peers.mesh.keyed import KeyedActors
 from enfilade.actors.peers.mesh.published_groups import PublishedGroups
-from enfilade.actors.peers.mesh.status import MeshStatus, status_of
+from enfilade.actors.peers.mesh.status import MeshStatus, status_of, tally_of
 from enfilade.actors.peers.site import Site
 from enfilade.actors.peers.watchers import Watchers
 from enfilade.transport.mesh import NodeLeft
@@ -63,6 +63,7 @@ class MeshView:
         self._membership = membership
         self._announcer = membership.carrier.announcer
         membership.carrier.meter.processes = lambda: len(distribution.node.processes)
+        membership.carrier.resent = lambda: tally_of(distribution, membership).resent
         self._watchers = Watchers()
         self.seekers = Watchers()
         self.groups: PublishedGroups | None = None

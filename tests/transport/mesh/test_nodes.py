@@ -432,7 +432,7 @@ async def test_the_directory_tells_who_comes_and_goes(
             await a.connect("b@west")
         program.kill()
         await until(lambda: len(events) == 4)
-        assert events[3].reason == "it was silent for 1 s"
+        assert events[3].reason == "silent for 1.0 s"
         assert [node.name for node in a.mesh.nodes()] == ["a@east"]
         a.mesh.demonitor(watcher)
         async with nodes(server.url, "c@north"):
@@ -524,7 +524,7 @@ async def test_mesh_54_a_loop_that_stands_still_is_dead_and_learns_it(
             (peer,) = a.distribution.rendezvous.peers.values()
             program.kill(signal.SIGSTOP)
             await peer.ended.wait()
-            assert peer.reason == "b@west is dead: it was silent for 2 s"
+            assert peer.reason == "b@west is dead: silent for 2.0 s"
             program.kill(signal.SIGCONT)
             # It takes a new node link, because it has learnt that the old one is over.
             while True:

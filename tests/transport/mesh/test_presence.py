@@ -78,7 +78,7 @@ def test_a_silent_node_is_dead() -> None:
     presence.heard("a@x", 1, 1.0)
     for now in (1.0, 2.0, 3.0, 3.9):
         assert presence.pass_time(now) == []
-    assert presence.pass_time(4.0) == [Death("a@x", 1, "it was silent for 3 s")]
+    assert presence.pass_time(4.0) == [Death("a@x", 1, "silent for 3.0 s")]
     assert presence.pass_time(9.0) == []
 
 
@@ -89,7 +89,7 @@ def test_a_node_that_stood_still_hears_what_was_said_meanwhile_first() -> None:
     assert presence.pass_time(9.0) == []
     for now in (10.0, 11.0, 11.9):
         assert presence.pass_time(now) == []
-    assert presence.pass_time(12.0) == [Death("a@x", 1, "it was silent for 3 s")]
+    assert presence.pass_time(12.0) == [Death("a@x", 1, "silent for 3.0 s")]
 
 
 def test_mesh_56_another_start_is_the_death_of_the_one_before() -> None:
@@ -118,7 +118,7 @@ def test_without_a_server_nobody_is_dead_until_the_mesh_is_lost() -> None:
     presence.server_found(15.0)
     assert presence.pass_time(16.2) == []
     assert presence.pass_time(17.6) == []
-    assert presence.pass_time(18.0) == [Death("a@x", 1, "it was silent for 3 s")]
+    assert presence.pass_time(18.0) == [Death("a@x", 1, "silent for 3.0 s")]
 
 
 def probed(presence: Presence, *answers: bool | None) -> list[Death]:
@@ -143,7 +143,7 @@ def test_three_probes_that_nobody_hears_are_a_death() -> None:
     assert not presence.hinted("a@x"), "it is doubted already"
     (death,) = probed(presence, False, False, False, False)
     assert death[:2] == ("a@x", 1)
-    assert "nobody answers in its place" in death.reason
+    assert "it does not answer" in death.reason
     assert presence.watched == {}
 
 

@@ -112,7 +112,7 @@ async def test_the_log_of_a_node(tmp_path: Path, caplog: pytest.LogCaptureFixtur
                 assert any(str(two.server) in line for line in lines("is lost: "))
                 assert all(f"; trying {two.server}" in line for line in lines("is lost: "))
                 two.kill()
-                await until(lambda: len(lines("all node links ended: this node has lost the mesh")) == 2)
+                await until(lambda: len(lines("node links are over: this node has lost the mesh")) == 2)
                 tried = ", ".join(sorted([str(one.server), str(two.server)]))
                 missed = lines(f"no server answers (tried {tried}): nodes are lost in ")
                 assert len(missed) == 2, "once each, however often they try"
