@@ -63,14 +63,47 @@ static PyObject *ask_idle(PyObject *process, PyObject *name, PyObject *const *ar
     return answer;
 }
 
+/* Tell whether nothing but its guard wants the attention of a process, and the guard lets it go on: see
+ * `Process.passes_guard`. Gives -1 for an error. */
+static int passes_guard(PyObject *process)
+{
+    PyObject *extras = SLOT(process, Process_extras_or_none), *lane = SLOT(process, Process_control), *observers;
+    if (extras == NULL || extras == Py_None || lane == NULL || (lane != Py_None && PyObject_Size(lane) != 0) ||
+        SLOT(process, Process_ended) != Py_None || SLOT(process, Process_exit_signal) != Py_None ||
+        SLOT(process, Process_stopping) != Py_None || SLOT(process, Process_suspended) != Py_False ||
+        SLOT(extras, Extras_context) != Py_None || SLOT(extras, Extras_idle) != Py_None ||
+        SLOT(extras, Extras_room) != Py_None || (observers = SLOT(extras, Extras_observers)) == NULL ||
+        !PyList_CheckExact(observers) || PyList_Size(observers) != 0)
+        return 0;
+    PyObject *guard = get(extras, Extras_guard), *reason = NULL;
+    if (guard != NULL && guard != Py_None)
+        reason = PyObject_CallNoArgs(guard);
+    int passes = reason == NULL && PyErr_Occurred() ? -1 : reason == Py_None;
+    Py_XDECREF(guard);
+    Py_XDECREF(reason);
+    return passes;
+}
+
+/* Ask a sync actor that has a guard, and has been let go on by it: see `Process.hand_off`. */
+static PyObject *ask_guarded(PyObject *process, PyObject *name, PyObject *const *args)
+{
+    if (passes_guard(process) <= 0)
+        return NULL;
+    set(process, Process_attention, Py_False);
+    PyObject *answer = ask_idle(process, name, args);
+    set(process, Process_attention, Py_True);
+    return answer;
+}
+
 PyObject *core_ask(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *process = count == 3 ? get(self, LocalRef__process) : NULL, *answer = NULL;
     if (process != NULL && is_process(process) && SLOT(process, Process_idle) == Py_True &&
-        SLOT(process, Process_attention) == Py_False &&
         SLOT(SLOT(process, Process_dispatcher), Dispatcher_running) == Py_None) {
         PyObject *name = known_name(process, args[0]);
-        if (name != NULL)
+        if (name != NULL && SLOT(process, Process_attention) != Py_False)
+            answer = SLOT(process, Process_waiter) == Py_None ? ask_guarded(process, name, args) : NULL;
+        else if (name != NULL)
             answer = SLOT(process, Process_waiter) == Py_None ? ask_idle(process, name, args)
                                                               : ask_task(self, process, name, args);
         Py_XDECREF(name);

@@ -9,7 +9,8 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import attrs
 import msgspec
@@ -35,6 +36,8 @@ from enfilade.transport.mesh.subjects import to_token
 __all__ = ["Claims", "Fence", "Held", "Taken", "count_key", "name_key", "shard_key"]
 
 logger = logging.getLogger("enfilade.mesh")
+
+T = TypeVar("T")
 
 CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -106,9 +109,9 @@ def count_key(kind: str) -> str:
     return f"shard.{to_token(kind)}.count"
 
 
-def boot_time() -> float:
-    """Return the seconds of a clock that runs while the machine is suspended, where there is one."""
-    return time.clock_gettime(CLOCK)  # found in `time` at each call: a simulated world has put its own there
+def boot_time() -> Callable[[], float]:
+    """Return what tells seconds, also those for which the machine is suspended, where there is such a clock."""
+    return partial(time.clock_gettime, CLOCK)  # found in `time` now: a simulated world has put its own there
 
 
 def _never() -> bool:
@@ -126,7 +129,7 @@ class Claims:
         registry: of the mesh.
         node: the full name of the node.
         incarnation: of the node.
-        clock: seconds that run during suspend, too.
+        clock: seconds that run during suspend, too; None for the machine's.
         entropy: makes so many bytes that nobody can guess.
 
     Attributes:
@@ -145,7 +148,7 @@ class Claims:
         node: str,
         incarnation: int,
         *,
-        clock: Callable[[], float] = boot_time,
+        clock: Callable[[], float] | None = None,
         entropy: Callable[[int], bytes],
     ) -> None:
         self.lost: Callable[[Sequence[str]], None] = _ignore
@@ -155,14 +158,14 @@ class Claims:
         self._registry = registry
         self._node = node
         self._incarnation = incarnation
-        self._clock = clock
+        self._clock = boot_time() if clock is None else clock
         self._entropy = entropy
         self._place = witness.own_place()
         self._times = Times(0.0)
         self._owner: Owner | None = None
         self._era = Era()
         self._session = -1
-        self._others = OtherLeases(registry, node, self._place, clock)
+        self._others = OtherLeases(registry, node, self._place, self._clock)
         self._held: dict[str, Held] = {}
         self._freeing: dict[str, trio.Event] = {}
         self._locks: dict[str, trio.Lock] = {}
@@ -199,23 +202,26 @@ class Claims:
             return None
         return held if owner.is_good(held.claim.term, self._clock()) else None
 
-    def counting(self, key: str, held: Held) -> Callable[[], bool]:
-        """Return a function that tells whether a claim, or one like it, counts at this moment.
+    def guard(self, key: str, held: Held, lost: T) -> Callable[[], T | None]:
+        """Return a function that returns `lost` when a claim, or one like it, does not count at that moment.
 
         It does what `held` does, in one go: each call of a keyed actor on this node asks it.
         """
-        claim = held.claim
+        claim, clock = held.claim, self._clock
 
-        def counts() -> bool:
+        def guard() -> T | None:
             present, owner = self._held.get(key), self._owner
-            return (
+            if (
                 present is not None
                 and owner is not None
                 and (present is held or present.claim == claim)
-                and owner.is_good(claim.term, self._clock())
-            )
+                and claim.term == owner.term
+                and clock() < owner.good_until
+            ):
+                return None
+            return lost
 
-        return counts
+        return guard
 
     def _is_good(self, term: int) -> bool:
         return self._owner is not None and self._owner.is_good(term, self._clock())

@@ -18,6 +18,7 @@ Nothing here does input or output, or looks at a clock.
 """
 
 import enum
+import math
 from typing import Final, NamedTuple
 
 import attrs
@@ -210,7 +211,7 @@ class Owner:
         self._times = times
         self.term = 0
         self.epoch = 0
-        self._deadline = 0.0
+        self.good_until = -math.inf
         self._last_term = 0
         self._ended = 0
         self._number = 0
@@ -221,7 +222,7 @@ class Owner:
     @property
     def deadline(self) -> float:
         """The time until which the lease is good; in the past without one."""
-        return self._deadline if self.term else float("-inf")
+        return self.good_until
 
     @property
     def must_read(self) -> bool:
@@ -230,11 +231,11 @@ class Owner:
 
     def is_good(self, term: int, now: float) -> bool:
         """Tell whether the node may act for what it claimed in a term."""
-        return 0 < term == self.term and now < self._deadline
+        return 0 < term == self.term and now < self.good_until
 
     def pass_time(self, now: float) -> bool:
         """End the term if its time is over; return true if this has just happened."""
-        if self.term and now >= self._deadline:
+        if self.term and now >= self.good_until:
             self._end()
             return True
         return False
@@ -303,13 +304,13 @@ class Owner:
             return
         deadline = sent_at + self._times.good * self._times.seconds
         if term == self.term:
-            self._deadline = max(self._deadline, deadline)
+            self.good_until = max(self.good_until, deadline)
         elif term == self._last_term and term > self._ended and now < deadline:
-            self.term, self._deadline = term, deadline
+            self.term, self.good_until = term, deadline
 
     def _end(self) -> None:
         self._ended = max(self._ended, self.term)
-        self.term = 0
+        self.term, self.good_until = 0, -math.inf
 
 
 class Watch:

@@ -10,7 +10,7 @@ What a keeper holds counts while its node's lease is good (`claims`): nothing el
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -22,6 +22,8 @@ from enfilade.transport.mesh.shards import Successors
 __all__ = ["ShardHolder", "ShardKeeper"]
 
 logger = logging.getLogger("enfilade.mesh")
+
+T = TypeVar("T")
 
 AT_A_TIME: Final = 8
 """Shards that are claimed, and that are handed over, at a time."""
@@ -120,9 +122,9 @@ class ShardKeeper:
         """Return the claim of a shard that counts at this moment, also while it is handed over."""
         return self._claims.held(self._keys[shard])
 
-    def counting(self, shard: int, held: Held) -> Callable[[], bool]:
-        """Return a function that tells whether the claim of a shard counts at this moment."""
-        return self._claims.counting(self._keys[shard], held)
+    def guard(self, shard: int, held: Held, lost: T) -> Callable[[], T | None]:
+        """Return a function that returns `lost` when the claim of a shard does not count at that moment."""
+        return self._claims.guard(self._keys[shard], held, lost)
 
     def look_again(self, shard: int | None = None) -> None:
         """Take note that it may have changed who should hold what, or that a shard is free."""

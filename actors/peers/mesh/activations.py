@@ -78,6 +78,8 @@ class _Activation:
 
     Attributes:
         process: the actor, from its making to its end.
+        ref: of the last one.
+        used_at: when it was last called, or sent something.
         waiting: what waits for the next one.
         is_ending: whether it has been asked to end, so that what comes now waits for the next one.
         crashes: when it crashed lately.
@@ -88,6 +90,7 @@ class _Activation:
     shard: int
     waiting: Line[signals.Signal]
     process: Process | None = None
+    ref: Ref[Any] | None = None
     used_at: float = 0.0
     is_ending: bool = False
     crashes: list[float] = attrs.field(factory=list)
@@ -104,11 +107,11 @@ class Activations:
         kind: what to start, and how long it stays.
         way: takes what cannot be delivered here.
         claim: returns the claim of a shard that counts at this moment.
-        counting: returns a function that tells whether the claim of a shard counts at this moment.
+        guard: returns a function that returns a reason when the claim of a shard does not count then.
         room: for what waits.
 
     Attributes:
-        live: the actors that take messages now, by key.
+        live: the keys with actors that take messages now; whoever calls one without `deliver` says when.
         started: actors that were started.
     """
 
@@ -119,18 +122,18 @@ class Activations:
         kind: Kind,
         way: Way,
         claim: Callable[[int], Held | None],
-        counting: Callable[[int, Held], Callable[[], bool]],
+        guard: Callable[[int, Held, Reason], Callable[[], Reason | None]],
         room: Room,
     ) -> None:
         self._room = room
-        self.live: dict[str, Ref[Any]] = {}
+        self.live: dict[str, _Activation] = {}
         self.started = 0
         self._node = node
         self._name = name
         self._kind = kind
         self._way = way
         self._claim = claim
-        self._counting = counting
+        self._guard = guard
         self._records: dict[str, _Activation] = {}
         self._by_number: dict[int, _Activation] = {}
         self._closed: set[int] = set()
@@ -150,10 +153,6 @@ class Activations:
         """Return the shard under which an actor runs; None for any other process."""
         record = self._by_number.get(process.serial)
         return None if record is None else record.shard
-
-    def used(self, key: str) -> None:
-        """Take note that an actor is called without `deliver`."""
-        self._records[key].used_at = self._node.timers.now()
 
     def present(self, key: str) -> Ref[Any] | None:
         """The actor that a key has now; None without any."""
@@ -217,12 +216,11 @@ class Activations:
         process = start.create(self._node, self._parent(), label=label, mailbox=self._kind.mailbox)
         record.process, record.is_ending, record.ended = process, False, trio.Event()
         record.used_at = self._node.timers.now()
-        self.live[record.key] = process.ref
+        self.live[record.key], record.ref = record, process.ref
         self._by_number[process.serial] = record
         self.started += 1
         process.deliver(signals.Monitor(self._ends, process.serial))
-        counts = self._counting(record.shard, held)
-        process.guard_by(lambda: None if counts() else LeaseLost(label))
+        process.guard_by(self._guard(record.shard, held, LeaseLost(label)))
         waiting = record.waiting.take()
         start.start_soon(process, self._kind.actor, () if single else (record.key,), {})
         for signal in waiting:

@@ -49,7 +49,7 @@ class HolderSeeker:
     def __init__(self, holders: Holders) -> None:
         self.holders = holders
 
-    def known(self, ref: GlobalRef) -> Ref[Any] | None:
+    def known(self, ref: GlobalRef, now: float | None = None) -> Ref[Any] | None:
         """See `Seeker`."""
         return self.holders.known_now(ref.name)
 

@@ -134,7 +134,7 @@ class KeyedActors:
             kind,
             self,
             lambda shard: keeper.held_now(shard),
-            lambda shard, held: keeper.counting(shard, held),
+            lambda shard, held, lost: keeper.guard(shard, held, lost),
             self._room,
         )
         keeper = ShardKeeper(
@@ -291,14 +291,14 @@ class KeyedActors:
         run = self.kinds_run.get(place[0])
         return run.activations if run is not None and run.activations.takes(place[1]) else None
 
-    def known(self, ref: KeyedRef) -> Ref[Any] | None:
+    def known(self, ref: KeyedRef, now: float | None = None) -> Ref[Any] | None:
         """Return the way to an actor as far as it is known without asking; None, too, while others wait."""
         run = self.kinds_run.get(ref.kind)
         if run is not None and not self._looking:
             live = run.activations.live.get(ref.key)
             if live is not None:
-                run.activations.used(ref.key)
-                return live
+                live.used_at = self.node.timers.now() if now is None else now
+                return live.ref
         place = self._place(ref)
         if place in self._looking:
             return None

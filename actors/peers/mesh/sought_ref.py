@@ -50,8 +50,13 @@ class Seeker(Protocol):
     @property
     def absences(self) -> tuple[type[CallError], ...]: ...
 
-    def known(self, ref: Any) -> Ref[Any] | None:
-        """Return the way to the process, if it is known without asking and nobody waits for it."""
+    def known(self, ref: Any, now: float | None = None) -> Ref[Any] | None:
+        """Return the way to the process, if it is known without asking and nobody waits for it.
+
+        Args:
+            ref: the ref that is used.
+            now: the present time, if it is at hand.
+        """
 
     def forget(self, ref: Any) -> None:
         """Ask the registry when the process is used next."""
@@ -147,7 +152,7 @@ class SoughtRef(Ref[Any]):
                 node.dispatcher.renew_handoffs()
                 await trio.lowlevel.checkpoint()
             began = node.timers.now()
-            ref, absence = seeker.known(self), None
+            ref, absence = seeker.known(self, began), None
             if ref is not None:
                 ref = ref if seconds is None else ref.within(seconds)
                 try:

@@ -562,8 +562,8 @@ class Search:
 
 @contextmanager
 def _without_leases() -> Iterator[None]:
-    counting = mock.patch.object(ShardKeeper, "counting", return_value=lambda: True)
-    with counting, mock.patch.object(Activations, "lost", return_value=None):
+    guard = mock.patch.object(ShardKeeper, "guard", return_value=lambda: None)
+    with guard, mock.patch.object(Activations, "lost", return_value=None):
         yield
 
 

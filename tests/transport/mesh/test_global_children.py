@@ -105,7 +105,7 @@ async def test_a_guard_is_asked_before_each_turn() -> None:
         child = await running_child(supervisor)
         claims = a.mesh.names._claims
         claims.lost = lambda keys: None
-        claims._owner._deadline = 0.0
+        claims._owner.good_until = 0.0
         with pytest.raises(ProcessDied) as died:
             await child.within(PATIENCE).call(Account.give, "too late")
         assert died.value.reason == LeaseLost("bank")
