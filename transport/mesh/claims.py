@@ -110,7 +110,7 @@ def count_key(kind: str) -> str:
 
 
 def boot_time() -> Callable[[], float]:
-    """Return what tells seconds, also those for which the machine is suspended, where there is such a clock."""
+    """Return what tells seconds, also those for which the machine is suspended, where there is such a one."""
     return partial(time.clock_gettime, CLOCK)  # found in `time` now: a simulated world has put its own there
 
 
