@@ -112,12 +112,12 @@ def test_a_trio_that_keeps_fields_elsewhere(monkeypatch: pytest.MonkeyPatch) -> 
             with monkeypatch.context() as patch:
                 patch.setattr(loop_bypass, name, value)
                 COMPILED.unbind_trio()
-                choice._bind_trio()
+                choice._bind_trio(COMPILED)
             with pytest.raises(RuntimeError, match="bind_trio"):
                 COMPILED.step(None)
             trio.run(_talk)
     finally:
-        choice._bind_trio()
+        choice._bind_trio(COMPILED)
     with pytest.raises(TypeError, match="expected a task"):
         COMPILED.step(None)
 
