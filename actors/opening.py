@@ -80,7 +80,7 @@ async def open_node(
     """
     for part in (name, zone):
         if not isinstance(part, str):
-            raise TypeError(f"names of nodes and zones must be texts, got {safe_repr(part)}")
+            raise TypeError(f"names of nodes and zones must be strings, got {safe_repr(part)}")
     check_node_names(name, zone)
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, got {safe_repr(workers)}")

@@ -152,7 +152,7 @@ def test_the_numbers_of_a_fault_are_numbers(kind: type, name: str, annotation: s
     """The message names the field; that of a comparison would not."""
     required = (field for field in attrs.fields(kind) if field.default is attrs.NOTHING)
     given = {field.name: 1 if field.type in ("float", "int") else "x" for field in required}
-    wanted = "a number" if annotation.startswith("float") else "a whole number"
+    wanted = "a number" if annotation.startswith("float") else "an integer"
     with pytest.raises(TypeError, match=f"^{name} must be {wanted}, got '1'$"):
         kind(**{**given, name: "1"})
 
@@ -175,17 +175,17 @@ class Some:
     ("given", "told"),
     [
         ({"flag": 1}, "flag must be True or False, got 1"),
-        ({"count": 1.0}, "count must be a whole number, got 1.0"),
-        ({"count": True}, "count must be a whole number, got True"),
+        ({"count": 1.0}, "count must be an integer, got 1.0"),
+        ({"count": True}, "count must be an integer, got True"),
         ({"share": "0.5"}, "share must be a number, got '0.5'"),
         ({"share": None}, "share must be a number, got None"),
         ({"share": False}, "share must be a number, got False"),
-        ({"most": "1"}, "most must be a whole number, got '1'"),
+        ({"most": "1"}, "most must be an integer, got '1'"),
         ({"secret": "text"}, "secret must be bytes, got 'text'"),
         ({"path": "text"}, "path must be a Path, got 'text'"),
-        ({"words": 5}, "words must be a text or a sequence of texts, got 5"),
-        ({"words": ["a", 5]}, "words must be a text or a sequence of texts, got 5"),
-        ({"words": b"ab"}, "words must be a text or a sequence of texts, got 97"),
+        ({"words": 5}, "words must be a string or a sequence of strings, got 5"),
+        ({"words": ["a", 5]}, "words must be a string or a sequence of strings, got 5"),
+        ({"words": b"ab"}, "words must be a string or a sequence of strings, got 97"),
         ({"kinds": [int]}, "kinds must be classes, got [<class 'int'>]"),
         ({"kinds": (int, 5)}, "kinds must be classes, got 5"),
     ],

@@ -71,7 +71,7 @@ class Budget:
         """
         if type(size) is not int or size <= 0 or self.in_memory + size > self.limit:
             raise PayloadError(
-                f"a payload may have {self.limit} bytes here, this one claims another {shown(size)}"
+                f"a payload may have {self.limit} bytes here, and this one claims {shown(size)} more"
             )
         self.in_memory += size
 

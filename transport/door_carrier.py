@@ -379,7 +379,7 @@ class _DoorOutlet(Outlet):
 
     def __init__(self, sender: CData, what: str) -> None:
         if sender == ffi.NULL:
-            raise CarrierError(ffi.errno, f"failed to make a way to a door: {os.strerror(ffi.errno)}")
+            raise CarrierError(ffi.errno, f"failed to make a channel to a door: {os.strerror(ffi.errno)}")
         self._sender = sender
         self._what = what
         self._event: int = lib.sender_event(sender)

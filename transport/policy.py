@@ -194,7 +194,7 @@ def _is_way(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None
 
 
 _ARE_IDS: Final = attrs.validators.optional(
-    attrs.validators.deep_iterable(an_int, instance_of(frozenset, "whole numbers, or None for any"))
+    attrs.validators.deep_iterable(an_int, instance_of(frozenset, "integers, or None for any"))
 )
 _IS_RIGHTS: Final = instance_of((Rights, type(None)), "Rights, or None to refuse the peer")
 

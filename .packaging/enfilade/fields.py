@@ -91,7 +91,7 @@ def tuple_of(kind: Kind, wanted: str) -> Validator:
 a_bool: Final = instance_of(bool, "True or False")
 """A validator of truth values: a text such as "no" would count as true."""
 
-are_texts: Final = tuple_of(str, "a text or a sequence of texts")
+are_texts: Final = tuple_of(str, "a string or a sequence of strings")
 """A validator of what `as_texts` has made."""
 
 
@@ -105,7 +105,7 @@ def a_number(_instance: object, attribute: attrs.Attribute[Any], value: object) 
 
 def an_int(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Check that a field is a whole number, and no bool."""
-    _check_number(attribute, value, numbers.Integral, "a whole number")
+    _check_number(attribute, value, numbers.Integral, "an integer")
 
 
 def as_tuple(value: Iterable[T]) -> tuple[T, ...]:

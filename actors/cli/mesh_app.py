@@ -37,7 +37,7 @@ MeshOption = Annotated[
 ]
 Where = Annotated[
     str | None,
-    typer.Argument(help="The identity directory, or a mesh of this machine, in the place of these options."),
+    typer.Argument(help="The identity directory, or a mesh of this machine, instead of these options."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

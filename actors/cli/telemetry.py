@@ -36,7 +36,7 @@ class TelemetryTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         if self.spans is not None and not 0 <= self.spans <= 1:
             raise ValueError(f"telemetry.spans: expected a probability between 0 and 1, got {self.spans}")
         if self.durations is not None and self.durations < 1:
-            raise ValueError(f"telemetry.durations: expected a whole number from 1 on, got {self.durations}")
+            raise ValueError(f"telemetry.durations: expected an integer of at least 1, got {self.durations}")
         if self.listen is not None:
             self.place()
 

@@ -181,8 +181,8 @@ def _network_class() -> type:
 _ARE_LIMITS: Final = instance_of(_limits_class, "enfilade.hostcalls.Limits, such as Limits(memory=2**24)")
 _IS_NETWORK: Final = instance_of(_network_class, "a Network, such as Network.loopback()")
 _IS_MODULE: Final = instance_of((str, Path, bytes), "the name of a module, its Path or its bytes")
-_IS_TEXT: Final = instance_of(str, "a text")
-_IS_LABEL: Final = instance_of((str, type(None)), "a text")
+_IS_TEXT: Final = instance_of(str, "a string")
+_IS_LABEL: Final = instance_of((str, type(None)), "a string")
 _ARE_RESULTS: Final = tuple_of(_result_classes, "ScalarParam or BufferParam objects")
 
 

@@ -19,7 +19,7 @@ def check_short(text: object, longest: int, what: str) -> None:
         TypeError: it is no text.
         ValueError: it has not 1 to `longest` bytes, or cannot be written in UTF-8.
     """
-    wanted = f"{what} must be a text of 1 to {longest} bytes in UTF-8, got {safe_repr(text, 80)}"
+    wanted = f"{what} must be a string of 1 to {longest} bytes in UTF-8, got {safe_repr(text, 80)}"
     if not isinstance(text, str):
         raise TypeError(wanted)
     try:

@@ -414,7 +414,7 @@ class Node(ObservedNode):
         if isinstance(name, str):
             return NameRef(self, name)
         if not isinstance(name, Global):
-            raise TypeError(f"a name must be a text or a Global, got {safe_repr(name)}")
+            raise TypeError(f"a name must be a string or a Global, got {safe_repr(name)}")
         ref: NameRef[Any] = self.mesh.named(name.name)
         return ref
 

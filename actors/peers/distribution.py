@@ -412,4 +412,4 @@ class Distribution:
 def _check_text(given: object, what: str) -> None:
     """Refuse what is no text where it is given, and not where it is taken apart."""
     if not isinstance(given, str):
-        raise TypeError(f"{what} must be a text, got {safe_repr(given)}")
+        raise TypeError(f"{what} must be a string, got {safe_repr(given)}")

@@ -470,7 +470,7 @@ class Inbound:
             may_be_none = isinstance(frame, wire.WhereisReply)
             if not (isinstance(answer, Ref | BaseException) or (answer is None and may_be_none)):
                 shown = safe_repr(answer, 80)
-                raise PayloadError(f"node {self._peer_name} answered with {shown} in the place of a ref")
+                raise PayloadError(f"node {self._peer_name} answered with {shown} instead of a ref")
         except PayloadError as error:
             return error
         if isinstance(answer, Ref) and isinstance(frame, wire.Spawned):

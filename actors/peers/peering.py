@@ -133,7 +133,7 @@ def _settled(mesh: str | Mesh | None, identity: str | os.PathLike[str] | None) -
     from enfilade.transport.mesh import Mesh  # a node without a mesh does without all this
 
     given = Mesh(servers=mesh) if isinstance(mesh, str) else mesh
-    _check("mesh", given, Mesh, "enfilade.transport.mesh.Mesh, or a text")
+    _check("mesh", given, Mesh, "enfilade.transport.mesh.Mesh, or a string")
     if identity is None:
         return given
     if given.identity is not None and os.fspath(given.identity) != os.fspath(identity):

@@ -165,7 +165,9 @@ class Process(Record):
         """
         deferred = self.defer_if_called()
         if deferred is None:
-            raise RuntimeError("no unanswered call at hand to defer")
+            raise RuntimeError(
+                "no unanswered call to defer: call `defer` in the handler of a call, before it returns"
+            )
         return deferred
 
     def defer_if_called(self) -> Deferred[Any] | None:

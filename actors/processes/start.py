@@ -566,7 +566,7 @@ def start_soon(process: Process, target: Any, args: tuple[Any, ...], kwargs: Map
     extras = process.extras_or_none
     if extras is not None and extras.global_name is not None:
         _discard(process)
-        raise TypeError(f"{extras.global_name} has to be waited for: start the process by `await spawn(...)`")
+        raise TypeError(f"{extras.global_name} must be waited for: start the process with `await spawn(...)`")
     if not (isinstance(target, type) and issubclass(target, Actor)):
         try:
             check_target(target)

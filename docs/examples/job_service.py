@@ -45,7 +45,7 @@ class Thumbnailer(Worker):
     async def work(self, picture: str) -> str:
         await trio.sleep(0.01)
         if "broken" in picture:
-            raise ValueError(f"{picture} is no picture")
+            raise ValueError(f"{picture} is not a picture")
         return picture.replace(".png", "-small.png")
 
 

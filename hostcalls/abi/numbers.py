@@ -54,6 +54,6 @@ def _number(what: str, value: Any, *, whole: bool) -> int | float:
     elif is_number(value):
         number = value
     if number is None or number != number or (whole and number != int(number)):
-        kind = "a whole number, also with KiB, MiB or GiB" if whole else "a number, or none"
+        kind = "an integer, also with KiB, MiB or GiB" if whole else "a number, or none"
         raise ValueError(f"expected {kind}, for {what}, got {value!r}")
     return int(number) if whole else float(number)

@@ -127,7 +127,7 @@ def parse_chain(text: bytes) -> tuple[x509.Certificate, ...]:
     encoded = [content for label, content in blocks if label == "CERTIFICATE"] if blocks else [text]
     if len(encoded) > _MOST_CERTIFICATES:
         raise InvalidArgument(
-            why=f"a text may hold {_MOST_CERTIFICATES} certificates, and this one has {len(encoded)}"
+            why=f"a PEM text may hold {_MOST_CERTIFICATES} certificates, and this one has {len(encoded)}"
         )
     try:
         with warnings.catch_warnings(

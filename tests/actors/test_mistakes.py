@@ -256,10 +256,10 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         "which is private, because its name begins with an underscore",
     ),
     "a hook": (lambda node: call_of(node, Counter.on_start), "which is a hook: only the runtime calls it"),
-    "a name that is not a text": (named_by_number, "a name must be a text or a Global, got 5"),
+    "a name that is not a text": (named_by_number, "a name must be a string or a Global, got 5"),
     "a node's name that is not a text": (
         node_named_by_number,
-        "names of nodes and zones must be texts, got 5",
+        "names of nodes and zones must be strings, got 5",
     ),
     "a generator as a reply": (lambda node: call_of(node, Counter.numbers), "return a list instead"),
     "a missing argument": (lambda node: call_of(node, Counter.add), "missing a required argument: 'n'"),

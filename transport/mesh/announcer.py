@@ -200,7 +200,7 @@ class Announcer:
             if not all(0 < shards <= MOST_SHARDS for _, shards in said.kinds):
                 raise ValueError("expected kinds with shards")
             if not all(len(text) <= MOST_TEXT and text.isprintable() for text in texts):
-                raise ValueError("expected short texts")
+                raise ValueError("expected short strings")
         except ValueError:
             self.ignored += 1
             return

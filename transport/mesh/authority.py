@@ -466,7 +466,7 @@ def join(bundle: str | os.PathLike[str], directory: str | os.PathLike[str]) -> N
             raise ValueError("the certificate is for another key")
         old = where / "ca.pem"
         if old.exists() and old.read_text() != files["ca.pem"]:
-            raise ValueError(f"{where} is of another mesh")
+            raise ValueError(f"{where} belongs to another mesh")
         if old.exists() and (other := read_identity(where).node) != node:
             raise ValueError(f"{where} is the identity of {other}, and this one of {node}")
     except (

@@ -170,13 +170,13 @@ def _check_keys(what: str, table: dict[str, Any], known: set[str]) -> None:
 
 def _texts(key: str, values: Any) -> tuple[str, ...]:
     if not isinstance(values, list):
-        raise TypeError(f"{key} must be a list of texts, got {values!r}")
+        raise TypeError(f"{key} must be a list of strings, got {values!r}")
     return tuple(_text(key, each) for each in values)
 
 
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise TypeError(f"{key} must be text, and not empty, got {value!r}")
+        raise TypeError(f"{key} must be a non-empty string, got {value!r}")
     return value
 
 

@@ -43,7 +43,7 @@ def _is_v6(host: str) -> bool:
         return False
 
 
-_IS_TEXT: Final = instance_of(str, "a text")
+_IS_TEXT: Final = instance_of(str, "a string")
 _IS_PATH: Final = instance_of((str, os.PathLike, type(None)), "a path")
 
 

@@ -143,7 +143,7 @@ def _term(term: str) -> Term:
     if found is not None and found[1] in WORDS:
         column, sign, given = found.groups()
         if sign not in ("=", "!="):
-            raise ValueError(f"{column} is a text: expected = or !=, got {sign}")
+            raise ValueError(f"{column} is a string: expected = or !=, got {sign}")
         pattern = Glob(given.strip())
         return Term(column, lambda value: pattern.fits(text_of(value)) == (sign == "="))
     return Term(None, Glob(term if set(term) & {"*", "?"} else f"*{term}*").fits)

@@ -364,7 +364,7 @@ def check_view(view: object, rights: Collection[str], shown: Container[type]) ->
     if type(view) is LogView:
         _check(view.level in LEVELS, "level", f"one of {', '.join(LEVELS)}", view.level)
         is_text = type(view.prefix) is str and len(view.prefix) <= LARGEST_MATCH
-        _check(is_text, "prefix", "a text", view.prefix)
+        _check(is_text, "prefix", "a string", view.prefix)
         return view
     if type(view) is MetricsView:
         _check(type(view.messages) is bool, "messages", "a boolean", view.messages)
@@ -412,7 +412,7 @@ def _is_process(given: object) -> bool:
 
 
 def _check_match(match: object) -> None:
-    _check(type(match) is str, "match", "a text", match)
+    _check(type(match) is str, "match", "a string", match)
     try:
         Match(match)  # type: ignore[arg-type]
     except ValueError as error:

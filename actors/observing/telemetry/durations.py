@@ -64,7 +64,7 @@ class Durations:
 
     def __init__(self, node: Node, every: int, meter: Any, spans: Tracer | None) -> None:
         if type(every) is not int or every < 1:
-            raise ValueError(f"durations must be a whole number from 1 on, got {safe_repr(every)}")
+            raise ValueError(f"durations must be an integer of at least 1, got {safe_repr(every)}")
         self._node = node
         self._every = every
         self._left = every

@@ -81,7 +81,7 @@ def instrument(
     if propagation not in ("parent", "link"):
         raise ValueError(f"propagation must be 'parent' or 'link', got {safe_repr(propagation)}")
     if (spans is not None or durations is not None) and node.traces.tracer is not None:
-        raise ValueError(f"spans of node {node.full_name} are made already: instrument it once")
+        raise ValueError(f"spans of node {node.full_name} already exist: instrument it once")
     if spans is not None:
         made.spans = Spans(
             node, spans, record_exceptions=record_exceptions, propagation=propagation, tracer=tracer

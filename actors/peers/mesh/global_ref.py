@@ -129,7 +129,7 @@ class GlobalRef(SoughtRef, NameRef[Any]):
         ref = self._seeker.holders.here(self.name)
         if ref is None:
             raise TypeError(
-                f"{self} need not be held on this node: use the process that `await node.mesh.whereis` finds"
+                f"{self} may be held by another node: use the ref that `await node.mesh.whereis(...)` returns"
             )
         return ref
 

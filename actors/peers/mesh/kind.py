@@ -39,7 +39,7 @@ def _is_idle(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
 
 def _is_shards(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if type(value) is not int:
-        raise TypeError(f"{attribute.name} must be a whole number, got {safe_repr(value)}")
+        raise TypeError(f"{attribute.name} must be an integer, got {safe_repr(value)}")
     if not 0 < value <= MOST_SHARDS:
         raise ValueError(f"{attribute.name} must be 1 to {MOST_SHARDS}, got {safe_repr(value)}")
 

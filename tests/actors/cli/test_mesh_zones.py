@@ -224,7 +224,7 @@ def test_mesh_130_placed_and_global_children_are_read(tmp_path: Path) -> None:
         ('["*@east"]', '["east"]', "child 'far': .*'nodes' is 'east'"),
         ('["gpu"]', '[""]', "child 'far': .*'labels' is"),
         ('"spread"', '"best"', "expected one of 'first', 'spread'"),
-        ('= "till"\n', '= ""\n', "child 'held': name must be a text of 1 to 60 bytes"),
+        ('= "till"\n', '= ""\n', "child 'held': name must be a string of 1 to 60 bytes"),
         ('= "till"\n', '= "till"\ntaken = "later"\n', "expected one of 'fail', 'ignore', 'wait'"),
         ('= "till"\n', '= "till"\nname = "t"\n', "child 'held': expected a 'name' on the node or a"),
         ('global_name = "till"\n', 'taken = "fail"\n', "child 'held': 'taken' belongs to a child with"),

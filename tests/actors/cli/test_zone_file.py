@@ -144,7 +144,7 @@ def test_entries_are_imported_by_name(directory: Path) -> None:
         ("[network]\nsettings = { connections = 0 }\n", "connections must be more than 0, got 0"),
         (
             "[network]\nsettings = { connections = 1.5 }\n",
-            "a whole number, also with KiB, MiB or GiB, for the",
+            "an integer, also with KiB, MiB or GiB, for the",
         ),
         ('[network]\nsettings = { key = "x" }\n', "[network]: expected a network setting ("),
         ('[network]\nbind = ["127.0.0.1:http"]\n', "the colon, got '127.0.0.1:http'"),

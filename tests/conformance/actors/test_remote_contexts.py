@@ -75,7 +75,7 @@ async def test_act_s6_misuse_of_an_answer(autojump_clock: VirtualClock, node: Ab
         await ref.call(Clerk.forget)
         with pytest.raises(SenderDropped, match="dropped the deferred reply without answering"):
             await request.receive(1)
-        with pytest.raises(ProcessDied, match="no unanswered call at hand to defer"):
+        with pytest.raises(ProcessDied, match="no unanswered call to defer"):
             await ref.call(Clerk.defer_twice)
 
 

@@ -446,4 +446,4 @@ def test_certificates_of_a_text_are_bounded(authority: trustme.CA) -> None:
     assert len(parse_authorities(one * 256)) == 256
     with pytest.raises(InvalidArgument) as refused:
         parse_authorities(one * 257)
-    assert refused.value.why == "a text may hold 256 certificates, and this one has 257"
+    assert refused.value.why == "a PEM text may hold 256 certificates, and this one has 257"

@@ -335,7 +335,7 @@ async def test_names_are_refs_like_others() -> None:
         home = await b.spawn(Account)
         for name, kind in (("", ValueError), ("x" * 61, ValueError), ("\ud800", ValueError), (7, TypeError)):
             for verb in verbs:
-                with pytest.raises(kind, match="name must be a text of 1 to 60 bytes"):
+                with pytest.raises(kind, match="name must be a string of 1 to 60 bytes"):
                     await verb(name)
 
 
@@ -367,7 +367,7 @@ async def test_a_name_is_watched_and_ended_wherever_it_is() -> None:
                 account = await node.spawn(Account, name=Global("bank"))
                 dropped, monitor = me.monitor(bank), me.monitor(bank)
                 assert me.demonitor(dropped)
-                with pytest.raises(TypeError, match="use the process that"):
+                with pytest.raises(TypeError, match="use the ref that"):
                     me.link(b.named(Global("nobody")) if node is c else bank)
                 await until(lambda monitor=monitor, account=account: monitor.ref == account)
                 assert await bank.within(PATIENCE).call(Account.give, 1) == 1

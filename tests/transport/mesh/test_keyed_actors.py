@@ -372,8 +372,8 @@ async def _function(me: Process, key: str) -> None:
         (Account, {"rebalance": None}, "rebalance must be True or False"),
         (Account, {"mailbox": 3}, "mailbox must be a Mailbox"),
         (Account, {"idle": "soon"}, "idle must be a number"),
-        (Account, {"shards": "16"}, "shards must be a whole number"),
-        (Account, {"shards": True}, "shards must be a whole number"),
+        (Account, {"shards": "16"}, "shards must be an integer"),
+        (Account, {"shards": True}, "shards must be an integer"),
     ],
 )
 def test_a_kind_is_checked_where_it_is_made(actor: Any, fields: dict[str, Any], fault: str) -> None:

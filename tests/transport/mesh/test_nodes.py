@@ -174,7 +174,7 @@ async def test_what_is_no_name_is_refused_where_it_is_given(server: NatsServer) 
         ]
         for verb in verbs:
             for given in (None, 7, b"b@west"):
-                with pytest.raises(TypeError, match=r"must be a text, got|expected a Ref"):
+                with pytest.raises(TypeError, match=r"must be a string, got|expected a Ref"):
                     await verb(given)
         for address in ("a@east", "mesh:a@east"):
             with pytest.raises(CarrierError, match="a@east is this node itself"):
@@ -562,7 +562,7 @@ async def test_a_mesh_is_a_mesh_and_brings_its_carrier() -> None:
     with pytest.raises(ValueError, match="give either carrier or mesh"):
         async with open_node("a", mesh="embedded", carrier=MemoryNetwork().carrier("a")):
             pytest.fail("both were taken")
-    with pytest.raises(TypeError, match=r"mesh must be enfilade\.transport\.mesh\.Mesh, or a text, got 5"):
+    with pytest.raises(TypeError, match=r"mesh must be enfilade\.transport\.mesh\.Mesh, or a string, got 5"):
         async with open_node("a", mesh=5):  # type: ignore[arg-type]
             pytest.fail("it was taken")
 
