@@ -47,6 +47,18 @@ def own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_engines() -> Iterator[None]:
+    """The engines of guests that tests open have few places, unless a test says how many: those of 4,000
+    guests, which programs that tests start have as their users do, take ten times as long to open and close.
+    """
+    from enfilade.hostcalls.kernel import runtime
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "_GUESTS", 200)
+        yield
+
+
 class Said(logging.Handler):
     """Keeps what a node says that could not carry out what another one has sent."""
 
