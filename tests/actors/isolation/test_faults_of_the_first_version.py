@@ -1,7 +1,7 @@
 """Programs that showed faults of the first version, as one would write them today.
 
-Two more are in `steps/`: interrupts at every line of the hand-over in `test_interrupts.py`, and collections at
-every allocation in `test_finalizers.py`.
+Two more are in `steps/`: interrupts at every line of the hand-over, in `test_interrupts.py`, and collections
+at every allocation, in `test_finalizers.py`.
 """
 
 from __future__ import annotations
