@@ -76,7 +76,14 @@ class PythonRunner:
 
     def rehearsal(self, benchmarks: Sequence[Benchmark]) -> list[str]:
         """The command that runs the kernels of these benchmarks once each, with tiny parameters."""
-        cells = [[self.module_for(b), b.kernel, self.variant, dict(b.quick)] for b in benchmarks]
+        return self.rehearsal_of_cells(self.cells(benchmarks))
+
+    def cells(self, benchmarks: Sequence[Benchmark]) -> list[list[object]]:
+        """What a rehearsal runs of these benchmarks."""
+        return [[self.module_for(b), b.kernel, self.variant, dict(b.quick)] for b in benchmarks]
+
+    def rehearsal_of_cells(self, cells: Sequence[list[object]]) -> list[str]:
+        """The command that runs those cells in one process, also of other variants with this interpreter."""
         return [self.interpreter, "-m", "tests.benchmarks.rehearsal", json.dumps(cells)]
 
     def module_for(self, benchmark: Benchmark) -> str:

@@ -1,8 +1,8 @@
 """Each kernel of ours runs once, with tiny parameters, and yields a positive figure; speed is not asserted.
 
-All kernels of a runner run in one process, which takes a fraction of the time that the harness's process
-for each cell takes. The harness itself is tested with few cells; `make soak` runs the peers' kernels, too,
-and every benchmark through the harness.
+All kernels of ours run in one process, and those of a peer in one of its own, which takes a fraction of the
+time that the harness's process for each cell takes. The harness itself is tested with few cells; `make soak`
+runs the peers' kernels, too, and every benchmark through the harness.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ def _marks(runner: Runner) -> list[pytest.MarkDecorator]:
 
 
 RUNNERS = all_runners({})
+OURS = [
+    runner
+    for runner in RUNNERS
+    if isinstance(runner, PythonRunner)
+    and runner.family == "enfilade"
+    and runner.variant not in ("1 cpu", "mesh")
+]
 REHEARSED = [
     pytest.param(
         runner,
@@ -47,7 +54,7 @@ REHEARSED = [
         marks=_marks(runner),
     )
     for runner in RUNNERS
-    if not isinstance(runner, CRunner) and runner.variant != "1 cpu"
+    if not isinstance(runner, CRunner) and runner.variant != "1 cpu" and runner not in OURS
 ]
 
 
@@ -83,17 +90,34 @@ async def test_kernels_run(runner: PythonRunner | ErlangRunner, scratch: Path) -
         command = runner.rehearsal(benchmarks, scratch)
     else:
         command = runner.rehearsal(benchmarks)
+    await _rehearse(runner, command, [b.kernel for b in benchmarks], scratch)
+
+
+async def test_our_kernels_run(scratch: Path) -> None:
+    """All those that need no servers, one after the other in one process."""
+    cells: list[list[object]] = []
+    for runner in OURS:
+        assert runner.absence() is None
+        cells += runner.cells(_in_work_of(runner))
+    assert len(cells) > 50
+    command = OURS[0].rehearsal_of_cells(cells)
+    await _rehearse(OURS[0], command, [str(kernel) for _, kernel, *_ in cells], scratch)
+
+
+async def _rehearse(
+    runner: PythonRunner | ErlangRunner, command: list[str], kernels: list[str], scratch: Path
+) -> None:
     directory = mkdtemp(dir=scratch)
     environment = {**os.environ, **runner.environment(), VARIABLE: str(scratch), MEMBERSHIP: directory}
     errors = scratch / "stderr"
     text = b""
     async with process_tree(command, environment=environment, directory=ROOT, errors=errors) as process:
         assert process.stdout is not None
-        with trio.move_on_after(120):
+        with trio.move_on_after(240):
             while chunk := await process.stdout.receive_some():
                 text += chunk
     answers = [json.loads(line.removeprefix(MARK)) for line in text.decode().splitlines() if MARK in line]
-    assert [answer["kernel"] for answer in answers] == [b.kernel for b in benchmarks], _tail(errors)
+    assert [answer["kernel"] for answer in answers] == kernels, _tail(errors)
     # The resident set can stay as it is for the few processes of a rehearsal.
     measured = [a for a in answers if "absent" not in a and not a["kernel"].endswith("memory")]
     assert all(answer["value"] > 0 for answer in measured), answers
