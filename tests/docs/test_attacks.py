@@ -15,7 +15,7 @@ def all_tests() -> frozenset[str]:
     found: set[str] = set()
     for path in (ROOT / "tests").rglob("test_*.py"):
         found.update(re.findall(r"^(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE))
-    for path in (ROOT / "transport/doors/c/test").glob("test_*.c"):
+    for path in (ROOT / "transport").glob("*/**/test/test_*.c"):
         found.update(re.findall(r"\bTEST\((\w+)\)", path.read_text()))
     return frozenset(found)
 

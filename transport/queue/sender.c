@@ -417,6 +417,9 @@ int sender_close(struct sender *sender, int *door) {
     sender->closing = 1;
     pthread_cond_signal(&sender->changed);
     int is_calling = sender->state == CALLING, has_thread = sender->has_thread;
+#ifdef DOOR_EVENT_LOOPS
+    int is_posted = sender->state == POSTED; /* asked before the thread says that it has ended */
+#endif
     if (is_calling) {
         pthread_kill(sender->thread, interrupt_signal());
     }
@@ -428,7 +431,7 @@ int sender_close(struct sender *sender, int *door) {
         pthread_join(sender->thread, NULL);
     }
 #ifdef DOOR_EVENT_LOOPS
-    if (sender->state == POSTED) {
+    if (is_posted) {
         door_withdraw(&sender->posted);
     }
     door_hang_up(sender->door);

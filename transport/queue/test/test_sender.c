@@ -276,6 +276,27 @@ static void test_a_stopped_server_holds_nobody_up(void) {
     kill_child(child);
 }
 
+/* A call that is posted when its sender is closed goes with it, also if the sender has a thread, as any has that has sent descriptors. */
+static void test_a_call_ends_with_its_sender(void) {
+    struct child child = start_child(serve, NULL);
+    int door = receive_fd(child.socket), before = 0;
+    for (int i = 0; i < 6; i++) {
+        int status;
+        struct sender *sender = sender_create(dup(door));
+        CHECK(sender != NULL);
+        CHECK_EQUAL(say(sender, SIZE, i % 2), QUEUE_ACCEPTED);
+        kill(child.pid, SIGSTOP);
+        CHECK_EQUAL(waitpid(child.pid, &status, WUNTRACED), child.pid);
+        CHECK_EQUAL(sender_call(sender, data, SIZE, NULL, 0, 1), SENDER_UNDER_WAY);
+        finish(sender);
+        kill(child.pid, SIGCONT);
+        before = i == 1 ? open_descriptors() : before; /* with and without a thread */
+    }
+    CHECK(open_descriptors() <= before);
+    close(door);
+    kill_child(child);
+}
+
 static void test_a_killed_server_is_an_error(void) {
     struct child child = start_child(serve, NULL);
     struct sender *sender = sender_create(receive_fd(child.socket));
@@ -334,6 +355,7 @@ static const struct test tests[] = {
     TEST(test_answers_that_are_none),
     TEST(test_names),
     TEST(test_a_stopped_server_holds_nobody_up),
+    TEST(test_a_call_ends_with_its_sender),
     TEST(test_a_killed_server_is_an_error),
     TEST(test_a_sender_begins_without_a_thread),
     TEST(test_making_and_ending_many),
