@@ -31,8 +31,14 @@ from enfilade.transport.wire import Chunk, Frame, MalformedBatch, encode_frame, 
 
 __all__ = ["Assembly", "Pieces", "Room", "length"]
 
-CHUNK: Final = 48 * 1024
-"""Bytes of a file in one chunk, at most."""
+CHUNK: Final = 96 * 1024
+LEAST_CHUNK: Final = 48 * 1024
+"""Bytes of a file in one chunk, at most, over a wide window and over a narrow one: each piece costs nodes and
+server as much as a short message beside its bytes, and keeps others waiting for as long as it is.
+"""
+
+SHARE: Final = 8
+"""The part of a window that a chunk takes, unless it would be very small."""
 
 _EMPTY: Final = memoryview(b"")
 _NOTHING_LONG: Final = len(msgspec.msgpack.encode(b""))
@@ -60,12 +66,14 @@ class Pieces:
 
     Args:
         files: of which each has some bytes.
+        window: bytes that may be under way to the peer.
 
     Attributes:
         rest: bytes that have yet to leave.
     """
 
-    def __init__(self, files: Sequence[Attachment]) -> None:
+    def __init__(self, files: Sequence[Attachment], window: int = SHARE * CHUNK) -> None:
+        self._most = max(LEAST_CHUNK, min(CHUNK, window // SHARE))
         self._files = deque(file.view for file in files if isinstance(file, LongBytes))
         assert len(self._files) == len(files), "descriptors do not travel in chunks"
         self.rest = length(files)
@@ -73,7 +81,7 @@ class Pieces:
     @property
     def cost(self) -> int:
         """Bytes that the next chunk has at most."""
-        return min(CHUNK, self.rest) + _HEAD
+        return min(self._most, self.rest) + _HEAD
 
     def __bool__(self) -> bool:
         return bool(self._files)
@@ -81,7 +89,7 @@ class Pieces:
     def cut(self) -> tuple[bytes, memoryview]:
         """Cut off the next chunk: what stands before its data, and these, of which nothing was copied."""
         file = self._files[0]
-        data, rest = file[:CHUNK], file[CHUNK:]
+        data, rest = file[: self._most], file[self._most :]
         self.rest -= len(data)
         if rest:
             self._files[0] = rest

@@ -251,7 +251,7 @@ class NodeLink:
         self._queued += size + memory
         pieces = None
         if attachments and self._cuts:
-            pieces = Pieces(attachments)
+            pieces = Pieces(attachments, self._peer_window)
             self._bulk += pieces.rest
             if self._mixes and not in_order:
                 self._aside.append(_Gathered([frame], handles, size, memory, pieces))

@@ -14,13 +14,13 @@ from trio.testing import wait_all_tasks_blocked
 from enfilade.actors import Actor, Node, Ref, open_node
 from enfilade.transport import Limits, PayloadError, Policy, RemoteError, chunks
 from enfilade.transport.attachment import LongBytes
-from enfilade.transport.chunks import CHUNK, Assembly, Pieces, Room
+from enfilade.transport.chunks import CHUNK, LEAST_CHUNK, Assembly, Pieces, Room
 from enfilade.transport.memory_carrier import LOSSY, MemoryNetwork
 from enfilade.transport.memory_file import MOST_FILES
 from enfilade.transport.resuming_link import ResumingLink
 from enfilade.transport.settings import Settings
 from enfilade.transport.wire import (
-    BATCH_LIMIT,
+    FRAME_LIMIT,
     UNCOUNTED,
     Bye,
     Chunk,
@@ -66,7 +66,9 @@ def contents(files: Any) -> list[bytes]:
     return [file.read(file.size) for file in files]
 
 
-SIZES = some.lists(some.sampled_from([1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5]), max_size=3)
+SIZES = some.lists(
+    some.sampled_from([1, LEAST_CHUNK - 1, LEAST_CHUNK, LEAST_CHUNK + 1, 3 * LEAST_CHUNK + 5]), max_size=3
+)
 
 
 @given(some.lists(SIZES, max_size=6))
@@ -82,12 +84,12 @@ def test_files_arrive_whole_before_their_frame(messages: list[list[int]]) -> Non
     while not one.is_settled:
         while (batch := one.next_batch()) is not None:
             assert not batch.handles
-            assert len(batch.data) <= BATCH_LIMIT + 100
+            assert len(batch.data) <= FRAME_LIMIT + 100
             frames, handles = assembly.take_in(other.received(batch.data))
             came += [(each.to, contents(handles)) for each in frames if isinstance(each, Send) and each.files]
             came += [(each.to, []) for each in frames if isinstance(each, Send) and not each.files]
             one.accepted()
-            assert one.under_way <= WINDOW + BATCH_LIMIT
+            assert one.under_way <= WINDOW + FRAME_LIMIT
         other.acknowledge()
         answer = other.next_batch()
         assert answer is not None
@@ -100,21 +102,37 @@ def test_files_arrive_whole_before_their_frame(messages: list[list[int]]) -> Non
 
 def test_what_has_not_left_is_let_go() -> None:
     one = link()
-    one.send(encode_frame(frame(1, 3)), [LongBytes(bytes(3 * CHUNK)) for _ in range(3)])
+    one.send(encode_frame(frame(1, 3)), [LongBytes(bytes(3 * LEAST_CHUNK)) for _ in range(3)])
     batch = one.next_batch()
     assert batch is not None
-    assert one.bulk == 8 * CHUNK
+    assert one.bulk == 8 * LEAST_CHUNK
     assert not one.leftovers()
     assert one.bulk == one.queued == 0
 
 
 def test_nothing_is_copied_before_it_leaves() -> None:
     data = bytes(range(256)) * 1024
-    pieces = Pieces([LongBytes(data)])
-    cuts = [pieces.cut()[1] for _ in range(-(-len(data) // CHUNK))]
+    pieces = Pieces([LongBytes(data)], WINDOW)
+    cuts = [pieces.cut()[1] for _ in range(-(-len(data) // LEAST_CHUNK))]
     assert not pieces
     assert all(each.obj is data for each in cuts)
     assert b"".join(cuts) == data
+
+
+@pytest.mark.parametrize(
+    ("window", "most"),
+    [(64 * 1024, LEAST_CHUNK), (512 * 1024, 64 * 1024), (MIB, CHUNK), (8 * MIB, CHUNK)],
+)
+def test_chunks_are_as_long_as_the_window_is_wide(window: int, most: int) -> None:
+    """Within bounds: each is a frame that any peer takes in."""
+    pieces = Pieces([LongBytes(bytes(3 * CHUNK + 1))], window)
+    found = []
+    while pieces:
+        assert pieces.cost < FRAME_LIMIT
+        found.append(len(pieces.cut()[1]))
+    assert set(found[:-1]) == {most}
+    assert sum(found) == 3 * CHUNK + 1
+    assert 0 < found[-1] <= most
 
 
 def cut(*sizes: int) -> list[Frame]:
@@ -319,7 +337,7 @@ def frames_of(one: ResumingLink, **options: Any) -> Iterator[Frame]:
 
 def test_what_is_short_overtakes_what_is_long() -> None:
     one = link(mixes=True)
-    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(10 * CHUNK))], in_order=False)
+    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(10 * LEAST_CHUNK))], in_order=False)
     leaving = frames_of(one)
     assert isinstance(next(leaving), Chunk)
     one.send(encode_frame(frame(2, 0)))
@@ -330,7 +348,7 @@ def test_what_is_short_overtakes_what_is_long() -> None:
 
 def test_neither_lane_starves_the_other() -> None:
     one = link(mixes=True)
-    one.send(encode_frame(frame(0, 1)), [LongBytes(bytes(6 * CHUNK))], in_order=False)
+    one.send(encode_frame(frame(0, 1)), [LongBytes(bytes(6 * LEAST_CHUNK))], in_order=False)
     kinds = []
     for number in range(1, 13):
         one.send(encode_frame(frame(number, 0)))
@@ -346,12 +364,12 @@ def test_chunks_of_two_are_not_mixed() -> None:
     """Also where what is in order, and long itself, meets what may be overtaken."""
     one, other = link(mixes=True), link()
     assembly = Assembly(MIB, Room(MIB))
-    one.send(encode_frame(frame(1, 1)), [LongBytes(b"a" * 3 * CHUNK)], in_order=False)
+    one.send(encode_frame(frame(1, 1)), [LongBytes(b"a" * 3 * LEAST_CHUNK)], in_order=False)
     leaving = frames_of(one)
     came = [next(leaving)]
     one.send(encode_frame(frame(2, 0)))
-    one.send(encode_frame(frame(3, 1)), [LongBytes(b"b" * 3 * CHUNK)])
-    one.send(encode_frame(frame(4, 1)), [LongBytes(b"c" * 3 * CHUNK)], in_order=False)
+    one.send(encode_frame(frame(3, 1)), [LongBytes(b"b" * 3 * LEAST_CHUNK)])
+    one.send(encode_frame(frame(4, 1)), [LongBytes(b"c" * 3 * LEAST_CHUNK)], in_order=False)
     one.send(encode_frame(frame(5, 0)))
     came += leaving
     frames, files = assembly.take_in(came)
@@ -360,15 +378,15 @@ def test_chunks_of_two_are_not_mixed() -> None:
     assert [each for each in order if each in (2, 3, 5)] == [2, 3, 5]
     owners = [each.to for each in frames if isinstance(each, Send) and each.files]
     whole = dict(zip(owners, contents(files), strict=True))
-    assert whole == {1: b"a" * 3 * CHUNK, 3: b"b" * 3 * CHUNK, 4: b"c" * 3 * CHUNK}
+    assert whole == {1: b"a" * 3 * LEAST_CHUNK, 3: b"b" * 3 * LEAST_CHUNK, 4: b"c" * 3 * LEAST_CHUNK}
     assert other.queued == 0
 
 
 @pytest.mark.parametrize("begun", [0, 1, 2])
 def test_what_is_to_be_last_is_last(begun: int) -> None:
     one = link(mixes=True)
-    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(2 * CHUNK))], in_order=False)
-    one.send(encode_frame(frame(2, 1)), [LongBytes(bytes(2 * CHUNK))])
+    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(2 * LEAST_CHUNK))], in_order=False)
+    one.send(encode_frame(frame(2, 1)), [LongBytes(bytes(2 * LEAST_CHUNK))])
     leaving = frames_of(one)
     came = [next(leaving) for _ in range(begun)]
     one.restore_order()
@@ -382,7 +400,7 @@ def test_what_is_to_be_last_is_last(begun: int) -> None:
 
 def test_a_peer_that_does_not_mix_gets_all_in_order() -> None:
     one = link()
-    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(3 * CHUNK))], in_order=False)
+    one.send(encode_frame(frame(1, 1)), [LongBytes(bytes(3 * LEAST_CHUNK))], in_order=False)
     leaving = frames_of(one)
     came = [next(leaving)]
     one.send(encode_frame(frame(2, 0)))
