@@ -414,7 +414,8 @@ class NameTaken(RuntimeFault):
 
 
 class StartError(RuntimeFault):
-    """A process could not be started. `reason` says why.
+    """A process could not be started. `reason` says why. `parameters` are those of what was started: one that
+    was misspelt is explained.
 
     Its cause is the error that the process's own code raised. Errors that the runtime found by itself, such
     as an unknown flag of a supervisor, have no cause.
@@ -423,17 +424,18 @@ class StartError(RuntimeFault):
     reason normal, and the starter gets this error.
     """
 
-    def __init__(self, reason: Reason, message: str | None = None) -> None:
-        super().__init__(message or f"the process could not be started: {reason}{_of_option(reason)}")
+    def __init__(self, reason: Reason, message: str | None = None, parameters: Iterable[str] = ()) -> None:
+        meant = _of_option(reason, parameters)
+        super().__init__(message or f"the process could not be started: {reason}{meant}")
         self.reason = reason
         if isinstance(reason, Crashed):
             self.__cause__ = None if raised_by_the_runtime(reason.error) else reason.error
 
 
-def _of_option(reason: Reason) -> str:
-    """Return what the start's error says of an option of `spawn` that was misspelt; "" if none was."""
+def _of_option(reason: Reason, parameters: Iterable[str]) -> str:
+    """Return what the start's error says of an argument by name that was misspelt; "" if none was."""
     error = reason.error if isinstance(reason, Crashed) else None
-    meant = option_meant(safe_str(error)) if type(error) is TypeError else None
+    meant = option_meant(safe_str(error), parameters) if type(error) is TypeError else None
     return f"; {meant}" if meant else ""
 
 

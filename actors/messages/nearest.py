@@ -25,13 +25,17 @@ UNEXPECTED: Final = re.compile(r"got an unexpected keyword argument '(\w{1,100})
 """What a class or function says of a misspelt option, which is taken for an argument of its own."""
 
 
-def option_meant(text: str) -> str | None:
-    """Explain the text of a `TypeError` of the start of a process, where an option of `spawn` was misspelt;
-    None if none was.
+def option_meant(text: str, parameters: Iterable[str] = ()) -> str | None:
+    """Explain the text of a `TypeError` of the start of a process, where a parameter of its target, or an
+    option of `spawn`, was misspelt; None if none was.
     """
     unexpected = UNEXPECTED.search(text)
-    near = difflib.get_close_matches(unexpected[1], OPTIONS, n=1, cutoff=0.75) if unexpected else []
-    return f"did you mean `{near[0]}=`, an option of `spawn`?" if near else None
+    if unexpected is None:
+        return None
+    for known, whose in ((parameters, ""), (OPTIONS, ", an option of `spawn`")):
+        if near := difflib.get_close_matches(unexpected[1], list(islice(known, COMPARED)), n=1, cutoff=0.75):
+            return f"did you mean `{near[0]}=`{whose}?"
+    return None
 
 
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:

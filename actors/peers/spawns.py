@@ -71,7 +71,12 @@ class Spawns:
         if target is None or not self._authority.rights.may_spawn(frame.entry):
             close_all(files)
             self._outward.answer(
-                number, False, self._authority.refuse(f"exports no spawn entry {safe_repr(frame.entry, 80)}")
+                number,
+                False,
+                self._authority.refuse(
+                    f"exports no spawn entry {safe_repr(frame.entry, 80)}",
+                    "name it in `entries` of its `open_node` and of its policy",
+                ),
             )
             return
         if number in self._ledger.spawning:

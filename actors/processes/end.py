@@ -102,7 +102,8 @@ def _note_circumstances(process: Process, error: BaseException) -> None:
     message = body.at_hand
     if message is not None:
         add_note(error, f"{process.ref} was handling a {described(message):.200}")
-    add_note(error, f"{len(process.queue)} messages were waiting")
+    waiting = len(process.queue)
+    add_note(error, f"{waiting} message{'s were' if waiting != 1 else ' was'} waiting")
     actor = body.actor
     status = formatted_status(actor) if issubclass(type(actor), Actor) else None
     if status is not None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from enfilade.actors.processes.actor import Actor
     from enfilade.actors.processes.process import Process
 
-__all__ = ["NO_NAMES", "ActorProtocol", "known_name", "name_for", "protocol_of"]
+__all__ = ["NO_NAMES", "ActorProtocol", "known_name", "name_for", "parameters_of", "protocol_of"]
 
 
 NO_NAMES: dict[Any, str] = {}
@@ -246,6 +246,11 @@ def _is_hashable(function: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def parameters_of(target: Any) -> list[str]:
+    """Return the names of the parameters of what is spawned, as far as it tells them."""
+    return [name for name, _ in _parameters(target) or ()]
 
 
 def _parameters(method: Any) -> list[tuple[str, Any]] | None:

@@ -47,7 +47,7 @@ from enfilade.actors.processes.identity import target_name
 from enfilade.actors.processes.local_ref import process_of
 from enfilade.actors.processes.mailbox import UNBOUNDED, Mailbox, bury_left, checked_mailbox, keep, take_left
 from enfilade.actors.processes.nested_starts import DEEPEST, check_depth
-from enfilade.actors.processes.protocol import protocol_of
+from enfilade.actors.processes.protocol import parameters_of, protocol_of
 from enfilade.actors.processes.record import Record
 from enfilade.actors.processes.resumption import Failures, Resume
 from enfilade.actors.processes.scopes import leave_scopes, scope_of
@@ -436,7 +436,7 @@ def _refused(process: Process, error: BaseException) -> BaseException:
         return error
     if is_a(error, NotSpawnable):
         return TypeError(safe_str(error, 1_000))
-    return StartError(reason)
+    return StartError(reason, parameters=parameters_of(process.target) if type(error) is TypeError else ())
 
 
 def _pass_arguments(process: Process, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

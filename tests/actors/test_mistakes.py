@@ -275,6 +275,10 @@ MISTAKES: dict[str, tuple[Mistake, str]] = {
         "pass the class Counter",
     ),
     "too many arguments": (lambda node: spawn_of(node, Counter, 1, 2), "takes from 1 to 2 positional"),
+    "a misspelt argument by name": (
+        lambda node: spawn_with(node, Supervisor, children=[], intensty=3),
+        "did you mean `intensity=`?",
+    ),
     "a misspelt option of spawn": (
         lambda node: spawn_with(node, Counter, nmae="till"),
         "argument 'nmae'\"); did you mean `name=`, an option of `spawn`?",

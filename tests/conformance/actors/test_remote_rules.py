@@ -173,7 +173,7 @@ async def test_spawn_is_allowed_by_list_only(town: Town, autojump_clock: object)
     ref = await town.a.spawn_on("b@right", "Account", 3)
     assert await ref.call(Account.add, 1) == 4
     for entry in ("Secret", "builtins.eval", "os.system"):
-        with pytest.raises(Refused, match="exports no spawn entry"):
+        with pytest.raises(Refused, match=r"exports no spawn entry .*; name it in `entries`"):
             await town.a.spawn_on("b@right", entry)
     with pytest.raises(StartError):
         await town.a.spawn_on("b@right", "Account", 1, 2, 3)
