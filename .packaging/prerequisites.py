@@ -41,11 +41,8 @@ def compiles(header: str, *flags: str) -> bool:
     return subprocess.run(command, input=source.encode(), capture_output=True, check=False).returncode == 0
 
 
-def missing() -> list[str]:
-    """The things that are not there, in plain words."""
-    if not OLDEST <= sys.version_info[:2] < TOO_NEW:
-        ours = ".".join(map(str, sys.version_info[:2]))
-        return [f"Python 3.11 to 3.14 (this is {ours}; name another one: make PYTHON=python3.13 ...)"]
+def missing() -> list:
+    """The things that are not there, as texts of plain words."""
     lacks = []
     if importlib.util.find_spec("ensurepip") is None:
         lacks.append("the module `venv` of Python with pip in it")
@@ -58,9 +55,14 @@ def missing() -> list[str]:
     return lacks
 
 
-def is_known(platform: str) -> bool:
-    """Tell whether Enfilade runs on a system at all."""
-    return platform.startswith(("linux", "sunos"))
+def unfit() -> str:
+    """Why Enfilade cannot run with this system and this Python, whatever is installed; "" if it can."""
+    if not sys.platform.startswith(("linux", "sunos")):
+        return "Enfilade runs on Linux and illumos, and this is " + sys.platform
+    if not OLDEST <= sys.version_info[:2] < TOO_NEW:
+        ours = ".".join(map(str, sys.version_info[:2]))
+        return f"Enfilade needs Python 3.11 to 3.14, and this is {ours}: type make PYTHON=python3.13 ..."
+    return ""
 
 
 def advice() -> str:
@@ -72,8 +74,8 @@ def advice() -> str:
 
 
 if __name__ == "__main__":
-    if not is_known(sys.platform):
-        sys.exit("Enfilade runs on Linux and illumos, and this is " + sys.platform)
+    if unfit():
+        sys.exit(unfit())
     lacks = missing()
     if lacks:
         sys.exit("Enfilade cannot be built here: missing {}; {}".format(" and ".join(lacks), advice()))
