@@ -32,7 +32,7 @@ REAL = (
 )
 """Files and folders of which every test is `real`; single tests elsewhere carry the mark themselves.
 
-Tests that start programs and only wait for their end are not among them: typing, pages, packaging.
+Tests that start programs and only wait for their end are not among them: typing, packaging.
 """
 
 FOUND = pytest.StashKey[set[str]]()

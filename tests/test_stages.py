@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SECONDS = 240
 
+pytestmark = pytest.mark.real
+
 SETTINGS = """\
 [pytest]
 addopts = -p xdist -p pytest_timeout -p no:cacheprovider

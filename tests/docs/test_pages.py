@@ -24,6 +24,7 @@ def executable(page: Path) -> bool:
     )
 
 
+@pytest.mark.real
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if executable(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
