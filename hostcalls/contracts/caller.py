@@ -22,6 +22,9 @@ from enfilade.hostcalls.resources.slots import Slots
 class Caller:
     """A guest process, as drivers know it. It is the payload of the process's entry in the registry.
 
+    Args:
+        launch: what it is started with: its capabilities, limits, label, parent and rights.
+
     Attributes:
         process: its entry in the registry; `process.id` is the process id.
         registry: the runtime's resources.
