@@ -101,3 +101,7 @@ def test_fields_are_added_at_the_end(fields: list[object]) -> None:
 def test_what_is_no_batch_is_malformed(data: bytes) -> None:
     with pytest.raises(MalformedBatch):
         decode_batch(data)
+
+
+def test_the_actor_of_a_key_is_told_as_its_kind_and_its_key() -> None:
+    assert str(Keyed("account", "7")) == "account/7"

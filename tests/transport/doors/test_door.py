@@ -92,6 +92,24 @@ def test_large_reply_is_mapped_and_freed_with_its_last_reference(client: Client)
     assert bytes(view) == b"X" * 10  # still mapped, because it is still looked at
 
 
+def test_a_reply_ends_with_its_block() -> None:
+    read, write = os.pipe()
+
+    def gives(request: Request) -> Result:
+        return Result(b"x", [Descriptor(write, release=True)])
+
+    with Door(gives) as door, door.client() as client:
+        with client.call() as reply:
+            received = reply.descriptors[0]
+            assert os.fstat(received.fileno())
+        assert received.closed
+        with pytest.raises(ValueError, match="closed"):
+            reply.view  # noqa: B018
+        reply.close()  # once more
+    assert os.read(read, 1) == b""  # nobody has the other end any more
+    os.close(read)
+
+
 def test_mapping_of_a_large_reply_is_used_again(client: Client) -> None:
     """One that no reply uses any more, and for a while: never one that somebody still looks at."""
 
