@@ -27,6 +27,7 @@
  *   tell_watchers   tell_watchers of links.py   fire the monitors of a process that has ended
  *   cancel      Timer.cancel              cancel a timer
  *   fire_due    Timers.fire_due           fire the timers that are due
+ *   take_in     Inbound.take_in           carry out frames of another node; `peers/choice.py` chooses it
  *
  * Each has a twin of the same name in Python, at the place that is named above. The twin says what the
  * function does; the C here does the frequent case of it, in the same order, on the same objects. Whatever is
@@ -89,8 +90,23 @@
     field(Task, _schedule_points) field(CancelStatus, effectively_cancelled) field(Runner, instruments)     \
     field(Runner, ki_pending) field(Runner, main_task)
 
+/* The fields of the classes that node links have to do with, which `bind_peers` is told. */
+#define PEER_FIELDS(field)                                                                                  \
+    field(Inbound, _ledger) field(Inbound, _node) field(Inbound, _outward) field(Inbound, _passing)         \
+    field(Inbound, _peer_name) field(Inbound, arrivals) field(RefPassing, granted) field(Granted, refs)     \
+    field(Ledger, answering) field(Ledger, calls)                                                           \
+    field(RemoteCall, _answer) field(RemoteCall, _to_tell) field(RemoteCall, args) field(RemoteCall, caller) \
+    field(RemoteCall, given_up_by) field(RemoteCall, kwargs) field(RemoteCall, method)                      \
+    field(RemoteCall, number) field(RemoteCall, peer) field(RemoteCall, settled) field(RemoteCall, size)    \
+    field(RemoteCall, trace)                                                                                \
+    field(TracedSend, files) field(TracedSend, payload) field(TracedSend, to) field(TracedSend, trace)      \
+    field(TracedCall, caller) field(TracedCall, files) field(TracedCall, id) field(TracedCall, method)      \
+    field(TracedCall, payload) field(TracedCall, to) field(TracedCall, trace)                               \
+    field(Reply, files) field(Reply, id) field(Reply, payload) field(Reply, succeeded)
+
 FIELDS(DECLARE_FIELD)
 TRIO_FIELDS(DECLARE_FIELD)
+PEER_FIELDS(DECLARE_FIELD)
 
 /* Objects: what else `bind` is told, the classes, the twins, and the sets that they test. */
 
@@ -113,8 +129,13 @@ TRIO_FIELDS(DECLARE_FIELD)
     object(Task) object(Wait) object(run_context) object(resumed) object(step) object(end_step) object(leave_step)       \
     object(has_headroom)
 
+#define PEER_OBJECTS(object)                                                                                \
+    object(take_in) object(RefPassing) object(Ledger) object(RemoteCall) object(TracedSend) object(TracedCall) \
+    object(Reply) object(NIL) object(RuntimeFault) object(decode_plain)
+
 OBJECTS(DECLARE_OBJECT)
 TRIO_OBJECTS(DECLARE_OBJECT)
+PEER_OBJECTS(DECLARE_OBJECT)
 
 /* Names of methods and attributes that are looked up as Python does. */
 
@@ -126,6 +147,8 @@ TRIO_OBJECTS(DECLARE_OBJECT)
     name(count) name(observe) name(observed) name(survives) name(throw) name(trap) name(unwrap) name(value) \
     name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(deliver) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised) name(ref)                 \
+    name(_went_wrong) name(answering_bytes) name(begin_answer) name(fail) name(limits) name(peer) name(pending)  \
+    name(pending_bytes) name(queues) name(reply) name(rights) name(send) name(tracer) name(traces)          \
     name(request_type) name(result) name(serve) name(signal_failed) name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
 
 NAMES(DECLARE_NAME)
@@ -262,7 +285,11 @@ int step_with(PyObject *dispatcher, PyObject *process, PyObject *message);
 /* Call a function of end.py: an end, or a part of one. */
 PyObject *call_part(PyObject *name, PyObject *one, PyObject *two, PyObject *three);
 
+/* Have a call reach a living process without a bound, as `Record.deliver` does; -1 for an error. */
+int deliver_call(PyObject *process, PyObject *call);
+
 /* The functions. */
+PyObject *core_take_in(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_ask(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_main(PyObject *self, PyObject *nothing);
 PyObject *core_send(PyObject *self, PyObject *message);

@@ -4,14 +4,18 @@
 
 FIELDS(DEFINE_FIELD)
 TRIO_FIELDS(DEFINE_FIELD)
+PEER_FIELDS(DEFINE_FIELD)
 OBJECTS(DEFINE_OBJECT)
 TRIO_OBJECTS(DEFINE_OBJECT)
+PEER_OBJECTS(DEFINE_OBJECT)
 NAMES(DEFINE_NAME)
 
 static const struct field own_fields[] = {FIELDS(ENTER_FIELD){NULL, NULL}};
 static const struct field trio_fields[] = {TRIO_FIELDS(ENTER_FIELD){NULL, NULL}};
+static const struct field peer_fields[] = {PEER_FIELDS(ENTER_FIELD){NULL, NULL}};
 static const struct object own_objects[] = {OBJECTS(ENTER_OBJECT){NULL, NULL}};
 static const struct object trio_objects[] = {TRIO_OBJECTS(ENTER_OBJECT){NULL, NULL}};
+static const struct object peer_objects[] = {PEER_OBJECTS(ENTER_OBJECT){NULL, NULL}};
 
 PyTypeObject *deque_type;
 PyCFunction deque_append, deque_popleft;
@@ -44,6 +48,14 @@ static PyObject *core_bind(PyObject *module, PyObject *args)
 PyObject *bind_trio(PyObject *args)
 {
     return bind_to(args, trio_fields, trio_objects);
+}
+
+static PyObject *core_bind_peers(PyObject *module, PyObject *args)
+{
+    (void)module;
+    if (the_present == NULL) /* the last that `bind` takes */
+        return PyErr_Format(PyExc_ImportError, "expected the rest of the core to be bound before, found it is not");
+    return bind_once(args, peer_fields, peer_objects);
 }
 
 static PyMethodDef of_classes[] = {
@@ -80,6 +92,8 @@ static PyMethodDef of_classes[] = {
      "Send a message in so many seconds; see Process.send_after."},
     {"cancel", core_cancel, METH_NOARGS, "Keep a timer from firing; see Timer.cancel."},
     {"fire_due", core_fire_due, METH_NOARGS, "Fire the timers that are due; see Timers.fire_due."},
+    {"take_in", (PyCFunction)(void (*)(void))core_take_in, METH_FASTCALL | METH_KEYWORDS,
+     "Carry out frames of another node; see Inbound.take_in."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -103,12 +117,21 @@ static PyObject *core_trio_fields(PyObject *module, PyObject *nothing)
     return names_of(trio_fields);
 }
 
+static PyObject *core_peer_fields(PyObject *module, PyObject *nothing)
+{
+    (void)module;
+    (void)nothing;
+    return names_of(peer_fields);
+}
+
 static PyMethodDef of_module[] = {
     {"fields", core_fields, METH_NOARGS, "The names of the fields whose places `bind` wants."},
     {"trio_fields", core_trio_fields, METH_NOARGS, "The names of the fields whose places `bind_trio` wants."},
     {"place", find_place, METH_VARARGS, "Find where an object holds a value."},
     {"bind", core_bind, METH_VARARGS, "Take the places of the fields, and the objects, each by name."},
     {"bind_trio", core_bind_trio, METH_VARARGS, "The same, of trio's own classes."},
+    {"peer_fields", core_peer_fields, METH_NOARGS, "The names of the fields whose places `bind_peers` wants."},
+    {"bind_peers", core_bind_peers, METH_VARARGS, "The same, of the classes of node links."},
     {"unbind_trio", core_unbind_trio, METH_NOARGS, "Leave the steps of tasks to the twins."},
     {"step", core_step, METH_O, "Resume a task beside trio's loop; see loop_bypass.py."},
     {"conclude", (PyCFunction)(void (*)(void))core_conclude, METH_FASTCALL,

@@ -134,8 +134,7 @@ PyObject *known_name(PyObject *process, PyObject *method)
     return name;
 }
 
-/* Have the call reach the process, as `Record.deliver` does; -1 for an error. */
-static int deliver(PyObject *process, PyObject *request)
+int deliver_call(PyObject *process, PyObject *request)
 {
     int is_put = put_always(process, request);
     if (is_put > 0)
@@ -161,7 +160,7 @@ static PyObject *request_of(PyObject *self, PyObject *process, PyObject *const *
         (rest = pack(args + 2, count - 2)) == NULL || (kwargs = PyDict_New()) == NULL)
         goto over;
     request = make_request(node, args[0], name, rest, kwargs, self);
-    if (request != NULL && deliver(process, request) < 0)
+    if (request != NULL && deliver_call(process, request) < 0)
         Py_CLEAR(request);
 over:
     Py_XDECREF(node);

@@ -76,7 +76,9 @@ static int answer_plainly(PyObject *process, PyObject *request, PyObject *result
     int plain = is_plain(result), deferred = plain > 0 ? may_be_deferred(process, request) : 0;
     if (plain <= 0 || deferred != 0 || SLOT(process, Process_stopping) != Py_None)
         return plain < 0 || deferred < 0 ? -1 : 0;
-    PyObject *replied = core_reply(request, result);
+    PyObject *replied = (PyObject *)Py_TYPE(request) == the_Request
+                            ? core_reply(request, result)
+                            : PyObject_CallMethodObjArgs(request, s_reply, result, NULL);
     if (replied == NULL)
         return -1;
     Py_DECREF(replied);
@@ -84,6 +86,7 @@ static int answer_plainly(PyObject *process, PyObject *request, PyObject *result
     return 1;
 }
 
+/* Handle a call; the fields of all kinds of calls are those of their base, so they are where a request has them. */
 static PyObject *handle_request(PyObject *process, PyObject *actor, PyObject *message)
 {
     set(process, Process_at_hand, message);
@@ -96,6 +99,12 @@ static PyObject *handle_request(PyObject *process, PyObject *actor, PyObject *me
         Py_INCREF(answered);
     Py_DECREF(result);
     return answered;
+}
+
+/* Tell whether a message is a call from another node that belongs to no trace. */
+static int is_remote_call(PyObject *message)
+{
+    return (PyObject *)Py_TYPE(message) == the_RemoteCall && SLOT(message, RemoteCall_trace) == Py_None;
 }
 
 static PyObject *handle_down(PyObject *process, PyObject *actor, PyObject *message)
@@ -115,7 +124,7 @@ static PyObject *handle(PyObject *process, PyObject *actor, PyObject *on_message
     PyObject *kind = (PyObject *)Py_TYPE(message);
     if (kind == the_Cast)
         return call_method(process, actor, message, Cast_method, Cast_args, Cast_kwargs);
-    if (kind == the_Request)
+    if (kind == the_Request || is_remote_call(message))
         return handle_request(process, actor, message);
     int is_envelope = is_builtin(message) ? 0 : is_listed(the_envelopes, Py_TYPE(message));
     if (is_envelope < 0)

@@ -70,6 +70,9 @@ class Inbound:
         notices: what is said about the other node in the log.
     """
 
+    # The fields that the compiled core knows (`choice.py`), and a dictionary for all others.
+    __slots__ = ("__dict__", "_ledger", "_node", "_outward", "_passing", "_peer_name", "arrivals")
+
     def __init__(
         self,
         distribution: Distribution,

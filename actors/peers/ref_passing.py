@@ -58,6 +58,8 @@ class Granted:
         refs: the refs, by their serial numbers; None for one that did not live when it was looked for last.
     """
 
+    __slots__ = ("_living", "_whole", "refs")
+
     def __init__(self, living: Callable[[int], Ref[Any] | None]) -> None:
         self.refs: dict[int, Ref[Any] | None] = {}
         self._living = living
@@ -117,6 +119,8 @@ class RefPassing:
         granted: what the other may address.
         giving: the authority that goes with the refs that are being encoded.
     """
+
+    __slots__ = ("__dict__", "granted")
 
     def __init__(self, distribution: Distribution, remote: PeerCarrier) -> None:
         self.granted = Granted(distribution.handouts.living)
