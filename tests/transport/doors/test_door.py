@@ -171,6 +171,20 @@ def test_request_is_over_with_its_procedure() -> None:
         bytes(views[0])
 
 
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_view_that_ends_in_time_is_not_reported(size: int) -> None:
+    errors: list[object] = []
+
+    def counts(request: Request) -> bytes:
+        with request.view[:1] as first:
+            return bytes(first) + str(len(request.view)).encode()
+
+    with Door(counts, on_error=errors.append) as door, door.client() as client:
+        assert client.call(bytes(size)).data == b"\0" + str(size).encode()
+        assert client.call(b"abc").data == b"a3"
+    assert not errors
+
+
 def test_slice_that_outlives_its_request_is_reported() -> None:
     slices: list[memoryview] = []
     errors: list[Exception] = []
