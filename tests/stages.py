@@ -32,7 +32,7 @@ MOST_REPEATED = 5
 
 # Neighbours run in one process, which has what their file set up. (With `loadfile`, a test that crashes its
 # worker is run again and again.)
-NEIGHBOURS = ("--dist", "worksteal", "-p", "tests.real_files", "-p", "tests.compiled_tests")
+NEIGHBOURS = ("--dist", "worksteal", "-p", "tests.real_files")
 VIRTUAL = ("-m", "not real and not soak", "-n", "2", *NEIGHBOURS)
 REAL = ("-m", "real and not soak", "-n", "6", *NEIGHBOURS, "--max-worker-restart", str(MOST_REPEATED))
 ALONE = ("-n", "1", "--max-worker-restart", "0")
