@@ -28,7 +28,7 @@ from enfilade.actors.messages.request import Deferred, Request, observer_failed
 from enfilade.actors.messages.signals import HANDED_OFF, NO_KWARGS, Cast, envelopes
 from enfilade.actors.messages.wake import TaskTurn
 from enfilade.actors.processes import end, links, start
-from enfilade.actors.processes.actor import Actor, refuse_replaced
+from enfilade.actors.processes.actor import Actor, refuse_replaced, refuse_shared
 from enfilade.actors.processes.body import UNSTARTED, DispatchedBody, EmptyingBody
 from enfilade.actors.processes.control_lane import Continuation
 from enfilade.actors.processes.current import CURRENT
@@ -187,6 +187,7 @@ def _bind(compiled: Any) -> None:
             "nothing_at_stop": NOTHING_AT_STOP,
             "protocol_of": protocol_of,
             "refuse_replaced": refuse_replaced,
+            "refuse_shared": refuse_shared,
             "run_on_start": run_on_start,
             "tell_linked": tell_linked,
             "tell_watcher": tell_watcher,

@@ -119,7 +119,7 @@ PEER_FIELDS(DECLARE_FIELD)
     object(record_init) object(request_init) object(reply) object(request) object(control_put) object(defer) object(continue_with) object(interrupt) \
     object(observer_failed) object(Deferred) object(Continuation) object(check_result)                       \
     object(Actor) object(Exited) object(SyncBody) object(leave_scopes) object(make_body)  \
-    object(nothing_at_start) object(nothing_at_stop) object(protocol_of) object(refuse_replaced) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
+    object(nothing_at_start) object(nothing_at_stop) object(protocol_of) object(refuse_replaced) object(refuse_shared) object(run_on_start) object(tell_linked) object(conclude) object(parts) object(need_room) object(notify_end) object(tell_watcher) object(telling_failed) object(watcher_failed) object(Monitor) object(UnusedQueue)                  \
     object(ClosedQueue) object(EmptyingBody) object(EndedProcess) object(ENDED) object(UNSTARTED)           \
     object(NO_NAMES) object(UNBOUNDED) object(LIMITLESS) object(CoroutineType) object(AsyncGeneratorType)   \
     object(NurseryLeft)                                                                                     \

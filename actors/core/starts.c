@@ -22,6 +22,12 @@ static PyObject *construct(PyObject *target, PyObject *process, PyObject *args)
 {
     PyObject *init = NULL, *done = NULL, *back = NULL, *new = PyObject_GetAttr(target, s___new__);
     PyObject *made = new == NULL ? NULL : PyObject_CallFunctionObjArgs(new, target, NULL);
+    if (made != NULL && Py_REFCNT(made) > 1) { /* its `__new__` may have given it to another process before */
+        PyObject *own = PyObject_CallFunctionObjArgs(the_refuse_shared, made, NULL);
+        if (own == NULL)
+            Py_CLEAR(made);
+        Py_XDECREF(own);
+    }
     int failed = made == NULL || PyObject_SetAttr(made, s_process, process) < 0 ||
                  (init = PyObject_GetAttr(made, s___init__)) == NULL ||
                  (done = PyObject_Call(init, args, NULL)) == NULL ||

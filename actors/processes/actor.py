@@ -33,6 +33,7 @@ __all__ = [
     "construct",
     "formatted_status",
     "refuse_replaced",
+    "refuse_shared",
     "shown_state",
     "slots_of",
 ]
@@ -166,11 +167,27 @@ def construct(
 ) -> Actor:
     """Make the actor object of `process`: it knows its process before `__init__` runs."""
     made = actor.__new__(actor)
+    if actor.__new__ is not object.__new__:
+        refuse_shared(made)
     made.process = process
     made.__init__(*args, **kwargs)  # type: ignore[misc]
     if made.process is not process:
         refuse_replaced(actor)
     return made
+
+
+def refuse_shared(made: Actor) -> None:
+    """Refuse an object that `__new__` has given to another process before, unless that has ended.
+
+    Raises:
+        TypeError: two processes would share their state, and the first would answer for the second.
+    """
+    holder = getattr(made, "process", None)
+    if holder is not None and getattr(holder, "ended", holder) is None:
+        raise TypeError(
+            f"{type(made).__qualname__}.__new__ has returned the object of {holder.ref}; "
+            "each process needs one of its own"
+        )
 
 
 def refuse_replaced(actor: type[Actor]) -> None:
