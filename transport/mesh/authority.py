@@ -227,6 +227,8 @@ class Authority:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"mesh {mesh}")])
         builder = _builder(name, name, key.public_key(), CA_DAYS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_USAGE_OF_AUTHORITY, critical=True)
+        builder = _with_identifiers(builder, key.public_key(), key.public_key())
         certificate = builder.sign(key, hashes.SHA256())
         settings = {"mesh": mesh, "servers": addresses}
         write_private(where / "mesh.toml", _toml(settings).encode())
@@ -385,6 +387,7 @@ class Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        builder = _with_identifiers(builder, key, self._key.public_key())
         pem = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         return {"node.pem": pem.decode(), "ca.pem": self._pem.decode()}
 
@@ -499,6 +502,28 @@ def _check_certificate(certificate: x509.Certificate, node: Any) -> None:
 
 KNOWN: Final = frozenset({"node.pem", "node.key", "ca.pem", "mesh.toml", "nodes.list"})
 """The files of a bundle."""
+
+
+_USAGE_OF_AUTHORITY: Final = x509.KeyUsage(
+    digital_signature=True,  # of lists of nodes
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def _with_identifiers(
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePublicKey, issuer: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    """Name the keys of a certificate and of its issuer: strict clients want that, as Python is since 3.13."""
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    known = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer)
+    return builder.add_extension(known, critical=False)
 
 
 def _builder(

@@ -308,7 +308,9 @@ async def test_floods_of_a_server_cost_few_answers_and_lines(
 
 
 def test_what_is_nested_deeply_is_no_value() -> None:
-    for data, decode in ((b"\x92\x01" + DEEP, msgspec.msgpack.decode), (DEEP_JSON, msgspec.json.decode)):
+    deep = b"\x92\x01" + b"\x91" * 200_000 + b"\xc0"
+    deep_json = b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    for data, decode in ((deep, msgspec.msgpack.decode), (deep_json, msgspec.json.decode)):
 
         class Short(msgspec.Struct, array_like=decode is msgspec.msgpack.decode):
             number: int = 0
