@@ -1,5 +1,5 @@
 """A call with two or three faults fails for the first of them, in the order of the kernel's checks; what that
-says of the descriptors that the caller gives away is so (doors-kernel C1, C2; section 1.3).
+says of the descriptors that the caller gives away is so (doors-kernel C1, C2).
 """
 
 import itertools
