@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Final, TypeVar
 
 import attrs
@@ -109,9 +108,9 @@ def count_key(kind: str) -> str:
     return f"shard.{to_token(kind)}.count"
 
 
-def boot_time() -> Callable[[], float]:
-    """Return what tells seconds, also those for which the machine is suspended, where there is such a one."""
-    return partial(time.clock_gettime, CLOCK)  # found in `time` now: a simulated world has put its own there
+def boot_time() -> float:
+    """Return the seconds of a clock that runs while the machine is suspended, where there is one."""
+    return time.clock_gettime(CLOCK)  # found in `time` at each call: a simulated world has put its own there
 
 
 def _never() -> bool:
@@ -129,7 +128,7 @@ class Claims:
         registry: of the mesh.
         node: the full name of the node.
         incarnation: of the node.
-        clock: seconds that run during suspend, too; None for the machine's.
+        clock: seconds that run during suspend, too.
         entropy: makes so many bytes that nobody can guess.
 
     Attributes:
@@ -148,7 +147,7 @@ class Claims:
         node: str,
         incarnation: int,
         *,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = boot_time,
         entropy: Callable[[int], bytes],
     ) -> None:
         self.lost: Callable[[Sequence[str]], None] = _ignore
@@ -158,14 +157,14 @@ class Claims:
         self._registry = registry
         self._node = node
         self._incarnation = incarnation
-        self._clock = boot_time() if clock is None else clock
+        self._clock = clock
         self._entropy = entropy
         self._place = witness.own_place()
         self._times = Times(0.0)
         self._owner: Owner | None = None
         self._era = Era()
         self._session = -1
-        self._others = OtherLeases(registry, node, self._place, self._clock)
+        self._others = OtherLeases(registry, node, self._place, clock)
         self._held: dict[str, Held] = {}
         self._freeing: dict[str, trio.Event] = {}
         self._locks: dict[str, trio.Lock] = {}
