@@ -1,8 +1,12 @@
-"""Starts within starts, which would have no end where a process starts its own kind as it starts."""
+"""Starts within starts, which would have no end where a process starts its own kind as it starts.
+
+A tree is as deep as its specifications: the classes of the runtime start what they are given, and end with
+it. A class of a program that starts itself decides by its own code when that is enough.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.errors import StartError
 from enfilade.actors.messages.reasons import Custom
@@ -15,26 +19,30 @@ if TYPE_CHECKING:
 __all__ = ["DEEPEST", "check_depth"]
 
 DEEPEST: Final = 500
-"""Starts that may wait for one another, each for one that it has begun: more levels than a tree has."""
+"""Starts of one kind that may wait for one another, each for one that it has begun."""
 
 SHOWN: Final = 4
 """How many of them an error names: enough to see what repeats."""
 
 
 def check_depth(process: Process) -> None:
-    """Refuse the start of a process whose ancestors are all starting, `DEEPEST` of them.
+    """Refuse the start of a process for which `DEEPEST` starts of its kind wait, each among its ancestors.
 
     Raises:
         StartError: so many starts wait for this one.
     """
+    if _is_given_its_children(process.target):
+        return
     starting = process.node.starting
     parent = process.parent
     kinds = [shown_name(process.target)]
-    for _ in range(DEEPEST):
+    waiting = 0
+    while waiting < DEEPEST:
         ancestor = process_of(parent)
         if ancestor is None or ancestor not in starting:
             return
         parent = ancestor.parent
+        waiting += ancestor.target is process.target
         if len(kinds) < SHOWN:
             kinds.append(shown_name(ancestor.target))
     chain = ", started by ".join(kinds)
@@ -43,3 +51,8 @@ def check_depth(process: Process) -> None:
         "not during it"
     )
     raise StartError(Custom(text), f"the process could not be started: {text}")
+
+
+def _is_given_its_children(target: Any) -> bool:
+    module = getattr(target, "__module__", None)
+    return type(module) is str and module.startswith("enfilade.")

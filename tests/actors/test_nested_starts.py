@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from enfilade.actors import Actor, Child, Node, Process, StartError, Supervisor, acknowledges_start
+from enfilade.actors import Actor, Child, Node, Process, StartError, Supervisor, acknowledges_start, open_node
 from enfilade.actors.messages.reasons import Crashed, Shutdown
 from enfilade.actors.processes.nested_starts import DEEPEST
 from enfilade.actors.supervision.refusals import FailedToStart
@@ -56,6 +56,15 @@ async def test_a_tree_as_deep_as_is_allowed_starts(node: Node) -> None:
     assert len(node.processes) == DEEPEST
     with pytest.raises(StartError, match="starts wait for one another"):
         await node.spawn(Deep, DEEPEST + 1)
+
+
+async def test_a_tree_of_given_children_is_as_deep_as_they_say() -> None:
+    child = Child(Actor)
+    for level in range(2 * DEEPEST):
+        child = Child(Supervisor, [child], id=level)
+    async with open_node("deep") as node:
+        await node.spawn(Supervisor, [child])
+        assert len(node.processes) == 2 * DEEPEST + 2
 
 
 class Stepwise(Actor):

@@ -41,17 +41,51 @@ from enfilade.actors.messages.hooks import Listener
 
 HOLD = 0.3
 LIMIT = 0.03
+PATIENCE = 20.0
 CONFIG = NodeConfig(watchdog=True, slow_handler=LIMIT)
+
+
+class Naming(logging.Handler):
+    """Sees that a function is named while it holds the loop, which it does until then."""
+
+    present: Naming | None = None
+
+    def __init__(self, function: str) -> None:
+        super().__init__(logging.WARNING)
+        self.function = function
+        self.is_held = self.is_named = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if self.is_held and "has held" in text and names(self.function, text):
+            self.is_named = True
+
+    def holds(self, since: float) -> bool:
+        """Tell whether to hold the loop still."""
+        self.is_held = time.perf_counter() - since < (HOLD if self.is_named else PATIENCE)
+        return self.is_held
+
+
+def names(function: str, text: str) -> bool:
+    return re.search(rf"\b{re.escape(function)},", text) is not None
+
+
+def is_to_hold(since: float) -> bool:
+    if Naming.present is not None:
+        return Naming.present.holds(since)
+    return time.perf_counter() - since < HOLD
 
 
 def hold() -> None:
     """Hold the loop, far below."""
-    time.sleep(HOLD)
+    began = time.perf_counter()
+    while is_to_hold(began):
+        time.sleep(LIMIT / 3)
 
 
 def compute() -> None:
-    end = time.perf_counter() + HOLD
-    while time.perf_counter() < end:
+    began = time.perf_counter()
+    while is_to_hold(began):
         pass
 
 
@@ -266,7 +300,9 @@ def watchdogs() -> list[threading.Thread]:
 
 
 @pytest.mark.parametrize("kind", SEEN)
-def test_whoever_holds_the_loop_is_named(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_whoever_holds_the_loop_is_named(
+    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """U13: the process, the function, the stack, while it lasts; and the time it took."""
     program, who, function = SEEN[kind]
 
@@ -275,19 +311,24 @@ def test_whoever_holds_the_loop_is_named(kind: str, caplog: pytest.LogCaptureFix
             await program(node)
             await trio.sleep(0.05)
 
-    trio.run(main)
-    first, last = [record for record in caplog.records if "the loop for" in record.getMessage()][:2]
+    naming = Naming(function)
+    if kind != "in C":  # where nobody else has a turn
+        monkeypatch.setattr(Naming, "present", naming)
+        logging.getLogger("enfilade").addHandler(naming)
+    try:
+        trio.run(main)
+    finally:
+        logging.getLogger("enfilade").removeHandler(naming)
+    said = [record for record in caplog.records if "the loop for" in record.getMessage()]
+    first, last = [record for record in said if names(function, record.getMessage())][:2]
     for record in (first, last):
-        text = record.getMessage()
         assert record.levelno == logging.WARNING
-        assert who in text
-        assert re.search(rf"\b{re.escape(function)},", text), text
+        assert who in record.getMessage()
     assert "has held" in first.getMessage()
     assert first.stack_info is not None
     if kind != "in C":
         assert "hold()" in first.stack_info or "compute" in first.stack_info
-        assert first.created < last.created
-        assert last.created - first.created > HOLD / 3, "it was named only when it was over"
+        assert naming.is_named, "it was named only when it was over"
     seconds = float(last.getMessage().rpartition("for ")[2].removesuffix(" s"))
     assert seconds > HOLD / 2
     assert not watchdogs()

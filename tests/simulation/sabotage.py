@@ -110,7 +110,7 @@ def leases_that_last_too_long(patch: pytest.MonkeyPatch) -> None:
     def confirmed(self: Any, lease: Any, now: float) -> None:
         confirm(self, lease, now)
         if self.term:
-            self._deadline = now + 4 * self._times.seconds
+            self.good_until = now + 4 * self._times.seconds
 
     patch.setattr(Owner, "_confirm", confirmed)
 

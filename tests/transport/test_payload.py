@@ -500,9 +500,9 @@ def test_memory_that_claims_too_much_is_refused(code: int) -> None:
     half = PAYLOAD_LIMIT // 2 + 1
     twice = msgspec.msgpack.encode([in_memory(11, 0, half), in_memory(code, 0, half)])
     for payload, size, problem in (
-        (twice, half, "another"),
-        (msgspec.msgpack.encode(in_memory(code, 0, 2**40)), 2**20, "another"),
-        (msgspec.msgpack.encode(in_memory(code, 0, -1)), 2**20, "another"),
+        (twice, half, "claims another"),
+        (msgspec.msgpack.encode(in_memory(code, 0, 2**40)), 2**20, "claims 1099511627776 more"),
+        (msgspec.msgpack.encode(in_memory(code, 0, -1)), 2**20, "claims -1 more"),
         (msgspec.msgpack.encode(in_memory(code, 0, 2**20 + 1)), 2**20, "announced size"),
         (msgspec.msgpack.encode(in_memory(code, 1, 2**20)), 2**20, "did not arrive"),
     ):
