@@ -23,6 +23,7 @@ from enfilade.actors import (
 )
 from enfilade.actors.simulation import Host, World
 from enfilade.transport.mesh import NodeJoined, NodeLeft
+from enfilade.transport.mesh.settings import Mesh
 from tests.simulation.accounts import KINDS, LEASE, TAKEN_OVER, Account, Plain, ask, key_on, opened, simulated
 
 
@@ -217,6 +218,36 @@ def test_a_process_that_holds_a_name_is_told_when_it_is_lost_and_goes_on() -> No
         world.heal()
         await world.run(5.0)
         assert (await world.on(east, east.node.mesh.whereis, "bank")).node_name == "west@west"
+
+    simulated(main)
+
+
+def test_who_died_while_a_node_was_cut_off_is_not_known_to_it_any_more() -> None:
+    """Section 10, heal: directories agree. No other node seems to leave on the way."""
+
+    async def main(world: World) -> None:
+        east, _, north = await opened(world, "east", "west", "north", kinds={})
+        events: list[Any] = []
+
+        async def watching(me: Process) -> None:
+            me.node.mesh.monitor(me.ref)
+            while True:
+                events.append(await me.receive())
+
+        async def watch() -> None:
+            await east.node.spawn(watching)
+
+        await world.on(east, watch)
+        await world.run(1.0)
+        world.partition("east", tuple(world.servers))
+        await world.run(5.0)
+        world.crash(north, "machine")
+        await world.run(1.0)
+        world.heal()
+        await world.run(Mesh(servers="embedded").dead_after + 2.5)
+        assert [node.name for node in east.node.mesh.nodes()] == ["east@east", "west@west"]
+        gone = [event for event in events if isinstance(event, NodeLeft)]
+        assert [event.node.name for event in gone] == ["north@north"], events
 
     simulated(main)
 

@@ -28,6 +28,9 @@ PAUSE_EACH: Final = 0.001
 LONGEST_PAUSE: Final = 2.0
 """Seconds by which the pause may grow: for each known node, and at most."""
 
+QUESTIONS: Final = 3
+"""How often this node asks who is there, after it had lost the mesh: servers find one another again, too."""
+
 MOST_ENTRIES: Final = 256
 MOST_TEXT: Final = 256
 MOST_SHARDS: Final = 65536
@@ -87,6 +90,7 @@ class Announcer:
         subjects: of this node.
         own: what this node says of itself.
         meter: measures its load.
+        patience: seconds in which whoever lives is heard after a loss of the mesh, which lasted as long.
         random: draws a float from 0 to 1: the jitter of pauses.
 
     Attributes:
@@ -104,6 +108,7 @@ class Announcer:
         own: MeshNode,
         meter: LoadMeter,
         *,
+        patience: float,
         random: Callable[[], float],
     ) -> None:
         self._meter = meter
@@ -113,9 +118,11 @@ class Announcer:
         self.versions_heard: Callable[[str, int, list[tuple[str, int]]], None] = lambda *_: None
         self.ignored = 0
         self._connection = connection
+        self._patience = patience
         self._random = random
         self._subject = subjects.announcement
         self._due = trio.Event()
+        self._found = trio.Event()
         self._has_left = False
         self._namesake = 0
         self._question = subjects.question
@@ -125,6 +132,11 @@ class Announcer:
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Announce this node again and again, and find out who is not heard of any more."""
         task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._call_rolls)
+            await self._announce()
+
+    async def _announce(self) -> None:
         while True:
             own, load = self.directory.own, self._meter.load
             self._publish(
@@ -176,9 +188,24 @@ class Announcer:
         if death.reason != LOST:
             self._tell(self.directory.left(death.node, death.incarnation, death.reason))
 
-    def resumed(self) -> None:
-        """Take note that there is a server again."""
+    async def _call_rolls(self) -> None:
+        """After each loss of the mesh, ask who is there, and take note of who is not: others may have died
+        meanwhile, which is no news for those who tell it.
+        """
+        while True:
+            await self._found.wait()
+            self._found = trio.Event()
+            for _ in range(QUESTIONS):
+                self.ask()
+                await trio.sleep(self._patience / QUESTIONS)
+            if self._connection.is_up and not self._found.is_set():
+                self._tell(self.directory.pass_over())
+
+    def resumed(self, seconds: float) -> None:
+        """Take note that there is a server again, after so many seconds without one."""
         self.directory.listen_anew(trio.current_time())
+        if seconds >= self._patience:
+            self._found.set()
         self._due.set()
 
     def _longest_pause(self) -> float:

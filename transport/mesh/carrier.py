@@ -152,7 +152,9 @@ class MeshCarrier(Carrier):
         self.doubts = Doubts(self.connection, subjects, self._presence, self.heartbeats.bury)
         if token is not None or identity is not None:
             self.doubts.listen_to_server()
-        self.announcer = Announcer(self.connection, subjects, own, self.meter, random=random)
+        self.announcer = Announcer(
+            self.connection, subjects, own, self.meter, patience=mesh.dead_after, random=random
+        )
         self.connection.nodes = lambda: len(self.announcer.directory.nodes)
         self.heartbeats.load_heard = self.announcer.directory.loaded
         self.heartbeats.returned = self.announcer.ask
@@ -401,7 +403,7 @@ class MeshCarrier(Carrier):
     def connection_resumed(self, server: Server, seconds: float) -> None:
         """See `Watcher`."""
         self._presence.server_found(trio.current_time())
-        self.announcer.resumed()
+        self.announcer.resumed(seconds)
         links = sum(inlet.interrupt() for inlet in self._inlets.values())
         self.resumed += links
         waiting = sum(outlet.is_waiting for outlet in self._outlets)

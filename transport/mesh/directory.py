@@ -7,6 +7,7 @@ that can be called, and not those that are connected.
 Nothing here does input or output, or looks at a clock.
 """
 
+import math
 from collections.abc import Collection
 from typing import Final, TypeAlias
 
@@ -101,6 +102,7 @@ class Directory:
     def __init__(self, own: MeshNode) -> None:
         self.own = own
         self._nodes: dict[str, tuple[MeshNode, float]] = {}
+        self._anew_at = -math.inf
 
     def __len__(self) -> int:
         return 1 + len(self._nodes)
@@ -160,14 +162,19 @@ class Directory:
 
     def listen_anew(self, now: float) -> None:
         """Count silence from now on: this node has heard nobody for a while."""
+        self._anew_at = now
         self._nodes = {name: (node, now) for name, (node, _) in self._nodes.items()}
 
     def pass_time(self, now: float) -> list[DirectoryEvent]:
         """Find out who has not been heard of for too long."""
         limit = (UNHEARD + 1) * self.interval
-        gone = [node for node, heard_at in self._nodes.values() if now - heard_at >= limit]
-        return [
-            event
-            for node in gone
-            for event in self.left(node.name, node.incarnation, f"it was not heard of for {limit:g} s")
-        ]
+        return self._gone(now - limit, f"it was not heard of for {limit:g} s")
+
+    def pass_over(self) -> list[DirectoryEvent]:
+        """Find out who has not been heard of since silence was counted anew: all have been asked since."""
+        return self._gone(self._anew_at, "it does not answer since there is a server again")
+
+    def _gone(self, latest: float, reason: str) -> list[DirectoryEvent]:
+        """Take note that whoever was heard of no later than that has left."""
+        gone = [node for node, heard_at in self._nodes.values() if heard_at <= latest]
+        return [event for node in gone for event in self.left(node.name, node.incarnation, reason)]

@@ -49,6 +49,19 @@ def test_joining_and_leaving_alternate(steps: list[tuple[str, str, int, float]])
         assert directory.nodes == tuple(sorted([OWN, *present.values()], key=lambda node: node.name))
 
 
+def test_who_does_not_answer_after_a_loss_has_left() -> None:
+    """Whoever was known before, and heard of since, stays."""
+    directory = Directory(OWN)
+    for name in ("a@x", "b@x"):
+        directory.announced(node(name, 1), 1.0)
+    assert directory.pass_over() == []
+    directory.listen_anew(2.0)
+    assert directory.announced(node("b@x", 1), 2.5) == []
+    assert [event.node.name for event in directory.pass_over()] == ["a@x"]
+    assert directory.pass_over() == []
+    assert directory.nodes == (node("b@x", 1), OWN)
+
+
 def test_who_is_not_heard_of_any_more_has_left() -> None:
     directory = Directory(OWN)
     assert directory.announced(node("a@x", 1), 0.0) == [NodeJoined(node("a@x", 1))]
