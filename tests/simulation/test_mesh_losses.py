@@ -223,7 +223,7 @@ def test_a_process_that_holds_a_name_is_told_when_it_is_lost_and_goes_on() -> No
 
 
 def test_who_died_while_a_node_was_cut_off_is_not_known_to_it_any_more() -> None:
-    """Section 10, heal: directories agree. No other node seems to leave on the way."""
+    """Directories agree after a heal. No other node seems to leave on the way."""
 
     async def main(world: World) -> None:
         east, _, north = await opened(world, "east", "west", "north", kinds={})
