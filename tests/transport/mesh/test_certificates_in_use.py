@@ -406,13 +406,16 @@ async def test_an_identity_that_is_not_there(tmp_path: Path, identity: str) -> N
 
 
 async def test_an_identity_of_another_authority_with_the_same_name(site: Site, tmp_path: Path) -> None:
-    """The client does not trust the server; and when it is made to, the server does not trust the client."""
+    """The client does not trust the server; and when it is made to, the server does not trust the client.
+
+    In TLS 1.3 the client has written by then: the reset that this meets may overtake the server's alert.
+    """
     site.admit("a@east")
     other = Site(tmp_path / "other")
     other.admit("a@east")
     (other.directory / "a@east" / "ca.pem").write_bytes((site.directory / "ca" / "ca.pem").read_bytes())
     async with kept(site.keeper()):
-        with trio.fail_after(PATIENCE), pytest.raises(MeshError, match=r"(?i)TLS|certificate"):
+        with trio.fail_after(PATIENCE), pytest.raises(MeshError, match=r"(?i)TLS|certificate|reset by"):
             async with other.node("a@east", site.urls):
                 pytest.fail("let in")
 
@@ -449,8 +452,7 @@ async def test_two_names_of_one_certificate_are_two_nodes(site: Site) -> None:
     async with kept(site.keeper()), site.node("a@east") as a, site.node("a-1@east") as b:
         account = await account_of(a, "a-1@east")
         assert await account.call(Account.give, 2) == 2
-        names = {each.name for each in b.mesh.nodes()}
-        assert names == {"a@east", "a-1@east"}
+        await until(lambda: {each.name for each in b.mesh.nodes()} == {"a@east", "a-1@east"})
 
 
 # Policies.
