@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from enfilade.actors.messages.nearest import did_you_mean, option_meant
 from enfilade.actors.messages.reasons import NO_PROCESS, TIMEOUT, Crashed, Custom, Reason
 from enfilade.actors.messages.safe_text import safe_arguments, safe_repr, safe_str, shown_name
-from enfilade.actors.messages.tracebacks import trace_of
+from enfilade.actors.messages.tracebacks import program_part, trace_of
 
 if TYPE_CHECKING:
     from enfilade.actors.messages.ref import Ref
@@ -58,27 +58,10 @@ __all__ = [
 ]
 
 
-_RUNTIME: Final = __name__.removesuffix(".messages.errors")
-_PROGRAMS: Final = (f"{_RUNTIME}.cli.", f"{_RUNTIME}.testing.")
-
-
-def _is_the_runtimes(package: str | None) -> bool:
-    """Return true for packages of the runtime, false for the programs that come with it."""
-    inside = f"{package}."
-    return inside.startswith(f"{_RUNTIME}.") and not inside.startswith(_PROGRAMS)
-
-
 def raised_by_the_runtime(error: BaseException) -> bool:
     """Return true when only the runtime's own code was running when `error` was raised."""
     trace = trace_of(error)
-    if trace is None:
-        return False
-    while trace is not None:
-        # What attrs has generated belongs to no package.
-        if not _is_the_runtimes(trace.tb_frame.f_globals.get("__package__", __package__)):
-            return False
-        trace = trace.tb_next
-    return True
+    return trace is not None and program_part(trace) is None
 
 
 LARGEST_NAME = 200

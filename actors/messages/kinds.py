@@ -16,6 +16,7 @@ __all__ = [
     "is_among",
     "is_awaitable",
     "is_looked_up_by_identity",
+    "module_of",
     "unlisted",
 ]
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 _bases_of = vars(type)["__mro__"].__get__
 _names_of = vars(type)["__dict__"].__get__
+_module_of = vars(type)["__module__"].__get__
 _USUAL_HASH: Final = vars(object)["__hash__"]
 
 
@@ -73,6 +75,12 @@ def definitions_of(kind: type, name: str) -> Iterator[tuple[type, Any]]:
         names = _names_of(base)
         if name in names:
             yield base, names[name]
+
+
+def module_of(kind: type) -> str | None:
+    """Return the name of the module that `kind` is from; None if it is no name. Runs no code of it."""
+    name = _module_of(kind)
+    return name if type(name) is str else None
 
 
 def is_looked_up_by_identity(kind: type) -> bool:

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import pairwise
 from types import CoroutineType, FunctionType
 from typing import Protocol
 
 from enfilade.actors.messages.kinds import definitions_of, is_a
-from enfilade.actors.messages.nearest import COMPARED, did_you_mean, option_meant
+from enfilade.actors.messages.nearest import COMPARED, SURELY, did_you_mean, nearest, option_meant
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.safe_text import add_note, safe_repr, safe_str, shown_name
 from enfilade.actors.messages.tracebacks import members_of
@@ -116,8 +115,8 @@ def _of_attribute(error: AttributeError, names: KnownNames) -> str | None:
 
 def _slip_in_ref(name: str) -> str | None:
     """Explain the misspelt name of a method of refs."""
-    near = get_close_matches(name, USED, n=1, cutoff=0.75)
-    return f"did you mean `{near[0]}`?" if near else None
+    near = nearest(name, USED, SURELY)
+    return f"did you mean `{near}`?" if near else None
 
 
 def _skipped(cls: type, attribute: object) -> str | None:

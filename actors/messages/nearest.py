@@ -10,13 +10,19 @@ from typing import Final
 
 from enfilade.actors.messages.safe_text import safe_repr
 
-__all__ = ["COMPARED", "OPTIONS", "did_you_mean", "nearest", "option_meant", "slip_of"]
+__all__ = ["COMPARED", "OPTIONS", "SURELY", "did_you_mean", "nearest", "option_meant", "slip_of"]
 
 LONGEST = 100
 """Characters of a name that are compared: a name that somebody else made up may be of any length."""
 
 COMPARED = 1_000
 """Names that are compared, at most: an error's text may take some milliseconds, and no more."""
+
+PERHAPS: Final = 0.6
+"""Likeness of a name that may have been meant, where it is certain that something else was."""
+
+SURELY: Final = 0.75
+"""Likeness that is asked for where what was written may be right, and mean something else."""
 
 OPTIONS: Final = ("name", "link", "monitor", "mailbox", "label", "on_failure", "timeout", "kwargs")
 """What `spawn` itself takes by name."""
@@ -33,8 +39,8 @@ def option_meant(text: str, parameters: Iterable[str] = ()) -> str | None:
     if unexpected is None:
         return None
     for known, whose in ((parameters, ""), (OPTIONS, ", an option of `spawn`")):
-        if near := difflib.get_close_matches(unexpected[1], list(islice(known, COMPARED)), n=1, cutoff=0.75):
-            return f"did you mean `{near[0]}=`{whose}?"
+        if near := nearest(unexpected[1], known, SURELY):
+            return f"did you mean `{near}=`{whose}?"
     return None
 
 
@@ -47,10 +53,16 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     return "" if near is None else f"; did you mean {safe_repr(near)}?"
 
 
-def nearest(wanted: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is nearest to `wanted`, as `did_you_mean` finds it; None if none is near."""
+def nearest(wanted: str, known: Iterable[str], likeness: float = PERHAPS) -> str | None:
+    """Return the known name that is nearest to `wanted`, as `did_you_mean` finds it; None if none is near.
+
+    Args:
+        wanted: what was written.
+        known: the names of which one may have been meant.
+        likeness: how like it must be, from 0 to 1, as `difflib.SequenceMatcher.ratio` counts.
+    """
     names = {_plain(name): name for name in islice(known, COMPARED)}
-    near = difflib.get_close_matches(_plain(wanted), names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(_plain(wanted), names, n=1, cutoff=likeness)
     return names[near[0]] if near else None
 
 

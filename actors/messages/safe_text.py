@@ -36,10 +36,12 @@ The places where the runtime touches objects of the program, other than to say w
 * `observing/events/crashes.py`: an error, its notes and frames, the message at hand, a view of the state
 * `observing/events/log_lines.py`: records of the log
 * `observing/measurements/vitals.py`: files of the system that may not be there
+* `observing/telemetry/durations.py`: what ended a call or handler
 * `patterns/events.py`: handlers, their keys, and what they raise
 * `patterns/pool.py`: what workers raise
 * `patterns/routing_key.py`: keys of jobs, hashed and compared
 * `peers/distribution.py`: events for watchers, and errors of a policy
+* `peers/faults.py`: errors that another node is told of
 * `peers/inbound.py`: what came from another node, decoded
 * `peers/mesh/kind.py`: the target of a kind, asked what it takes
 * `peers/remote_node.py`: what goes to another node, encoded
@@ -55,6 +57,7 @@ The places where the runtime touches objects of the program, other than to say w
 * `processes/left_generators.py`: generators that were left, asked for their nurseries
 * `processes/links.py`: links and monitors, notified of an end
 * `processes/mailbox_search.py`: messages, looked up by their kinds
+* `processes/nested_starts.py`: targets of starts that wait for one another
 * `processes/reader.py`: messages, matched by a `receive`
 * `processes/resumption.py`: the error after which an actor goes on
 * `processes/start.py`: the target of a spawn, and what its start raises
@@ -84,8 +87,18 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from enfilade.actors.messages.attempt import attempt, is_interrupt
+from enfilade.actors.messages.kinds import module_of
 
-__all__ = ["add_note", "safe_arguments", "safe_record", "safe_repr", "safe_str", "shown_name", "told"]
+__all__ = [
+    "add_note",
+    "full_name",
+    "safe_arguments",
+    "safe_record",
+    "safe_repr",
+    "safe_str",
+    "shown_name",
+    "told",
+]
 
 UNPRINTABLE: Final = "<unprintable object>"
 
@@ -178,6 +191,12 @@ def shown_name(value: object) -> str:
         if type(name) is str and len(name) <= LARGEST_NAME and name.isprintable():
             return name
     return _own_name(value) or safe_repr(value)
+
+
+def full_name(kind: type) -> str:
+    """Return the name of a class with that of its module, or alone if it is a builtin. Never raises."""
+    name, module = shown_name(kind), module_of(kind)
+    return name if module == "builtins" else f"{safe_str(module)}.{name}"
 
 
 @attempt(None)

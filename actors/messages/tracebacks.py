@@ -17,9 +17,10 @@ from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any, Final
 
 from enfilade.actors.messages.attempt import attempt
+from enfilade.actors.messages.kinds import module_of
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
 
-__all__ = ["formatted", "hide_frame", "members_of", "outline", "set_trace", "trace_of"]
+__all__ = ["formatted", "hide_frame", "members_of", "outline", "program_part", "set_trace", "trace_of"]
 
 
 OUTERMOST: Final = 16
@@ -41,6 +42,9 @@ SHOWN: Final = 30
 LARGEST_MESSAGE: Final = 2_000
 LARGEST: Final = 30_000
 """Characters of an error's message, and of the whole."""
+
+_RUNTIME: Final = __name__.removesuffix(".messages.tracebacks")
+_PROGRAMS: Final = (f"{_RUNTIME}.cli.", f"{_RUNTIME}.testing.")
 
 _IS_OUTLINE: Final = "__outline__"
 _KEPT: Final = ("__name__", "__package__", "__file__", "__loader__")
@@ -67,6 +71,21 @@ def hide_frame(error: BaseException) -> None:
     trace = trace_of(error)
     if trace is not None:
         set_trace(error, trace.tb_next)
+
+
+def program_part(trace: TracebackType) -> TracebackType | None:
+    """Return a traceback from its first frame that is not the runtime's; None if all of them are."""
+    step: TracebackType | None = trace
+    while step is not None and _is_the_runtimes(step.tb_frame):
+        step = step.tb_next
+    return step
+
+
+def _is_the_runtimes(frame: FrameType) -> bool:
+    """Return true for code of the runtime, false for that of the programs that come with it."""
+    package = frame.f_globals.get("__package__", __package__)  # what attrs generates belongs to none
+    inside = f"{package}."
+    return inside.startswith(f"{_RUNTIME}.") and not inside.startswith(_PROGRAMS)
 
 
 @attempt(None)
@@ -144,6 +163,7 @@ def _empty() -> Iterator[None]:
 def formatted(error: BaseException) -> str:
     """Return the traceback of `error`, as Python shows it, in at most some kilobytes. Never raises.
 
+    Where the program's code ran, it begins there: how the runtime came to call that helps nobody.
     No line of it can be taken for one of the log: messages are on one line, behind the name of their class.
     """
     return _formatted(error) or safe_repr(error)
@@ -189,8 +209,9 @@ def _one_error(error: BaseException, level: int, left: list[int]) -> Iterator[st
         yield from _frames(trace)
     kind = type(error)
     name = shown_name(kind)
-    if kind.__module__ not in ("builtins", "__main__"):
-        name = f"{safe_str(kind.__module__)}.{name}"
+    module = module_of(kind)
+    if module not in ("builtins", "__main__"):
+        name = f"{safe_str(module)}.{name}"
     message = safe_str(error, LARGEST_MESSAGE)
     yield f"{name}: {message}" if message else name
     for note in _notes(error):
@@ -208,7 +229,7 @@ def _one_error(error: BaseException, level: int, left: list[int]) -> Iterator[st
 
 
 def _frames(trace: TracebackType) -> Iterator[str]:
-    step: TracebackType | None = _outlined(trace)
+    step: TracebackType | None = _outlined(program_part(trace) or trace)
     while step is not None:
         frame = step.tb_frame
         file, line = frame.f_code.co_filename, step.tb_lineno

@@ -49,6 +49,7 @@ from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.errors import LiveArgument
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.handle import Handle
+from enfilade.actors.messages.kinds import module_of
 from enfilade.actors.messages.live import live_kind
 from enfilade.actors.messages.request import Request
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
@@ -274,9 +275,10 @@ def _is_strange(kind: type) -> bool:
 
 
 def _is_fixed(kind: type) -> bool:
-    if type(type.__dict__["__module__"].__get__(kind)) is not str:
+    module = module_of(kind)
+    if module is None:
         return True  # too strange to be named
-    return kind.__module__ in _FIXED_MODULES or issubclass(kind, _FIXED)
+    return module in _FIXED_MODULES or issubclass(kind, _FIXED)
 
 
 def _names(kind: type) -> Iterable[str]:

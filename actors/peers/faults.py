@@ -15,7 +15,7 @@ from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.plain import plain
 from enfilade.actors.messages.reasons import Crashed, Custom, Reason, Shutdown, asked_by
 from enfilade.actors.messages.ref import Ref
-from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
+from enfilade.actors.messages.safe_text import full_name, safe_repr, safe_str
 from enfilade.actors.messages.travelling import FAULTS
 from enfilade.actors.peers.ref_passing import Named
 from enfilade.transport import wire
@@ -114,8 +114,7 @@ def _told(fault: BaseException) -> object:
 
 def _name(kind: type) -> str:
     """The name of a type of errors, as `transport.payload` tells it."""
-    name, module = shown_name(kind), type.__dict__["__module__"].__get__(kind)
-    return _words(name if module == "builtins" else f"{safe_str(module)}.{name}")
+    return _words(full_name(kind))
 
 
 def _attribute(value: Any, origin: str) -> Any:

@@ -26,6 +26,7 @@ from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred, Request
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.messages.tracebacks import hide_frame
+from enfilade.actors.messages.traced import Within
 from enfilade.actors.processes.current import CURRENT
 from enfilade.actors.processes.handlers import bad_arguments, check_deferred, check_result
 from enfilade.actors.processes.steps import is_deep, step_failed, with_headroom
@@ -449,6 +450,8 @@ class DispatchedBody(Body):
         if request is None or request is signals.HANDED_OFF:
             request = self.handed_off()
             request.settled = True  # the caller is told otherwise
+        if type(handler) is Within:  # the method, in the context of the call
+            handler = handler.__wrapped__
         known = process.handlers or {}
         request.method = next((name for name in known if known[name] is handler), shown_name(handler))
         request.args, request.kwargs = args, kwargs

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from enfilade.actors.messages.errors import StartError
+from enfilade.actors.messages.kinds import is_a, module_of
 from enfilade.actors.messages.reasons import Custom
 from enfilade.actors.messages.safe_text import shown_name
 from enfilade.actors.processes.local_ref import process_of
@@ -54,5 +55,5 @@ def check_depth(process: Process) -> None:
 
 
 def _is_given_its_children(target: Any) -> bool:
-    module = getattr(target, "__module__", None)
-    return type(module) is str and module.startswith("enfilade.")
+    module = module_of(target) if is_a(target, type) else None
+    return module is not None and module.startswith("enfilade.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -15,12 +16,16 @@ from enfilade.actors import (
     Child,
     Crashed,
     Custom,
+    Down,
     NodeConfig,
+    NotConnected,
     ProcessDied,
     StartError,
     Supervisor,
     open_node,
 )
+from enfilade.actors.messages.tracebacks import formatted
+from enfilade.actors.observing.telemetry import use
 
 
 class Fragile(Actor):
@@ -168,3 +173,72 @@ def test_bad_settings(settings: dict[str, float]) -> None:
     """S1: a setting out of its range is named."""
     with pytest.raises(ValueError, match=next(iter(settings))):
         NodeConfig(**settings)  # type: ignore[arg-type]
+
+
+SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Broken(Actor):
+    def note(self, number: int) -> None:
+        raise ValueError(f"cannot note {number}")
+
+    def on_message(self, message: Any) -> None:
+        self.note(message)
+
+
+class BrokenAsync(Broken):
+    async def note(self, number: int) -> None:
+        raise ValueError(f"cannot note {number}")
+
+    async def on_message(self, message: Any) -> None:
+        await self.note(message)
+
+
+class Wrapping(Broken):
+    def note(self, number: int) -> None:
+        try:
+            int("five")
+        except ValueError as error:
+            raise LookupError("wrapped") from error
+
+
+@pytest.mark.parametrize("is_traced", [False, True], ids=["plain", "traced"])
+@pytest.mark.parametrize("deed", ["call", "request", "cast", "message"])
+@pytest.mark.parametrize("kind", [Broken, BrokenAsync, Wrapping])
+async def test_a_report_says_what_was_asked_and_begins_in_the_program(
+    caplog: pytest.LogCaptureFixture, kind: Any, deed: str, is_traced: bool
+) -> None:
+    """Neither frames of the runtime, nor what carries the context of a trace, are for a program's author."""
+    async with open_node("test") as node, node.mailbox() as me:
+        broken = await node.spawn(kind)
+        me.monitor(broken)
+        with use(SAMPLED) if is_traced else nullcontext():
+            if deed == "call":
+                with pytest.raises(ProcessDied):
+                    await broken.call(kind.note, 5)
+            elif deed == "request":
+                with pytest.raises(ProcessDied):
+                    await me.request(broken, kind.note, 5).wait()
+            elif deed == "cast":
+                broken.cast(kind.note, 5)
+            else:
+                broken.send(5)
+        reason = (await me.receive(Down, timeout=1)).reason
+    assert isinstance(reason, Crashed)
+    (record,) = caplog.records
+    text = record.exc_text or ""
+    asked = "message 5" if deed == "message" else f"{deed.replace('request', 'call')} note(5)"
+    assert f"was handling a {asked}" in text
+    assert "line" in text
+    files = [line for line in text.splitlines() if line.startswith("  File ")]
+    assert files
+    assert all(__file__ in line for line in files)
+
+
+async def test_what_only_the_runtime_ran_is_shown_whole() -> None:
+    async with open_node("test") as node:
+        with pytest.raises(NotConnected) as caught:
+            node.remote("anybody", "nowhere")
+    error = caught.value
+    assert error.__traceback__ is not None
+    assert ", in remote" in formatted(error.with_traceback(error.__traceback__.tb_next))

@@ -9,7 +9,7 @@ from enfilade.actors.messages import signals
 from enfilade.actors.messages.attempt import attempt
 from enfilade.actors.messages.reasons import Crashed, Reason
 from enfilade.actors.messages.safe_text import safe_repr, safe_str, shown_name
-from enfilade.actors.messages.tracebacks import trace_of
+from enfilade.actors.messages.tracebacks import program_part, trace_of
 from enfilade.actors.observing.events.light_ref import light
 from enfilade.actors.observing.events.records import Failure, Frame, MessageShown
 from enfilade.actors.processes.actor import Actor, formatted_status
@@ -43,7 +43,8 @@ def failure_of(reason: Reason, error: BaseException | None) -> Failure | None:
 
 @attempt(None)
 def _walked(error: BaseException) -> list[tuple[Any, int]]:
-    return list(traceback.walk_tb(trace_of(error)))
+    trace = trace_of(error)
+    return list(traceback.walk_tb(trace and (program_part(trace) or trace)))
 
 
 @attempt(None)

@@ -20,7 +20,7 @@ from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Exit
 from enfilade.actors.messages.request import Request
-from enfilade.actors.messages.safe_text import safe_repr
+from enfilade.actors.messages.safe_text import full_name, safe_repr
 from enfilade.actors.messages.trace_context import TIMED, TRACE, TraceContext
 from enfilade.actors.observing.telemetry.call_names import begin_naming, call_name, end_naming, short_name
 from enfilade.actors.processes.identity import actor_name
@@ -220,4 +220,4 @@ class _Timed:
 def error_type(error: BaseException) -> str:
     """The qualified name of an error's class; of an exit, that of its reason."""
     kind: type = type(error.reason) if is_a(error, Exit) else type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return full_name(kind)

@@ -1,11 +1,20 @@
 """The tables of a mesh in zone files: every key mistyped and out of range, and what the refusal names."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.cli.zonefile import read_zone_file
+from enfilade.actors.cli.zonefile import ZoneFile, read_zone_file
+
+
+def zone(directory: Path, text: str) -> ZoneFile:
+    path = directory / "a.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return read_zone_file(path)
+
 
 ZONE = '[node]\nname = "a"\nzone = "b"\n[mesh]\nservers = ["embedded"]\n'
 
@@ -14,11 +23,8 @@ ZONE = '[node]\nname = "a"\nzone = "b"\n[mesh]\nservers = ["embedded"]\n'
     "key", ["nmae", "identty", "dead_afer", "beats", "leases", "windw", "registy", "label", "group", "sever"]
 )
 def test_a_mistyped_key_of_the_mesh_is_refused_with_the_right_one(tmp_path: Path, key: str) -> None:
-    path = tmp_path / "a.toml"
-    path.write_text(f"{ZONE}{key} = 1\n")
-    path.chmod(0o600)
     with pytest.raises(Refusal, match=key) as caught:
-        read_zone_file(path).mesh_settings(tmp_path)
+        zone(tmp_path, f"{ZONE}{key} = 1\n").mesh_settings(tmp_path)
     assert "mesh" in str(caught.value)
     assert "did you mean" in str(caught.value)
 
@@ -42,11 +48,8 @@ def test_a_mistyped_key_of_the_mesh_is_refused_with_the_right_one(tmp_path: Path
     ],
 )
 def test_a_value_out_of_range_is_refused_with_its_key(tmp_path: Path, key: str, value: str) -> None:
-    path = tmp_path / "a.toml"
-    path.write_text(f"{ZONE}{key} = {value}\n")
-    path.chmod(0o600)
     with pytest.raises(Refusal, match=key) as caught:
-        read_zone_file(path).mesh_settings(tmp_path)
+        zone(tmp_path, f"{ZONE}{key} = {value}\n").mesh_settings(tmp_path)
     assert "mesh" in str(caught.value)
 
 
@@ -55,14 +58,10 @@ def test_a_value_out_of_range_is_refused_with_its_key(tmp_path: Path, key: str, 
     ["[]", '""', '"one"', "5", '["tls://a:0"]', '["embedded", "embedded:x"]', '["tls://a", "tls://a"]'],
 )
 def test_servers_of_a_zone_file_that_are_none(tmp_path: Path, value: str) -> None:
-    path = tmp_path / "a.toml"
-    path.write_text(f'[node]\nname = "a"\nzone = "b"\n[mesh]\nservers = {value}\n')
-    path.chmod(0o600)
-    if 'tls://a", "tls' in value:
-        read_zone_file(path).mesh_settings(tmp_path)
-        return
-    with pytest.raises(Refusal, match="server"):
-        read_zone_file(path).mesh_settings(tmp_path)
+    text = f'[node]\nname = "a"\nzone = "b"\n[mesh]\nservers = {value}\n'
+    is_wrong = 'tls://a", "tls' not in value
+    with pytest.raises(Refusal, match="server") if is_wrong else nullcontext():
+        zone(tmp_path, text).mesh_settings(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +85,5 @@ def test_servers_of_a_zone_file_that_are_none(tmp_path: Path, value: str) -> Non
     ids=range(14),
 )
 def test_kinds_and_peers_that_are_wrong(tmp_path: Path, lines: str, word: str) -> None:
-    path = tmp_path / "a.toml"
-    path.write_text(ZONE + lines)
-    path.chmod(0o600)
     with pytest.raises(Refusal, match=word):
-        read_zone_file(path).kinds_run(tmp_path)
+        zone(tmp_path, ZONE + lines).kinds_run(tmp_path)

@@ -10,13 +10,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from enfilade.actors import Actor, Child, Ref, Supervisor, open_node
+from enfilade.actors import Actor, Child, ProcessDied, Ref, Supervisor, open_node
 from enfilade.actors.messages.trace_context import TRACE
 from enfilade.actors.observing.telemetry import context, instrument, use
 from enfilade.transport.memory_carrier import MemoryNetwork
 from enfilade.transport.policy import Policy, Rights, Rule
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace")
+export = pytest.importorskip("opentelemetry.sdk.trace.export")
+memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
 sampling = pytest.importorskip("opentelemetry.sdk.trace.sampling")
 ids = pytest.importorskip("opentelemetry.sdk.trace.id_generator")
 api = pytest.importorskip("opentelemetry.trace")
@@ -160,3 +162,30 @@ async def test_a_trace_goes_on_through_a_process_whose_span_failed() -> None:
         await shop.call(Shop.sell)
         assert TRACE.get() is None
     assert [None if trace is None else trace.traceparent for trace in seen] == [SAMPLED, None]
+
+
+class Secretive(type):
+    """Of a class of errors that tells nobody where it is from."""
+
+    @property
+    def __module__(cls) -> str:
+        raise LookupError("not told")
+
+
+class Odd(Actor):
+    def fail(self) -> None:
+        raise type.__call__(Secretive, "Strange", (ValueError,), {})("as asked")
+
+
+async def test_an_error_whose_class_does_not_tell_its_module_has_a_type() -> None:
+    exporter = memory.InMemorySpanExporter()
+    async with open_node("bank") as node:
+        made = instrument(node, spans=1.0, tracer=processed(export.SimpleSpanProcessor(exporter)))
+        odd = await node.spawn(Odd)
+        with pytest.raises(ProcessDied):
+            await odd.call(Odd.fail)
+        assert made.spans is not None
+        assert made.spans.failures == 0
+    failed = [span for span in exporter.get_finished_spans() if "error.type" in span.attributes]
+    assert failed
+    assert all(span.attributes["error.type"].endswith("Strange") for span in failed)

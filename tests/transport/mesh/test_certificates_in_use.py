@@ -3,11 +3,13 @@
 import logging
 import os
 import re
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -105,46 +107,62 @@ async def test_a_certificate_that_comes_to_its_end_while_the_node_runs_is_warned
         await until(lambda: bool(lines(caplog, "certificate of a@east ends in 14.0 days")))
 
 
-async def test_a_certificate_that_has_ended_holds_until_the_connection_ends(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+@attrs.frozen
+class Outlived:
+    """The node a@east, whose certificate has ended while it runs, with an account at b@west.
+
+    Attributes:
+        account: the account.
+        lose: kills the server, and waits until the next one has refused the certificate.
+    """
+
+    node: Node
+    account: "Ref[Account]"
+    lose: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def outlived(site: Site, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Outlived]:
     site.admit("b@west")
     keeper = site.keeper()
+
+    async def lose() -> None:
+        os.kill(keeper._server.pid, signal.SIGKILL)
+        await until(lambda: bool(lines(caplog, "does not answer as it should.*(?i:certificate)")))
+
     async with kept(keeper), site.node("b@west"):
         site.admit("a@east", days=5 / 86400)
         async with at_last(site, "a@east") as a:
             account = await account_of(a, "b@west")
             await until(lambda: bool(lines(caplog, "certificate of a@east has ended")))
-            assert await account.within(PATIENCE).call(Account.give, 1) == 1
-            keeper_pid = keeper._server.pid
-            os.kill(keeper_pid, 9)
-            await until(lambda: bool(lines(caplog, "does not answer as it should.*(?i:certificate)")))
-            with pytest.raises(CallError):
-                await account.within(10).call(Account.give, 2)
+            yield Outlived(a, account, lose)
+
+
+async def test_a_certificate_that_has_ended_holds_until_the_connection_ends(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with outlived(site, caplog) as a:
+        assert await a.account.within(PATIENCE).call(Account.give, 1) == 1
+        await a.lose()
+        with pytest.raises(CallError):
+            await a.account.within(10).call(Account.give, 2)
 
 
 async def test_a_renewed_certificate_is_used_at_the_next_connection(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The node that was refused comes back, without a restart."""
-    site.admit("b@west")
-    keeper = site.keeper()
-    async with kept(keeper), site.node("b@west"):
-        site.admit("a@east", days=5 / 86400)
-        async with at_last(site, "a@east") as a:
-            await account_of(a, "b@west")
-            await until(lambda: bool(lines(caplog, "certificate of a@east has ended")))
-            os.kill(keeper._server.pid, 9)
-            await until(lambda: bool(lines(caplog, "does not answer as it should.*(?i:certificate)")))
-            site.install("a@east", site.authority.renew("a@east"))
-            with trio.fail_after(PATIENCE):
-                while True:
-                    try:
-                        ref = await a.whereis_on("b@west", "account")
-                        assert await ref.call(Account.give, 3) == 3
-                        break
-                    except CallError:
-                        await trio.sleep(0.1)
+    async with outlived(site, caplog) as a:
+        await a.lose()
+        site.install("a@east", site.authority.renew("a@east"))
+        with trio.fail_after(PATIENCE):
+            while True:
+                try:
+                    ref = await a.node.whereis_on("b@west", "account")
+                    assert await ref.call(Account.give, 3) == 3
+                    break
+                except CallError:
+                    await trio.sleep(0.1)
 
 
 async def test_old_and_new_certificate_are_both_good(site: Site) -> None:
