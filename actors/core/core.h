@@ -147,7 +147,7 @@ PEER_OBJECTS(DECLARE_OBJECT)
     name(count) name(observe) name(observed) name(survives) name(throw) name(trap) name(unwrap) name(value) \
     name(body) name(by_name) name(dispatcher) name(ended) name(call) name(concluded) name(data) name(deliver) name(fire) name(handle) name(forget_trap) name(groups) name(hooks) name(may_fit)              \
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised) name(ref)                 \
-    name(_went_wrong) name(answering_bytes) name(begin_answer) name(fail) name(limits) name(peer) name(pending)  \
+    name(_codec) name(_went_wrong) name(answering_bytes) name(begin_answer) name(decoding) name(fail) name(limits) name(peer) name(pending)  \
     name(pending_bytes) name(queues) name(reply) name(rights) name(send) name(tracer) name(traces)          \
     name(request_type) name(result) name(serve) name(signal_failed) name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
 

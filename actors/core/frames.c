@@ -6,22 +6,81 @@
 
 #include "core.h"
 
-/* Bytes of a payload that is decoded here. */
-#define LONGEST 512
+/* Values of a payload that is decoded here, containers among them. */
+#define MOST_VALUES 512
 
-/* Tell whether a payload can hold an extension of MessagePack, which may run code of registered types. It has none if no byte can
- * begin one. */
-static int may_have_extensions(const unsigned char *data, Py_ssize_t size)
+/* Bytes of a payload that may cost what they like: `SMALL` of transport/budget.py. A longer one is decoded here if it has few values
+ * and the twin's reckoning (transport/queue/measure.h) grants the peer more time than they can take: sixteen are some 700 units
+ * of work of 10 ns, and so are the bytes of the longest frame. */
+#define SMALL         4096
+#define FEW_VALUES    16
+#define ENOUGH_SECONDS 100e-6
+
+/* Read a number of so many bytes that stands in front of content; -1 if it is not there. */
+static int64_t number_at(const unsigned char **at, const unsigned char *end, int bytes)
 {
-    int found = 0;
-    for (Py_ssize_t i = 0; i < size; i++)
-        found |= (data[i] >= 0xc7 && data[i] <= 0xc9) || (data[i] >= 0xd4 && data[i] <= 0xd8);
-    return found;
+    int64_t number = 0;
+    if (end - *at < bytes)
+        return -1;
+    for (int i = 0; i < bytes; i++)
+        number = number << 8 | *(*at)++;
+    return number;
 }
 
-/* Decode a short payload of nothing but what MessagePack itself has, and tell its size; NULL, without an error, if the twin is to do
- * it. */
-static PyObject *decode(PyObject *payload, Py_ssize_t *size)
+/* Tell whether a payload has so many values at most, and no extension of MessagePack among them, which may run code of registered
+ * types. What is in strings and bytes does not matter. */
+static int is_plain_data(const unsigned char *at, Py_ssize_t size, int64_t most)
+{
+    const unsigned char *end = at + size;
+    for (int64_t left = 1; left > 0; left--) {
+        int64_t items = 0, content = 0;
+        if (at == end || most-- == 0)
+            return 0;
+        unsigned char mark = *at++;
+        if (mark >= 0x80 && mark < 0x90)
+            items = 2 * (mark & 0x0f);
+        else if (mark >= 0x90 && mark < 0xa0)
+            items = mark & 0x0f;
+        else if (mark >= 0xa0 && mark < 0xc0)
+            content = mark & 0x1f;
+        else if (mark >= 0xc4 && mark <= 0xc6)
+            content = number_at(&at, end, 1 << (mark - 0xc4));
+        else if ((mark >= 0xc7 && mark <= 0xc9) || (mark >= 0xd4 && mark <= 0xd8))
+            return 0; /* an extension */
+        else if (mark == 0xca || mark == 0xcb)
+            content = mark == 0xca ? 4 : 8;
+        else if (mark >= 0xcc && mark <= 0xd3)
+            content = 1 << ((mark - 0xcc) & 3);
+        else if (mark >= 0xd9 && mark <= 0xdb)
+            content = number_at(&at, end, 1 << (mark - 0xd9));
+        else if (mark == 0xdc || mark == 0xdd)
+            items = number_at(&at, end, mark == 0xdc ? 2 : 4);
+        else if (mark == 0xde || mark == 0xdf)
+            items = 2 * number_at(&at, end, mark == 0xde ? 2 : 4);
+        if (items < 0 || content < 0 || content > end - at)
+            return 0;
+        at += content;
+        left += items;
+    }
+    return at == end;
+}
+
+/* Tell whether decoding a payload of the peer may take as long as one with few values can take. */
+static int has_seconds(PyObject *self)
+{
+    PyObject *codec = PyObject_GetAttr(self, s__codec), *limits = NULL, *seconds = NULL;
+    int result = codec != NULL && (limits = PyObject_GetAttr(codec, s_limits)) != NULL &&
+                 (seconds = PyObject_GetAttr(limits, s_decoding)) != NULL && PyFloat_CheckExact(seconds) &&
+                 PyFloat_AsDouble(seconds) >= ENOUGH_SECONDS;
+    Py_XDECREF(codec);
+    Py_XDECREF(limits);
+    Py_XDECREF(seconds);
+    PyErr_Clear();
+    return result;
+}
+
+/* Decode a payload of nothing but what MessagePack itself has, and tell its size; NULL, without an error, if the twin is to do it. */
+static PyObject *decode(PyObject *self, PyObject *payload, Py_ssize_t *size)
 {
     Py_buffer buffer;
     if (payload == NULL || PyObject_GetBuffer(payload, &buffer, PyBUF_SIMPLE) < 0) {
@@ -29,9 +88,9 @@ static PyObject *decode(PyObject *payload, Py_ssize_t *size)
         return NULL;
     }
     *size = buffer.len;
-    int is_plain_data = buffer.len <= LONGEST && !may_have_extensions(buffer.buf, buffer.len);
+    int is_small = buffer.len <= SMALL, is_plain = is_plain_data(buffer.buf, buffer.len, is_small ? MOST_VALUES : FEW_VALUES);
     PyBuffer_Release(&buffer);
-    if (!is_plain_data)
+    if (!is_plain || (!is_small && !has_seconds(self)))
         return NULL;
     PyObject *value = PyObject_Vectorcall(the_decode_plain, &payload, 1, NULL);
     if (value == NULL)
@@ -80,7 +139,7 @@ static int receive_send(PyObject *self, PyObject *frame)
     if (!is_zero(SLOT(frame, TracedSend_files)) || SLOT(frame, TracedSend_trace) != the_NIL ||
         (ref = granted_ref(self, SLOT(frame, TracedSend_to))) == NULL)
         return 0;
-    if ((value = decode(SLOT(frame, TracedSend_payload), &size)) != NULL)
+    if ((value = decode(self, SLOT(frame, TracedSend_payload), &size)) != NULL)
         sent = PyObject_CallMethodObjArgs(ref, s_send, value, NULL);
     int result = sent != NULL ? 1 : value != NULL ? -1 : 0;
     Py_XDECREF(sent);
@@ -191,7 +250,7 @@ static int receive_call(PyObject *self, PyObject *frame)
     PyObject *process = get(ref, LocalRef__process);
     if (process != NULL && (handlers = SLOT(process, Process_handlers)) != NULL && PyDict_CheckExact(handlers) &&
         PyDict_Contains(handlers, SLOT(frame, TracedCall_method)) == 1 && is_untraced(SLOT(self, Inbound__node)) &&
-        (value = decode(SLOT(frame, TracedCall_payload), &size)) != NULL && are_positional(value) &&
+        (value = decode(self, SLOT(frame, TracedCall_payload), &size)) != NULL && are_positional(value) &&
         has_room(self, answering, size)) {
         call = make_call(self, frame, value, size);
         result = call == NULL || answer_later(self, process, call) < 0 ? -1 : 1;
@@ -212,7 +271,7 @@ static int receive_reply(PyObject *self, PyObject *frame)
     if (!is_zero(SLOT(frame, Reply_files)) || SLOT(frame, Reply_succeeded) != Py_True ||
         (PyObject *)Py_TYPE(ledger) != the_Ledger || (calls = SLOT(ledger, Ledger_calls)) == NULL ||
         !PyDict_CheckExact(calls) || (request = PyDict_GetItemWithError(calls, number)) == NULL ||
-        (PyObject *)Py_TYPE(request) != the_Request || (value = decode(SLOT(frame, Reply_payload), &size)) == NULL) {
+        (PyObject *)Py_TYPE(request) != the_Request || (value = decode(self, SLOT(frame, Reply_payload), &size)) == NULL) {
         PyErr_Clear();
         return 0;
     }

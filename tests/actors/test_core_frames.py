@@ -108,8 +108,24 @@ VALUES: tuple[Any, ...] = (
         msgspec.msgpack.Ext(5, b"\x90"),
     ),
     *([msgspec.msgpack.Ext(1, b"\x91\x05")], msgspec.msgpack.Ext(12, bytes(8))),
+    *("Straße, Ж, 語, 🦉" * 60, {"größe": ["schön", -1.5, 2**40, -(2**40)]}, [[1] * 300] * 2, [None] * 600),
+    *(bytes(range(256)) * 300, "é" * 3000, ["x" * 2000] * 8, ["x" * 500] * 20),
+    *({"rest": "ö" * 5000, "ext": [msgspec.msgpack.Ext(1, b"\x91\x05")]}, [list(range(2000))]),
 )
-"""What payloads hold: with extensions that are known, unknown, and damaged."""
+"""What payloads hold: with extensions that are known, unknown, and damaged; short ones and long ones."""
+
+PLAIN: tuple[Any, ...] = (
+    *("Straße, Ж, 語, 🦉" * 10, bytes(range(256)), b"\xc7\xd4" * 100, -1.5, 2**64 - 1, -(2**63), "x" * 200),
+    *({"größe": ["schön", None, {}, []]}, list(range(500)), [[[]]], dict.fromkeys(map(str, range(200)), 300)),
+    *("é" * 30_000, bytes(65_536), bytes(160_000), [b"\xc7" * 5000, "語" * 5000]),
+)
+"""What payloads hold that the core decodes."""
+
+NOT_PLAIN: tuple[Any, ...] = (
+    *(msgspec.msgpack.Ext(1, b"\x90"), {"a": [msgspec.msgpack.Ext(2, b"\x90")]}, list(range(600))),
+    *([bytes(5000), msgspec.msgpack.Ext(11, b"\x92\x00\x01")], ["x" * 500] * 20, [bytes(5000), *range(15)]),
+)
+"""What the core leaves to the twin: what holds extensions, or many values."""
 
 METHODS = (
     *["echo"] * 40,
@@ -230,7 +246,11 @@ async def played(seed: int, is_compiled: bool) -> list[Any]:
     choose(is_compiled)
     draw = random.Random(seed)
     network = MemoryNetwork()
-    limits = Limits(pending=draw.choice([3, 1000]), pending_bytes=draw.choice([9, 100, 2**20]))
+    limits = Limits(
+        pending=draw.choice([3, 1000]),
+        pending_bytes=draw.choice([9, 100, 2**20]),
+        decoding=draw.choice([0.25, 0.25, 50e-6, 1e-6]),
+    )
     policy = Policy.same_user(exports="sync", ends="*", limits=limits)
     found = []
     async with open_node("b", zone="right", carrier=network.carrier("b"), listen="/b", policy=policy) as node:
@@ -256,3 +276,37 @@ async def test_both_carry_out_the_same(seed: int, autojump_clock: MockClock) -> 
     twin, compiled = [await played(seed, is_compiled) for is_compiled in (False, True)]
     for step, (one, other) in enumerate(zip(twin, compiled, strict=True)):
         assert other == one, step
+
+
+@pytest.mark.parametrize("value", [*PLAIN, *NOT_PLAIN], ids=lambda value: f"{value!r:.20}")
+@pytest.mark.parametrize("seconds", [0.25, 50e-6])
+async def test_what_the_core_decodes(value: Any, seconds: float, autojump_clock: MockClock) -> None:
+    """Messages, calls and replies with plain values; long ones only where the peer may take the time."""
+    choose(is_compiled=True)
+    network = MemoryNetwork()
+    policy = Policy.same_user(limits=Limits(decoding=seconds))
+    async with open_node("b", zone="right", carrier=network.carrier("b"), listen="/b", policy=policy) as node:
+        stranger = Stranger(network.carrier("mallory"))
+        await stranger.connect("/b")
+        await wait_all_tasks_blocked()
+        town = Town(node, random.Random(1))
+        await town.settle()
+        left: list[Any] = []
+        inbound = town.remote.take_in.__self__
+        inbound._laden = dict.fromkeys(inbound._laden, lambda frame, _files: left.append(frame))
+        town.ask()
+        to = town.refs[0].serial
+        call = [CALL, 1, to, "echo", [[value], {}]]
+        frames = [[SEND, to, value], call, [REPLY, town.asked[0], True, value]]
+        data = [msgspec.msgpack.encode(frame) for frame in frames]
+        for frame in data:
+            town.remote.take_in(decode_batch(encode_batch(0, 0, [frame])).frames, ())
+        await wait_all_tasks_blocked()
+        stranger.close()
+    is_long = len(data[0]) > 4096
+    if value in NOT_PLAIN or (is_long and seconds < 100e-6):
+        assert len(left) == len(frames)
+    else:
+        assert left == []
+        assert town.actors[0].notes == [value, ((value,), {}, None, town.remote.node_name)]
+        assert town.settled == [(value, "None")]

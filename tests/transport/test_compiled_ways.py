@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from enfilade.transport import node_link as node_link_file
 from enfilade.transport import outward as outward_file
 from enfilade.transport.carrier import Arrival, CarrierError, Credentials, Status
 from enfilade.transport.core import choice
@@ -27,6 +28,7 @@ from enfilade.transport.wire import (
     Call,
     Cancel,
     Chunk,
+    MalformedBatch,
     Monitor,
     Reply,
     Send,
@@ -409,6 +411,25 @@ SCRIPT: list[Operation] = [
     ("send", encode_send(5, b"z")),
     ("arrive", [PAYLOAD], PEER, ("byte", 50)),
 ]
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_single_frame_may_be_longer_than_a_batch(
+    more: int, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice.choose(is_compiled=is_compiled)
+    rig = Rig(2**20, 2**20, None, sealed=False)
+    data = encode_batch(0, 0, [encode_send(1, bytes(2 * BATCH_LIMIT)), *[encode_send(1, 2)] * more])
+    if more:
+        with pytest.raises(MalformedBatch, match="2 frames have"):
+            rig.link.received(data)
+        return
+    if is_compiled:
+        monkeypatch.setattr(node_link_file, "decode_batch", None)  # of which the twin makes use
+    (frame,) = rig.link.received(data)
+    assert len(frame.payload) == 2 * BATCH_LIMIT + 5  # type: ignore[union-attr]
+    assert rig.link.bytes_in == len(data) - 28
 
 
 def test_nothing_is_lost_in_c() -> None:

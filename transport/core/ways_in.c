@@ -22,11 +22,17 @@ static int64_t frames_in(PyObject *data)
     return (int64_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
 }
 
+/* Tell whether a batch is larger than a batch may be: a single frame may. */
+static int is_too_large(PyObject *data)
+{
+    return PyBytes_Size(data) > PyLong_AsLongLong(the_batch_limit) && frames_in(data) != 1;
+}
+
 PyObject *take_in(PyObject *link, PyObject *data)
 {
-    int64_t expected, consumed, taken_in, sent, frames_before, limit = PyLong_AsLongLong(the_batch_limit);
+    int64_t expected, consumed, taken_in, sent, frames_before;
     Py_ssize_t size = PyBytes_CheckExact(data) ? PyBytes_Size(data) : 0;
-    if (size < OVERHEAD || size > limit || SLOT(link, NodeLink__seal) != Py_None || SLOT(link, NodeLink__rate) != Py_None)
+    if (size < OVERHEAD || is_too_large(data) || SLOT(link, NodeLink__seal) != Py_None || SLOT(link, NodeLink__rate) != Py_None)
         return NULL;
     const unsigned char *at = (const unsigned char *)PyBytes_AsString(data);
     if (memcmp(at, "ENF\x01\x93\xcf", 6) != 0 || at[14] != 0xcf || at[23] != 0xdd)
