@@ -1,10 +1,9 @@
 """Numbers that options of the command take."""
 
+import math
 from typing import Any
 
 import typer
-
-from enfilade.fields import is_nan
 
 __all__ = ["number"]
 
@@ -15,6 +14,6 @@ def number(*names: str, **how: Any) -> Any:
 
 
 def _checked(value: float | None) -> float | None:
-    if is_nan(value):
+    if value is not None and math.isnan(value):
         raise typer.BadParameter("expected a number, got nan")
     return value

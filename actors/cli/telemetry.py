@@ -1,4 +1,7 @@
-"""The table `[telemetry]` of a zone file: what the node tells the tools of others."""
+"""The table `[telemetry]` of a zone file: what the node tells the tools of others.
+
+What tells them is imported by a node that does.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,7 @@ import trio
 import typer
 
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.cli.scrapes import PATH, own_answers
 from enfilade.actors.node.node import Node
-from enfilade.actors.observing.telemetry import instrument
-from enfilade.actors.observing.telemetry.extra import MissingExtra
 
 __all__ = ["TelemetryTable"]
 
@@ -61,6 +61,9 @@ class TelemetryTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         """
         if not self.metrics and self.spans is None and self.durations is None:
             return
+        from enfilade.actors.observing.telemetry import instrument
+        from enfilade.actors.observing.telemetry.extra import MissingExtra
+
         try:
             instrument(
                 node,
@@ -81,6 +84,8 @@ class TelemetryTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         """
         if self.listen is None:
             return None
+        from enfilade.actors.cli.scrapes import PATH, own_answers
+
         answer = own_answers(node, messages=self.messages)
         host, port = self.place()
         try:

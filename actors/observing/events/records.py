@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from enfilade.actors.messages.ref import Ref
+from enfilade.actors.observing.events.event import Event
 from enfilade.actors.observing.events.reasons import Why
 
 __all__ = [
@@ -63,24 +64,6 @@ __all__ = [
 
 
 @attrs.frozen
-class Event:
-    """The base of all events.
-
-    Attributes:
-        kind: which kind of event it is, such as "child.started".
-        number: counts the events of the node.
-        at: when it happened, on the clock of the node's trio run.
-        node: the full name of the node.
-    """
-
-    kind: ClassVar[str] = ""
-
-    number: int
-    at: float
-    node: str
-
-
-@attrs.frozen
 class Missed:
     """Stands in an iteration for the events that a full buffer has dropped; `count` is how many."""
 
@@ -90,7 +73,7 @@ class Missed:
 # Supervisors. `supervisor` is the supervisor's process; `child_id` is None under a dynamic one.
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ChildStarted(Event):
     """A child has started as `ref`, not by a restart; `restart_number` counts its restarts so far."""
 
@@ -102,7 +85,7 @@ class ChildStarted(Event):
     restart_number: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ChildTerminated(Event):
     """A child has ended, as its supervisor has just learned."""
 
@@ -115,7 +98,7 @@ class ChildTerminated(Event):
     will_restart: bool
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ChildRestarted(Event):
     """A child that ended as `old`, for `reason`, runs again as `ref`.
 
@@ -137,7 +120,7 @@ class ChildRestarted(Event):
     intensity: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ChildStartFailed(Event):
     """A child could not be started.
 
@@ -155,7 +138,7 @@ class ChildStartFailed(Event):
     next_in: float | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ChildRemoved(Event):
     """A child is no longer listed: a temporary one that ended, or one that was deleted."""
 
@@ -165,7 +148,7 @@ class ChildRemoved(Event):
     child_id: Hashable
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class SupervisorGaveUp(Event):
     """A supervisor ends, because it would have made `restarts` restarts within `period` seconds, the last for
     that child, which had ended for `reason`.
@@ -183,7 +166,7 @@ class SupervisorGaveUp(Event):
 # Processes.
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ProcessStarted(Event):
     """A process begins."""
 
@@ -196,7 +179,7 @@ class ProcessStarted(Event):
     label: str | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ProcessEnded(Event):
     """A process has ended; it was there for `seconds`."""
 
@@ -245,7 +228,7 @@ class MessageShown:
     sender: Ref[Any] | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ProcessCrashed(Event):
     """A process has crashed: the crash report.
 
@@ -282,7 +265,7 @@ class ProcessCrashed(Event):
     trace_id: str | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ProcessUnkillable(Event):
     """A killed process did not end in time, and was given up; `stack` is where its task is."""
 
@@ -292,7 +275,7 @@ class ProcessUnkillable(Event):
     stack: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ProcessSlow(Event):
     """A handler has held the loop for so many seconds."""
 
@@ -302,7 +285,7 @@ class ProcessSlow(Event):
     seconds: float
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ProcessRefused(Event):
     """A process was sent a cast that it does not understand; `error` says what was wrong with it."""
 
@@ -312,7 +295,7 @@ class ProcessRefused(Event):
     error: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ProcessDeadlock(Event):
     """These calls wait for one another in a circle."""
 
@@ -324,7 +307,7 @@ class ProcessDeadlock(Event):
 # Names, mailboxes, messages.
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NameRegistered(Event):
     """A process has a name now."""
 
@@ -334,7 +317,7 @@ class NameRegistered(Event):
     ref: Ref[Any]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NameReleased(Event):
     """A process no longer has a name."""
 
@@ -344,7 +327,7 @@ class NameReleased(Event):
     ref: Ref[Any]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class MailboxOverflowed(Event):
     """Messages found a mailbox full. At most one event a second is made for each process.
 
@@ -363,7 +346,7 @@ class MailboxOverflowed(Event):
     dropped: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class DeadLetterEvent(Event):
     """A message did not reach `ref`. `Node.dead_letters` has the messages themselves.
 
@@ -380,7 +363,7 @@ class DeadLetterEvent(Event):
     contents: str | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class CallTimedOut(Event):
     """A call has had no reply in time.
 
@@ -400,7 +383,7 @@ class CallTimedOut(Event):
 # Groups, pools, guests, workers.
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class GroupJoined(Event):
     """A process of the node has joined a group of a scope."""
 
@@ -411,7 +394,7 @@ class GroupJoined(Event):
     ref: Ref[Any]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class GroupLeft(Event):
     """A process of the node has left a group of a scope, or has ended."""
 
@@ -422,7 +405,7 @@ class GroupLeft(Event):
     ref: Ref[Any]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class PoolDiscarded(Event):
     """A pool had no room for a job, or nobody waits for it any more; `job` is its type."""
 
@@ -432,7 +415,7 @@ class PoolDiscarded(Event):
     job: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class GuestCutShort(Event):
     """The base of the events of guests that were cut short.
 
@@ -449,21 +432,21 @@ class GuestCutShort(Event):
     backtrace: tuple[str, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class GuestTrapped(GuestCutShort):
     """A guest was cut short by a trap."""
 
     kind: ClassVar[str] = "guest.trapped"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class GuestLimited(GuestCutShort):
     """A guest was cut short because it has reached a limit."""
 
     kind: ClassVar[str] = "guest.limited"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class WorkerLost(Event):
     """The OS process of the worker of that name has ended, or its connection, unasked."""
 
@@ -476,7 +459,7 @@ class WorkerLost(Event):
 # Nodes.
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NodeLinkUp(Event):
     """The node link to `peer` is up."""
 
@@ -485,7 +468,7 @@ class NodeLinkUp(Event):
     peer: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NodeLinkDown(Event):
     """The node link to `peer` is over."""
 
@@ -495,7 +478,7 @@ class NodeLinkDown(Event):
     reason: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NodeRefused(Event):
     """A node that wanted to connect was refused."""
 
@@ -504,7 +487,7 @@ class NodeRefused(Event):
     reason: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class LoopHeld(Event):
     """One step has held up the loop for so long, as the watchdog has seen (`NodeConfig.watchdog`).
 
@@ -521,14 +504,14 @@ class LoopHeld(Event):
     seconds: float
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NodeOpened(Event):
     """The node is open: its program goes on within the block of `open_node`."""
 
     kind: ClassVar[str] = "node.opened"
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NodeStopping(Event):
     """The shutdown of the node begins.
 
@@ -541,7 +524,7 @@ class NodeStopping(Event):
     reason: Why
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class NodeStopped(Event):
     """All processes of the node have ended: the last event. `reason` is that of the shutdown."""
 
@@ -550,7 +533,7 @@ class NodeStopped(Event):
     reason: Why
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class HandlerDetached(Event):
     """The handler of that id raised `error`, and was detached."""
 
@@ -560,7 +543,7 @@ class HandlerDetached(Event):
     error: str
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class OperatorActed(Event):
     """An operator has done something to the node or to a process, or has looked at what holds data.
 
@@ -577,7 +560,7 @@ class OperatorActed(Event):
     on: Ref[Any] | None
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ObservationChanged(Event):
     """Observers have come or gone, or the counting of messages has begun or ended.
 

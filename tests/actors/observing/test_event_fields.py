@@ -9,7 +9,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from enfilade.actors import Actor, Child, Supervisor, open_node
-from enfilade.actors.observing.events.records import DeadLetterEvent, NodeOpened, ProcessCrashed
+from enfilade.actors.observing.events.records import (
+    KINDS,
+    DeadLetterEvent,
+    NodeOpened,
+    NodeRefused,
+    ProcessCrashed,
+)
 from enfilade.actors.observing.events.shown import event_shown
 from enfilade.actors.observing.protocol.views import EventView
 from enfilade.actors.observing.telemetry.contexts import use
@@ -40,6 +46,15 @@ class Fragile(Actor):
 
     def touch(self) -> None:
         raise ValueError("broken")
+
+
+def test_events_are_equal_by_kind_and_fields_and_are_shown_with_them() -> None:
+    opened, refused = NodeOpened(1, 2.0, "shop"), NodeRefused(1, 2.0, "shop", "no")
+    assert refused == NodeRefused(1, 2.0, "shop", "no") != NodeRefused(1, 2.0, "shop", "yes")
+    assert len({opened, NodeOpened(1, 2.0, "shop"), refused}) == 2
+    assert repr(refused) == "NodeRefused(number=1, at=2.0, node='shop', reason='no')"
+    methods = {"__eq__", "__hash__", "__repr__"}
+    assert not [kind for kind, event in KINDS.items() if methods & vars(event).keys()]
 
 
 async def test_the_first_event_of_a_node_is_that_it_is_open() -> None:
