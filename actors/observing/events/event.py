@@ -16,7 +16,7 @@ LONGEST: Final = 100_000
 
 @attrs.frozen(eq=False, repr=False)
 class Event:
-    """The base of all events. It compares and shows them, as attrs would take its time to write each a method.
+    """The base of all events. It compares and shows them, as methods that attrs writes take time.
 
     Attributes:
         kind: which kind of event it is, such as "child.started".
