@@ -119,8 +119,8 @@ def enter(state: Hashable) -> Callable[[F], F]:
 
 
 def leave(state: Hashable) -> Callable[[F], F]:
-    """Mark a sync function `fn(self)` that runs whenever `state` is left for another one. Raises: as
-    `enter`.
+    """Mark a sync function `fn(self)` that runs whenever `state` is left: for another one, or to be entered
+    again. It cannot change the state. Raises: as `enter`.
     """
     return lambda function: _mark_sync(function, _Transition(state, entering=False))
 
@@ -208,6 +208,7 @@ class Machine(Actor):
 
     _machine_state: Hashable = None
     _machine_entered: bool = False
+    _machine_leaving: bool = False
     _machine_changes: int = 0
     _machine_returned: int = 0  # events that changes have put back into the mailbox
     _machine_postponed: list[_Event] | None = None  # until the state changes
@@ -298,13 +299,23 @@ class Machine(Actor):
 
         Raises:
             UnknownState: the class lists its states, and this is none of them.
-            TypeError: `state` is not hashable. In both cases the state stays as it is.
+            TypeError: `state` is not hashable.
+            RuntimeError: a `leave` function calls it. In these cases the state stays as it is.
         """
         self._machine_check(state)
+        if self._machine_leaving:
+            raise RuntimeError(
+                f"the state {safe_repr(self._machine_state)} is being left: a function marked with `leave` "
+                "cannot change the state; one marked with `enter` can"
+            )
         if self._machine_entered:
             if state == self._machine_state and not again:
                 return
-            self._machine_run(self._machine_state, entering=False)
+            self._machine_leaving = True
+            try:
+                self._machine_run(self._machine_state, entering=False)
+            finally:
+                del self._machine_leaving
             for _, handler in self._machine_timeouts.get(self._machine_state, ()):
                 self.process.timers.cancel(_Lasted(handler))
         self._machine_state = state
@@ -324,7 +335,8 @@ class Machine(Actor):
         A call that is postponed is answered then. Does not return: it leaves the handler by an exception.
         Postponed events come in the order in which they were postponed, before those that came later.
 
-        Source: `gen_statem`'s action `postpone`.
+        A handler that has deferred its reply cannot postpone its event, too: that ends the machine with a
+        `RuntimeError`. Source: `gen_statem`'s action `postpone`.
         """
         raise _Postponed
 
@@ -332,24 +344,34 @@ class Machine(Actor):
         for function in self._machine_transitions.get((state, entering), ()):
             run_sync(function, self)
 
-    def _machine_moment(self) -> tuple[int, int]:
-        """Return the number of state changes so far, and of the events that these have put back."""
-        return self._machine_changes, self._machine_returned
+    def _machine_moment(self) -> tuple[int, int, bool]:
+        """Return the number of state changes so far, and of the events that these have put back, and whether
+        the call at hand is deferred: one of an earlier event then, before this one is handled.
+        """
+        return self._machine_changes, self._machine_returned, self._machine_has_deferred()
+
+    def _machine_has_deferred(self) -> bool:
+        call = self.process.at_hand
+        return call is not None and self.process.has_deferred(call)
 
     def _machine_keep(
-        self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], since: tuple[int, int]
+        self, method: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], since: tuple[int, int, bool]
     ) -> Any:
         """Keep the event at hand, handled since that moment, until the state changes; returns what its
         handler returns for now.
         """
         process = self.process
+        changes, returned, had_deferred = since
+        if self._machine_has_deferred() and not had_deferred:
+            raise RuntimeError(
+                f"{method} has deferred its reply: answer it later, or postpone the event, but not both"
+            )
         deferred = None if method in HOOKS else process.defer_if_called()
         message: Any = args[0] if method in HOOKS else Cast(method, args, kwargs)
         if deferred is not None:
             message = deferred.request
             message.method, message.args, message.kwargs = method, args, kwargs
         event = _Event(message, deferred)
-        changes, returned = since
         if self._machine_changes == changes:
             process.unhandled_by(self._machine_unhandled)
             if self._machine_postponed is None:

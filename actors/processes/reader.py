@@ -299,13 +299,13 @@ class Reader(TaskTurn):
         if self._process.idle:
             self._process.wake()
 
-    async def serve(self) -> None:
-        """Serve the control lane."""
+    async def serve(self, *, may_stop: bool = False) -> None:
+        """Serve the control lane; `may_stop`: up to the order to stop, if one of its items gives it."""
         process = self._process
         process.check_guard()
         if process.exit_signal is not None:
             await trio.lowlevel.checkpoint_if_cancelled()
-        while process.control:
+        while process.control and not (may_stop and process.stopping is not None):
             work = process.control.popleft().serve(process)
             if work is not None:
                 await work

@@ -328,7 +328,7 @@ class AsyncBody(TaskBody):
         assert reader is not None
         while process.attention:
             try:
-                await reader.serve()
+                await reader.serve(may_stop=True)
             except Exception as error:
                 if not resumed(process, self.actor, None, error):
                     raise

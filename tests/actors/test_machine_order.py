@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from enfilade.actors import IdleTimeout, Machine, Mailbox, Node, Ref, system
-from enfilade.actors.patterns.machine import after, when
+from enfilade.actors import IdleTimeout, Machine, Mailbox, Node, ProcessDied, Ref, open_node, system
+from enfilade.actors.patterns.machine import after, enter, leave, when
 from enfilade.actors.testing import Probe
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
@@ -119,3 +119,52 @@ async def test_postponed_events_take_no_place_in_a_bounded_mailbox(
     await ref.call(Postponing.go, "b")
     for number in range(count):
         await probe.expect(("b", number))
+
+
+class Torn(Machine):
+    """Does two things at once that exclude one another."""
+
+    initial = "here"
+
+    def ask(self) -> str:
+        self.kept = self.process.defer()
+        self.postpone()
+
+    def go(self, state: str, again: bool = False) -> list[str]:
+        self.seen = []
+        self.become(state, again=again)
+        return self.seen
+
+    @leave("there")
+    def _turning_back(self) -> None:
+        self.become("here")
+
+    @leave("here")
+    def _leaving(self) -> None:
+        self.seen.append("left")
+
+    @enter("here")
+    def _entering(self) -> None:
+        self.seen = [*getattr(self, "seen", ()), "entered"]
+
+
+@pytest.mark.parametrize("is_idle", [True, False])
+async def test_a_deferred_call_cannot_be_postponed(autojump_clock: MockClock, is_idle: bool) -> None:
+    """The caller gets neither an answer that nobody gave, nor none: it hears of the mistake."""
+    async with open_node("node") as node, node.mailbox() as me:
+        torn = await node.spawn(Torn)
+        with pytest.raises(ProcessDied) as caught:
+            await (torn.call(Torn.ask) if is_idle else me.request(torn, Torn.ask).receive())
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert "deferred" in str(caught.value.__cause__)
+
+
+async def test_a_state_that_is_being_left_cannot_be_changed(autojump_clock: MockClock) -> None:
+    """Its `leave` function would run without end; a state that is entered again is left first."""
+    async with open_node("node") as node:
+        torn = await node.spawn(Torn)
+        assert await torn.call(Torn.go, "here", again=True) == ["left", "entered"]
+        await torn.call(Torn.go, "there")
+        with pytest.raises(ProcessDied) as caught:
+            await torn.call(Torn.go, "elsewhere")
+        assert "'there' is being left" in str(caught.value.__cause__)

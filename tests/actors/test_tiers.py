@@ -183,3 +183,52 @@ async def perform(seed: int, kind: type[Sync]) -> tuple[list[Any], list[Any]]:
 async def test_tiers_agree(autojump_clock: MockClock, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     assert await perform(seed, Sync) == await perform(seed, Async)
+
+
+class Leaving(Sync):
+    """Stops, by a message of any kind, and has more to do."""
+
+    def depart(self) -> None:
+        self.process.continue_with(self.log.append, "continued")
+        self.process.stop(Custom("done"))
+        self.process.continue_with(self.log.append, "continued later")
+
+    def soon(self) -> None:
+        self.process.continue_with(self.depart)
+
+    def on_message(self, message: Any) -> None:
+        self.depart()
+
+    def on_stop(self, reason: Reason) -> None:
+        self.log.append(reason)
+
+
+class LeavingInATask(Leaving, Async):
+    """The same, in a task."""
+
+
+@pytest.mark.parametrize("kind", [Leaving, LeavingInATask])
+@pytest.mark.parametrize("way", ["call", "cast", "message", "idle", "timer", "continuation"])
+async def test_nothing_follows_the_order_to_stop(
+    autojump_clock: MockClock, kind: type[Leaving], way: str
+) -> None:
+    """S6, S8: an actor that stops itself runs no continuation any more, whatever it was handling."""
+    log: list[Any] = []
+    async with open_node("node") as node, node.mailbox() as me:
+        actor: Ref[Any] = await node.spawn(kind, log)
+        me.monitor(actor)
+        match way:
+            case "call":
+                me.request(actor, kind.depart)
+            case "cast":
+                actor.cast(kind.depart)
+            case "message":
+                actor.send("depart")
+            case "idle":
+                actor.cast(kind.idle, 1.0)
+            case "timer":
+                actor.cast(kind.timer, 1, 1.0)
+            case _:
+                actor.cast(kind.soon)
+        assert (await me.receive(Down)).reason == Custom("done")
+    assert log == [Custom("done")]
