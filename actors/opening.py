@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+import enfilade.actors.observing.choice  # noqa: F401 (it chooses the functions that note every restart)
 from enfilade.actors.messages.blocks import async_block
 from enfilade.actors.messages.safe_text import safe_repr
 from enfilade.actors.node import shutdown

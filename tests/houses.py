@@ -120,6 +120,7 @@ OBSERVING = House(
         "dumps": ("events", "measurements", "protocol", "tables"),
         "watches": ("dumps", "events", "measurements", "protocol", "tables", "telemetry"),
         "observation": ("events", "measurements", "tables", "watches"),
+        "choice": ("events", "observation"),
         "discovery": ("dumps",),
     },
     outside=PACKAGES,

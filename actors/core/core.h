@@ -28,6 +28,9 @@
  *   cancel      Timer.cancel              cancel a timer
  *   fire_due    Timers.fire_due           fire the timers that are due
  *   take_in     Inbound.take_in           carry out frames of another node; `peers/choice.py` chooses it
+ *   keep        Observation.keep          keep an event; `observing/choice.py` chooses it and these two
+ *   child_terminated    Rare.child_terminated     note the end of a supervisor's child
+ *   child_restarted     Rare.child_restarted      note that it was started again
  *
  * Each has a twin of the same name in Python, at the place that is named above. The twin says what the
  * function does; the C here does the frequent case of it, in the same order, on the same objects. Whatever is
@@ -133,9 +136,14 @@ PEER_FIELDS(DECLARE_FIELD)
     object(take_in) object(RefPassing) object(Ledger) object(RemoteCall) object(TracedSend) object(TracedCall) \
     object(Reply) object(NIL) object(RuntimeFault) object(decode_plain)
 
+#define EVENT_OBJECTS(object)                                                                               \
+    object(keep) object(child_terminated) object(child_restarted) object(EMPTY) object(ChildTerminated)     \
+    object(ChildRestarted)
+
 OBJECTS(DECLARE_OBJECT)
 TRIO_OBJECTS(DECLARE_OBJECT)
 PEER_OBJECTS(DECLARE_OBJECT)
+EVENT_OBJECTS(DECLARE_OBJECT)
 
 /* Names of methods and attributes that are looked up as Python does. */
 
@@ -149,7 +157,9 @@ PEER_OBJECTS(DECLARE_OBJECT)
     name(not_used) name(on_down) name(overflowed) name(popleft) name(protocol) name(raised) name(ref)                 \
     name(_codec) name(_went_wrong) name(answering_bytes) name(begin_answer) name(decoding) name(fail) name(limits) name(peer) name(pending)  \
     name(pending_bytes) name(queues) name(reply) name(rights) name(send) name(tracer) name(traces)          \
-    name(request_type) name(result) name(serve) name(signal_failed) name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at)
+    name(request_type) name(result) name(serve) name(signal_failed) name(process_ended) name(processes) name(put) name(ref_type) name(remove_dead) name(rest) name(run) name(sort_in) name(starting) name(step_failed) name(target_name) name(task) name(timers) name(turn) name(wake_at) \
+    name(_ended) name(_keep) name(_kept) name(_now) name(_sinks) name(by) name(children) name(flags) name(intensity)     \
+    name(kind) name(number) name(strategy)
 
 NAMES(DECLARE_NAME)
 
@@ -289,6 +299,9 @@ PyObject *call_part(PyObject *name, PyObject *one, PyObject *two, PyObject *thre
 int deliver_call(PyObject *process, PyObject *call);
 
 /* The functions. */
+PyObject *core_keep(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_child_terminated(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *core_child_restarted(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_take_in(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *core_ask(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *core_main(PyObject *self, PyObject *nothing);

@@ -8,6 +8,7 @@ PEER_FIELDS(DEFINE_FIELD)
 OBJECTS(DEFINE_OBJECT)
 TRIO_OBJECTS(DEFINE_OBJECT)
 PEER_OBJECTS(DEFINE_OBJECT)
+EVENT_OBJECTS(DEFINE_OBJECT)
 NAMES(DEFINE_NAME)
 
 static const struct field own_fields[] = {FIELDS(ENTER_FIELD){NULL, NULL}};
@@ -15,6 +16,8 @@ static const struct field trio_fields[] = {TRIO_FIELDS(ENTER_FIELD){NULL, NULL}}
 static const struct field peer_fields[] = {PEER_FIELDS(ENTER_FIELD){NULL, NULL}};
 static const struct object own_objects[] = {OBJECTS(ENTER_OBJECT){NULL, NULL}};
 static const struct object trio_objects[] = {TRIO_OBJECTS(ENTER_OBJECT){NULL, NULL}};
+static const struct field event_fields[] = {{NULL, NULL}};
+static const struct object event_objects[] = {EVENT_OBJECTS(ENTER_OBJECT){NULL, NULL}};
 static const struct object peer_objects[] = {PEER_OBJECTS(ENTER_OBJECT){NULL, NULL}};
 
 PyTypeObject *deque_type;
@@ -50,12 +53,24 @@ PyObject *bind_trio(PyObject *args)
     return bind_to(args, trio_fields, trio_objects);
 }
 
+/* Bind what others than the core itself have: after the core. */
+static PyObject *bind_more(PyObject *args, const struct field *fields, const struct object *objects)
+{
+    if (the_present == NULL) /* the last that `bind` takes */
+        return PyErr_Format(PyExc_ImportError, "expected the rest of the core to be bound before, found it is not");
+    return bind_once(args, fields, objects);
+}
+
 static PyObject *core_bind_peers(PyObject *module, PyObject *args)
 {
     (void)module;
-    if (the_present == NULL) /* the last that `bind` takes */
-        return PyErr_Format(PyExc_ImportError, "expected the rest of the core to be bound before, found it is not");
-    return bind_once(args, peer_fields, peer_objects);
+    return bind_more(args, peer_fields, peer_objects);
+}
+
+static PyObject *core_bind_events(PyObject *module, PyObject *args)
+{
+    (void)module;
+    return bind_more(args, event_fields, event_objects);
 }
 
 static PyMethodDef of_classes[] = {
@@ -94,6 +109,11 @@ static PyMethodDef of_classes[] = {
     {"fire_due", core_fire_due, METH_NOARGS, "Fire the timers that are due; see Timers.fire_due."},
     {"take_in", (PyCFunction)(void (*)(void))core_take_in, METH_FASTCALL | METH_KEYWORDS,
      "Carry out frames of another node; see Inbound.take_in."},
+    {"keep", (PyCFunction)(void (*)(void))core_keep, METH_FASTCALL, "Keep an event; see Observation.keep."},
+    {"child_terminated", (PyCFunction)(void (*)(void))core_child_terminated, METH_FASTCALL,
+     "Note the end of a child; see Rare.child_terminated."},
+    {"child_restarted", (PyCFunction)(void (*)(void))core_child_restarted, METH_FASTCALL,
+     "Note the restart of a child; see Rare.child_restarted."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -132,6 +152,7 @@ static PyMethodDef of_module[] = {
     {"bind_trio", core_bind_trio, METH_VARARGS, "The same, of trio's own classes."},
     {"peer_fields", core_peer_fields, METH_NOARGS, "The names of the fields whose places `bind_peers` wants."},
     {"bind_peers", core_bind_peers, METH_VARARGS, "The same, of the classes of node links."},
+    {"bind_events", core_bind_events, METH_VARARGS, "Take what events are made of: no places, and the objects."},
     {"unbind_trio", core_unbind_trio, METH_NOARGS, "Leave the steps of tasks to the twins."},
     {"step", core_step, METH_O, "Resume a task beside trio's loop; see loop_bypass.py."},
     {"conclude", (PyCFunction)(void (*)(void))core_conclude, METH_FASTCALL,

@@ -223,12 +223,12 @@ class Observation:
         self._tell(event)
         return event
 
-    def keep(self, kind: type[Event], at: float, *fields: Any) -> None:
-        """As `emit`, of an event at the time `at` that the timeline keeps, as a note: refs and reasons among
-        the fields are notes, too (`events/notes.py`).
+    def keep(self, kind: type[Event], at: float, fields: tuple[Any, ...]) -> None:
+        """As `emit`, of an event at the time `at` that the timeline keeps: the fields are noted as
+        `events/notes.py` says.
         """
         self.number = number = self.number + 1
-        note = kind, number, at, *fields
+        note = kind, number, at, fields
         if kind.kind not in self._sinks:
             self._kept.append(note)
             return
@@ -297,7 +297,7 @@ class Observation:
 
     def opened(self) -> None:
         """Tell that the node is open: the first event that the timeline keeps. Not a checkpoint."""
-        self.keep(events.NodeOpened, self.now())
+        self.keep(events.NodeOpened, self.now(), ())
 
     def crashed(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         """Make a crash report, unless there have been too many within this second."""

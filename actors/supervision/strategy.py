@@ -141,11 +141,11 @@ class Strategy(Generic[R]):
         """Tell whether that child, whose process has just ended with `reason`, is to be started again, as far
         as can be known before the strategy is told of the end.
         """
-        restart = child.spec.restart
-        if self.stopping:
+        restart, job = child.spec.restart, self._job
+        if job is SHUT_DOWN or self._ended:  # `stopping`, as every restart passes here
             return False
         if child in self._stopping:
-            return self._job is RESTART and restart != "temporary"
+            return job is RESTART and restart != "temporary"
         return restart == "permanent" or (restart == "transient" and not reason.is_normal)
 
     # Events: the life of the supervisor.

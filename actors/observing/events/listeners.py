@@ -44,8 +44,8 @@ class Maker(Protocol):
     def emit(self, kind: type[Event], *fields: Any) -> Event:
         """Make an event."""
 
-    def keep(self, kind: type[Event], at: float, *fields: Any) -> None:
-        """Make an event that the timeline keeps."""
+    def keep(self, kind: type[Event], at: float, fields: tuple[Any, ...]) -> None:
+        """Make an event that the timeline keeps, of the note of its fields."""
 
     def crashed(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         """Make a crash report."""
@@ -67,7 +67,7 @@ class Rare(_EventListener):
 
     def __init__(self, observation: Maker) -> None:
         super().__init__(observation)
-        self._ended: dict[Ref[Any], tuple[float, Any, Any]] = {}
+        self._ended: dict[Ref[Any], tuple[float, tuple[Any, ...]]] = {}
         self._keep = observation.keep
         self._now = observation.now
         self._stopping = why_of_error(None)
@@ -75,8 +75,8 @@ class Rare(_EventListener):
     def child_started(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], restart_number: int
     ) -> None:
-        place = noted(supervisor), child_id, note_of(ref)
-        self._keep(events.ChildStarted, self._now(), *place, restart_number)
+        fields = *noted(supervisor), child_id, *note_of(ref), restart_number
+        self._keep(events.ChildStarted, self._now(), fields)
 
     def child_restarted(
         self,
@@ -91,42 +91,44 @@ class Rare(_EventListener):
         seconds: float | None
         ended = self._ended.pop(old, None)
         if ended is None:
-            seconds, shown, former = None, note_of_reason(reason), note_of(old)
+            seconds, (former, former_name) = None, note_of(old)
+            kind, asker, asker_name = note_of_reason(reason)
         else:
-            since, shown, former = ended
+            since, (_, _, _, former, former_name, kind, asker, asker_name, _) = ended
             seconds = now - since
         intensity = supervisor.body.strategy.children.flags.intensity
-        by, new = note_of_both(supervisor, ref)
-        place = by, child_id, former, new
-        self._keep(events.ChildRestarted, now, *place, shown, seconds, in_period, intensity)
+        by, by_name, new, name = note_of_both(supervisor, ref)
+        place = by, by_name, child_id, former, former_name, new, name
+        fields = *place, kind, asker, asker_name, seconds, in_period, intensity
+        self._keep(events.ChildRestarted, now, fields)
 
     def child_terminated(
         self, supervisor: Process, child_id: Hashable, ref: Ref[Any], reason: Reason, will_restart: bool
     ) -> None:
-        now, shown = self._now(), note_of_reason(reason)
-        by, former = note_of_both(supervisor, ref)
+        now = self._now()
+        by, by_name, former, name = note_of_both(supervisor, ref)
+        kind, asker, asker_name = note_of_reason(reason)
+        fields = by, by_name, child_id, former, name, kind, asker, asker_name, will_restart
         if will_restart:
             if len(self._ended) >= RESTARTING:
                 del self._ended[next(iter(self._ended))]
-            self._ended[ref] = now, shown, former
-        self._keep(events.ChildTerminated, now, by, child_id, former, shown, will_restart)
+            self._ended[ref] = now, fields
+        self._keep(events.ChildTerminated, now, fields)
 
     def child_start_failed(
         self, supervisor: Process, child_id: Hashable, reason: Reason, attempt: int, next_in: float | None
     ) -> None:
-        place = noted(supervisor), child_id
-        shown = note_of_reason(reason)
-        self._keep(events.ChildStartFailed, self._now(), *place, shown, attempt, next_in)
+        fields = *noted(supervisor), child_id, *note_of_reason(reason), attempt, next_in
+        self._keep(events.ChildStartFailed, self._now(), fields)
 
     def child_removed(self, supervisor: Process, child_id: Hashable) -> None:
-        self._keep(events.ChildRemoved, self._now(), noted(supervisor), child_id)
+        self._keep(events.ChildRemoved, self._now(), (*noted(supervisor), child_id))
 
     def supervisor_gave_up(
         self, supervisor: Process, child_id: Hashable, reason: Reason, restarts: int, period: float
     ) -> None:
-        place = noted(supervisor), child_id
-        shown = note_of_reason(reason)
-        self._keep(events.SupervisorGaveUp, self._now(), *place, shown, restarts, period)
+        fields = *noted(supervisor), child_id, *note_of_reason(reason), restarts, period
+        self._keep(events.SupervisorGaveUp, self._now(), fields)
 
     def process_crashing(self, process: Process, reason: Reason, error: BaseException | None) -> None:
         if error is not None or process.exit_signal is None:  # otherwise it is the doing of a signal
@@ -136,16 +138,16 @@ class Rare(_EventListener):
         self._observation.emit(events.ProcessUnkillable, ref, frames)
 
     def loop_held(self, ref: Ref[Any] | None, place: str, seconds: float) -> None:
-        self._keep(events.LoopHeld, self._now(), note_of(ref), place, seconds)
+        self._keep(events.LoopHeld, self._now(), (*note_of(ref), place, seconds))
 
     def node_up(self, peer: str) -> None:
-        self._keep(events.NodeLinkUp, self._now(), peer)
+        self._keep(events.NodeLinkUp, self._now(), (peer,))
 
     def node_down(self, peer: str, reason: str) -> None:
-        self._keep(events.NodeLinkDown, self._now(), peer, safe_str(reason))
+        self._keep(events.NodeLinkDown, self._now(), (peer, safe_str(reason)))
 
     def node_refused(self, reason: str) -> None:
-        self._keep(events.NodeRefused, self._now(), safe_str(reason))
+        self._keep(events.NodeRefused, self._now(), (safe_str(reason),))
 
     def node_stopping(self, fatal: BaseException | None) -> None:
         self._stopping = why_of_error(fatal)

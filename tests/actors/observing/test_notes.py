@@ -75,7 +75,8 @@ async def test_a_note_holds_no_process() -> None:
         await system.terminate(ref, KILLED)
         assert isinstance(ref._process, EndedProcess)
         assert note == (ref.serial, "till")
-        event = read((_ChildLike, 1, 2.0, note, note_of_reason(KILLED), ("not", "a note")), node)
+        fields = *note, *note_of_reason(KILLED), ("not", "a note")
+        event = read((_ChildLike, 1, 2.0, fields), node)  # type: ignore[arg-type]
         assert event.ref == ref
         assert event.reason == why(KILLED)
         assert event.child_id == ("not", "a note")
@@ -93,4 +94,4 @@ class _ChildLike:
 
 def test_a_reason_that_holds_something_is_put_into_words_at_once() -> None:
     crashed = Crashed(ValueError("broken"))
-    assert note_of_reason(crashed) == why(crashed)
+    assert note_of_reason(crashed) == (why(crashed), None, None)
