@@ -13,6 +13,7 @@ inlet any more, doors say so, and that is how the death of a peer is noticed.
 import contextlib
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
@@ -90,6 +91,19 @@ SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, err
 """Failures of a call that say nothing about the peer: there is nothing left to make it with, now."""
 
 
+ELSEWHERE: Final = re.compile(r"/\w+:/|:\d+$")
+"""What a path has that was made of a URL, or of a host and its port."""
+
+
+def _meant_by(address: str) -> str:
+    """Say what a path that leads to no door was probably meant for."""
+    if "@" in os.path.basename(address):
+        return "; a node that is opened with `mesh` calls the nodes of its mesh by their names"
+    if ELSEWHERE.search(address):
+        return "; an address is the path of a door: nodes on other machines meet in a `mesh`"
+    return ""
+
+
 def _number(id_: int) -> int:
     return -1 if id_ == UNKNOWN else id_
 
@@ -136,7 +150,8 @@ class DoorCarrier(Carrier):
         await trio.lowlevel.checkpoint()
         if _is_plain(address):
             raise CarrierError(errno.ENXIO, f"no door is attached to {address!r}")
-        return _DoorOutlet(lib.sender_open(os.fsencode(address)), f"the door at {address!r}")
+        what = f"the door at {address!r}"
+        return _DoorOutlet(lib.sender_open(os.fsencode(address)), what, _meant_by(address))
 
     def discard(self, handle: Handle) -> None:
         closing.close(handle)
@@ -377,11 +392,12 @@ def _ask_whether_dead(address: str) -> bool:
 class _DoorOutlet(Outlet):
     """A door, and what calls it."""
 
-    def __init__(self, sender: CData, what: str) -> None:
+    def __init__(self, sender: CData, what: str, meant: str = "") -> None:
         if sender == ffi.NULL:
             raise CarrierError(ffi.errno, f"failed to make a channel to a door: {os.strerror(ffi.errno)}")
         self._sender = sender
         self._what = what
+        self._meant = meant  # by an address where there is nothing
         self._event: int = lib.sender_event(sender)
         self._look = trio.CancelScope()
         self._is_looked_for = False  # its deadline is set: to ask it for that takes longer
@@ -414,7 +430,8 @@ class _DoorOutlet(Outlet):
             return Status.FULL
         if ffi.errno == errno.EBADF:
             raise CarrierError(errno.EBADF, f"{self._what} no longer exists: its server has ended")
-        raise CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}")
+        meant = self._meant if ffi.errno == errno.ENOENT else ""
+        raise CarrierError(ffi.errno, f"{self._what} cannot be called: {os.strerror(ffi.errno)}{meant}")
 
     async def wait(self) -> None:
         while self._sender is not None:

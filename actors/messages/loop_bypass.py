@@ -224,6 +224,8 @@ def leave_step(task: Task, trap: Any) -> None:
 
 
 def _advice(trap: object) -> str:
+    if trap is None:
+        return "; write `await trio.sleep(0)` in the place of asyncio's"
     is_of_asyncio = any(
         kind.__module__.partition(".")[0] in ("asyncio", "_asyncio") for kind in type(trap).__mro__
     )

@@ -501,7 +501,7 @@ class Node(ObservedNode):
         """
         if self._distribution is None:
             name = self.full_name
-            raise NotConnected(name, f"node {name} has no peers: open it with `listen` or a `policy`")
+            raise NotConnected(name, f"node {name} has no peers: open it with `listen`, `policy` or `mesh`")
         return self._distribution
 
     @property

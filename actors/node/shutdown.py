@@ -61,7 +61,7 @@ async def running(node: Node, *, is_watched: bool) -> AsyncIterator[Stopper]:
             with trio.CancelScope() as node.body_scope, all_left():
                 yield stopper
         except BaseException as error:
-            explain_misuse(error, node.registry)
+            explain_misuse(error, node.registry, node)
             raise
         finally:
             with trio.CancelScope(shield=True):

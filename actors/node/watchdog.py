@@ -32,6 +32,7 @@ import trio
 from enfilade.actors.messages.blocks import block
 from enfilade.actors.messages.guarded import log
 from enfilade.actors.messages.hooks import call
+from enfilade.actors.messages.misuse import IN_A_THREAD
 from enfilade.actors.messages.safe_text import safe_str
 from enfilade.actors.processes.current import CURRENT
 
@@ -56,6 +57,9 @@ LARGEST_STACK: Final = 20
 
 LATE: Final = 0.05
 """Seconds by which a look must be late, so that the loop, and not a busy machine, is held responsible."""
+
+ASYNCIO: Final = "asyncio.base_events"
+"""The module whose code is on the stack while a loop of asyncio runs, as within `asyncio.run`."""
 
 PATIENCE: Final = 1.0
 """Seconds to wait for the thread's end: a log handler may hold it up."""
@@ -245,10 +249,13 @@ class _Watchdog(trio.abc.Instrument):
         else:
             held.words += ", in the runtime"
         stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames[:LARGEST_STACK])
+        is_of_asyncio = any(frame.f_globals.get("__name__") == ASYNCIO for frame in frames)
         del frames
         text = "Stack of what holds the loop, innermost last:\n" + "".join(
             reversed(traceback.format_list(stack))
         )
+        if is_of_asyncio:
+            text += f"  {IN_A_THREAD}"
         self._log("%s, has held the loop for %.3f s", held.words, seconds, text.rstrip())
         for node in self._concerned(process):
             if node.hooks.loop_caught:

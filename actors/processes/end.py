@@ -95,7 +95,7 @@ def _note_circumstances(process: Process, error: BaseException) -> None:
     """Add notes to `error` for the log, if it has room: the message at hand, the number of queued messages,
     the status.
     """
-    explain_misuse(error, process.node.registry)
+    explain_misuse(error, process.node.registry, process.body.actor)
     if not process.node.reports.shows_exits:
         return
     body = process.body

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import trio
 
-from enfilade.actors import Actor, Down, Node, Process, ProcessDied, open_node
+from enfilade.actors import Actor, Down, Node, Process, ProcessDied, Ref, open_node
+from enfilade.actors.messages.misuse import OF_PROCESSES, OTHER_WORDS, STARTERS
 
 pytest_plugins = ["enfilade.actors.testing.plugin"]
 
@@ -276,3 +277,71 @@ class Nested(Actor):
 )
 async def test_trio_within_trio_is_explained(node: Node, method: Any, note: str) -> None:
     assert note in await note_of_crash(node, Nested, method)
+
+
+class Newcomer(Actor):
+    """Does what actors of other libraries do."""
+
+    def tell_own_ref(self) -> Any:
+        return self.ref  # type: ignore[attr-defined]
+
+    def watch(self, ref: Any) -> None:
+        self.monitor(ref)  # type: ignore[attr-defined]
+
+    async def yield_to_asyncio(self) -> None:
+        await asyncio.sleep(0)
+
+    def wait_in_asyncio(self) -> None:
+        raise RuntimeError("There is no current event loop in thread 'MainThread'.")  # before Python 3.12
+
+
+@pytest.mark.parametrize(
+    ("method", "note"),
+    [
+        (Newcomer.tell_own_ref, "processes have `ref`: an actor's own is `self.process`"),
+        (Newcomer.watch, "processes have `monitor`: an actor's own is `self.process`"),
+        (Newcomer.wait_in_asyncio, "what needs asyncio runs in"),
+    ],
+)
+async def test_what_an_actor_has_elsewhere_is_explained(node: Node, method: Any, note: str) -> None:
+    arguments = [node.ref] if method is Newcomer.watch else []
+    assert note in await note_of_crash(node, Newcomer, method, *arguments)
+
+
+async def test_a_turn_of_the_loop_of_asyncio_is_explained(node: Node) -> None:
+    newcomer: Any = await node.spawn(Newcomer)
+    with pytest.raises(ProcessDied, match=r"write `await trio.sleep\(0\)`"):
+        await newcomer.call(Newcomer.yield_to_asyncio)
+
+
+@pytest.mark.parametrize(
+    ("misuse", "note"),
+    [
+        (lambda ref: ref.tell("x"), "write `ref.send(message)`"),
+        (lambda ref: ref.ask("x"), "write `ref.send(message)`"),
+        (lambda ref: ref.proxy().add(1), "there are no proxies"),
+        (lambda ref: ref.monitor(), "in an actor `self.process.monitor(ref)`"),
+        (lambda ref: ref.send(Counter.add, 1), "write `ref.cast(Class.method, ...)`"),
+        (lambda _: Counter.start(0), "`await node.spawn(Class, ...)`"),  # type: ignore[attr-defined]
+    ],
+    ids=["tell", "ask", "proxy", "monitor", "send with a method", "start"],
+)
+async def test_the_words_of_other_libraries_are_explained(misuse: Callable[[Any], Any], note: str) -> None:
+    assert note in await note_in_main(misuse)
+
+
+async def test_what_processes_have_and_a_node_has_not_is_explained() -> None:
+    async def misuses() -> None:
+        async with open_node("n") as node:
+            node.link(await node.spawn(Counter))  # type: ignore[attr-defined]
+
+    with pytest.raises(AttributeError) as raised:
+        await misuses()
+    assert "processes have `link`" in raised.value.__notes__[0]
+
+
+def test_the_words_that_are_explained_are_what_they_are_said_to_be() -> None:
+    """Processes have the names that are said to be theirs, and refs have none of the words of others."""
+    assert not [name for name in OF_PROCESSES if not hasattr(Process, name)]
+    assert not OTHER_WORDS.keys() & {name for name in vars(Ref) if not name.startswith("_")}
+    assert not [name for name in STARTERS if hasattr(Actor, name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import math
@@ -107,6 +108,14 @@ class Sync(Actor):
 
     def compute(self) -> None:
         compute()
+
+    def borrow(self) -> None:
+        """Run a loop of asyncio to its end, as who knows no better calls a library for it."""
+
+        async def work() -> None:
+            hold()
+
+        asyncio.run(work())
 
     def in_the_interpreter(self) -> None:
         sorted(range(3_000_000), key=str)
@@ -259,6 +268,11 @@ async def child(node: Node) -> None:
     await node.spawn(Supervisor, [Child(Sync, "start", name="it")])
 
 
+async def borrow(node: Node) -> None:
+    ref = await node.spawn(Sync, name="it")
+    await ref.call(Sync.borrow)
+
+
 async def task(node: Node) -> None:
     hold()
 
@@ -292,6 +306,7 @@ SEEN: dict[str, tuple[Program, str, str]] = {
     "new state": (state, "it", "replaced"),
     "continuation": (continuation, "it", "Sync.block"),
     "task": (task, "the task", "main"),
+    "loop of asyncio": (borrow, "it", "Sync.borrow"),
 }
 
 
@@ -326,6 +341,7 @@ def test_whoever_holds_the_loop_is_named(
         assert who in record.getMessage()
     assert "has held" in first.getMessage()
     assert first.stack_info is not None
+    assert ("what needs asyncio runs in" in first.stack_info) == (kind == "loop of asyncio")
     if kind != "in C":
         assert "hold()" in first.stack_info or "compute" in first.stack_info
         assert naming.is_named, "it was named only when it was over"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from enfilade.transport import CarrierError, door_carrier
+from enfilade.actors import open_node
+from enfilade.transport import CarrierError, Policy, door_carrier
 from enfilade.transport.carrier import Status, hand_over
 from enfilade.transport.door_carrier import DoorCarrier
 from enfilade.transport.wire import encode_batch
@@ -21,6 +22,27 @@ async def test_opening_what_is_no_door_says_so(tmp_path: Path) -> None:
     for address in (plain, tmp_path):
         with pytest.raises(CarrierError, match="no door is attached"):
             await DoorCarrier().open(str(address))
+
+
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [
+        ("bank@east", "a node that is opened with `mesh` calls"),
+        ("tcp://127.0.0.1:5000", "nodes on other machines meet in a `mesh`"),
+        ("127.0.0.1:5000", "nodes on other machines meet in a `mesh`"),
+        ("bank.door", ""),
+    ],
+)
+async def test_an_address_that_is_no_path_of_a_door_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, meant: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with open_node("shop", policy=Policy(rules=[])) as node:
+        with pytest.raises(CarrierError, match="cannot be called: No such file") as raised:
+            await node.connect(address)
+    advice = str(raised.value).partition("directory")[2]
+    assert meant in advice
+    assert bool(meant) == bool(advice)
 
 
 @pytest.mark.parametrize(
