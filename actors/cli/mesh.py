@@ -141,10 +141,11 @@ async def _try(visitor: Visitor, server: Server, entry: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def _connected(visitor: Visitor, servers: Sequence[Server]) -> AsyncIterator[Connection]:
-    """Be connected to one of these servers for the length of a block.
+    """Be connected to one of these servers for the length of a block, which may ask the registry.
 
     Raises:
         OSError: none of them answers as it should.
+        NoAnswer: the block raised it.
     """
     incarnation = int.from_bytes(os.urandom(8), "big")
     subjects = Subjects(visitor.mesh.name, visitor.name, incarnation)
@@ -166,7 +167,7 @@ async def _connected(visitor: Visitor, servers: Sequence[Server]) -> AsyncIterat
             await nursery.start(connection.run)
             yield connection
             nursery.cancel_scope.cancel()
-    except* OSError as errors:
+    except* (OSError, NoAnswer) as errors:
         raise errors.exceptions[0] from None
 
 

@@ -9,6 +9,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors.testing import Stuck, VirtualClock
 
+PATIENCE = 60
+
 
 def run(main: object, clock: VirtualClock) -> None:
     trio.run(main, clock=clock)  # type: ignore[arg-type]
@@ -104,7 +106,7 @@ def test_waiting_for_nothing_is_an_error() -> None:
 
 def test_settle_waits_for_tasks_and_for_what_is_under_way() -> None:
     """`settle` comes before any jump, after every task that can run, and after the last arrival."""
-    arrived = threading.Event()
+    worked, arrived = threading.Event(), threading.Event()
     clock = VirtualClock()
     steps: list[str] = []
 
@@ -112,13 +114,19 @@ def test_settle_waits_for_tasks_and_for_what_is_under_way() -> None:
         for _ in range(10):
             await trio.lowlevel.checkpoint()
         steps.append("work")
+        worked.set()
+
+    def arrive() -> None:
+        assert worked.wait(PATIENCE)
+        steps.append("arrived")
+        arrived.set()
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             with clock.watching(lambda: "" if arrived.is_set() else "the word of a thread"):
                 nursery.start_soon(trio.sleep, 1)
                 nursery.start_soon(work)
-                threading.Timer(0.01, lambda: (steps.append("arrived"), arrived.set())).start()
+                threading.Thread(target=arrive).start()
                 await clock.settle()
                 steps.append("settled")
                 assert trio.current_time() == 0

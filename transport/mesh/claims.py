@@ -551,7 +551,8 @@ class Claims:
         keys = list(self._held)
         self._held.clear()
         names = sum(key.startswith("name.") for key in keys)
-        logger.error("lease lost: %d names, %d shards given up, because %s", names, len(keys) - names, why)
+        say = logger.error if keys else logger.info
+        say("lease lost: %d names, %d shards given up, because %s", names, len(keys) - names, why)
         self.lost(keys)
 
     def _say_if_late(self) -> None:

@@ -406,7 +406,7 @@ class Connection:
                     case Failure(text) if self._guard and "publish" in text.lower() and self._guard in text:
                         is_guarded = True
                     case Failure(text):
-                        raise MeshError(f"it refuses this client: {text}")
+                        raise MeshError(f"it refuses this client: {text}{self._advice(text)}")
                     case Message():
                         self._take(session, event)
                         self._watcher.messages_read()
@@ -418,6 +418,12 @@ class Connection:
             if is_known:
                 return session
             early = session.parser.feed(await receive(session.stream))
+
+    def _advice(self, refusal: str) -> str:
+        """Say what a server means that knows no more to say."""
+        if self._tls is None or not refusal.startswith("Authorization Violation"):
+            return ""
+        return ": its certificate is not on the list of nodes, which `enfilade mesh ca list` shows"
 
     async def _serve(self, session: Session) -> None:
         with session.scope:

@@ -43,7 +43,9 @@ EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 ALREADY_THERE: Final = 10058
 WRONG_REVISION: Final = (10071, 10164)
 NO_MESSAGE: Final = 10037
-"""The codes of errors: a stream of that name with other settings, another revision, no value of that key."""
+NO_MAJORITY: Final = 10008
+"""The codes of errors: a stream of that name with other settings, another revision, no value of that key, a
+server that does not reach most of those that keep the registry."""
 
 
 class NoAnswer(Exception):
@@ -292,7 +294,11 @@ def _value(stored: _Stored) -> bytes:
 
 
 def _description(answer: _Answer) -> str:
-    return "an empty answer" if answer.error is None else printable(answer.error.description, 200)
+    if answer.error is None:
+        return "an empty answer"
+    if answer.error.err_code == NO_MAJORITY:
+        return "the servers that answer are no majority of those that keep it, or have no leader yet"
+    return printable(answer.error.description, 200)
 
 
 async def make_bucket(

@@ -18,9 +18,11 @@ from enfilade.actors.cli.app import app
 from enfilade.actors.cli.mesh_place import reached
 from enfilade.actors.cli.refusal import Refusal
 from enfilade.transport import Policy
-from tests.transport.mesh.members import PATIENCE, until
-from tests.transport.mesh.servers import needs_server
+from tests.transport.mesh.members import PATIENCE, server, until
+from tests.transport.mesh.servers import NatsServer, needs_server
 from tests.transport.mesh.sites import Site
+
+__all__ = ["server"]
 
 pytestmark = [pytest.mark.real, needs_server]
 
@@ -214,6 +216,13 @@ def give(*words: str) -> tuple[int, str]:
         return 1, str(result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
+
+
+async def test_what_asks_a_registry_that_is_not_there_is_refused_in_one_line(server: NatsServer) -> None:
+    """So it says too when the registry has no majority: this is given when a site is lost."""
+    for what in ("names", "kinds"):
+        found = await trio.to_thread.run_sync(give, "mesh", what, "--mesh", server.url)
+        assert found == (1, "no server of the mesh has a registry")
 
 
 def test_the_doctor_tries_a_mesh(town: Town) -> None:

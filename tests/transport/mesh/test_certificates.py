@@ -160,7 +160,10 @@ def certificate(site: Site, **changes: Any) -> None:
             {"begins": 2, "ends": 9},
             "TLS fails: (SSLV3_ALERT_CERTIFICATE_EXPIRED|SSLV3_ALERT_BAD_CERTIFICATE)",
         ),
-        (None, "it refuses this client: Authorization Violation"),
+        (
+            None,
+            "it refuses this client: Authorization Violation: its certificate is not on the list of nodes",
+        ),
     ],
     ids=["self-signed", "expired", "not yet valid", "not listed"],
 )

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from enfilade.actors import Global, NameLost, NameTaken, Node, NoQuorum, Process
 from enfilade.actors.cli.app import app
+from enfilade.actors.cli.refusal import Refusal
 from enfilade.transport.mesh import Mesh
 from enfilade.transport.mesh.registry import NoAnswer, make_bucket
 from tests.transport.mesh.members import PATIENCE, Account, nodes, until
@@ -199,6 +200,11 @@ async def test_mesh_128_status_of_a_cluster_that_goes(tmp_path: Path) -> None:
             while not report["registry"]["problem"]:
                 code, report = await status()
         assert code == 1
+        for what in ("names", "kinds"):  # what to give when a site is lost
+            words = ["mesh", what, "--mesh", servers[2].url]
+            result = await trio.to_thread.run_sync(lambda words=words: CliRunner().invoke(app, words))
+            assert isinstance(result.exception, Refusal), result.exception
+            assert "no majority" in str(result.exception)
         servers[2].kill()
         code, report = await status()
         assert (code, report["registry"]["problem"]) == (2, "no server answers")
