@@ -152,8 +152,11 @@ class Outward:
             handles: as of `send`.
             in_order: whether it leaves before all that is sent later.
         """
-        if self.pace is PROMPT and not handles and self._has_left(data):
-            return
+        if self.pace is not PROMPT or handles or not self._has_left(data):
+            self._enqueue(data, handles, in_order)
+
+    def _enqueue(self, data: bytes, handles: Sequence[Attachment] = (), in_order: bool = True) -> None:
+        """Queue a frame, and hand over what need not wait for more. As of `send_encoded`."""
         handover = self.handover
         if handover is OVER:
             self._discard(handles)

@@ -54,10 +54,15 @@ class Turn:
     def divide(self, frames: Sequence[Frame], handles: Sequence[Attachment], parts: deque[Part]) -> None:
         """Divide a batch into parts of so many frames; handles end a part, because they may bring much.
 
-        A batch whose frames do not name the handles that came is left whole, to be refused as a whole.
+        A batch whose frames do not name the handles that came is left whole, to be refused as a whole. Where
+        none came, nobody counts: the first frame that names some is refused when its turn comes.
         """
         if len(frames) <= self.frames and len(handles) <= 1:
             parts.append((frames, handles))
+            return
+        if not handles:
+            most = self.frames
+            parts.extend((frames[first : first + most], ()) for first in range(0, len(frames), most))
             return
         counts = [files_of(frame) for frame in frames]
         if sum(counts) != len(handles):

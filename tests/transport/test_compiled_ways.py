@@ -159,11 +159,11 @@ class Rig:
         if self.fails:
             raise LookupError("on purpose")
 
-    def arrive(self, frames: list[bytes], credentials: Credentials, damage: tuple[str, int]) -> None:
-        """Have a batch come, perhaps a damaged one, and take it in."""
+    def come(self, frames: list[bytes], credentials: Credentials, damage: tuple[str, int]) -> None:
+        """Have a batch come, perhaps a damaged one."""
         kind, amount = damage
         consumed = self.link.bytes_out if kind != "account" else amount
-        sequence = self.link.batches_in if kind != "sequence" else amount
+        sequence = self.link.batches_in + len(self.inward._arrived) if kind != "sequence" else amount
         data = encode_batch(sequence, consumed, frames)
         if self.link._seal is not None:
             data = self.link._seal.close(data, ())
@@ -178,6 +178,10 @@ class Rig:
         self.inward._arrived.append(arrival)
         if kind == "twice":
             self.inward._arrived.append(arrival)
+
+    def arrive(self, frames: list[bytes], credentials: Credentials, damage: tuple[str, int]) -> None:
+        """Have a batch come, perhaps a damaged one, and take in a turn's worth."""
+        self.come(frames, credentials, damage)
         self.inward._take_in_turn()
 
     def do(self, operation: Operation) -> None:
@@ -214,6 +218,8 @@ class Rig:
                     self.arrive(frames, PEER, ("", 0))
                 finally:
                     self.fails = False
+            case ("come", frames, credentials, damage):
+                self.come(frames, credentials, damage)
             case ("arrive", frames, credentials, damage):
                 self.arrive(frames, credentials, damage)
 
@@ -295,8 +301,12 @@ operations = st.one_of(
     st.tuples(st.just("slow"), st.sampled_from([0.0, 1e-4, 0.004, 0.02])),
     st.tuples(st.just("fails"), st.lists(frames, min_size=1, max_size=2)),
     st.tuples(
-        st.just("arrive"), st.lists(frames, max_size=5), st.sampled_from([PEER, PEER, SAME, OTHER]), damages
+        st.sampled_from(["come", "arrive"]),
+        st.lists(frames, max_size=5),
+        st.sampled_from([PEER, PEER, SAME, OTHER]),
+        damages,
     ),
+    st.tuples(st.just("come"), st.lists(frames, max_size=5), st.just(PEER), st.just(("", 0))),
     st.tuples(st.just("arrive"), st.lists(frames, max_size=5), st.just(PEER), st.just(("", 0))),
 )
 options = st.tuples(
@@ -381,6 +391,44 @@ EDGES: dict[str, list[Operation]] = {
         *[("arrive", [PAYLOAD] * 4, PEER, ("", 0)) for _ in range(4)],
         ("slow", 0.0),
         *[("arrive", [PAYLOAD] * 4, PEER, ("", 0)) for _ in range(4)],
+    ],
+    "several batches in a turn": [
+        ("echoes", True),
+        *[("come", [PAYLOAD] * count, PEER, ("", 0)) for count in (1, 3, 0, 2)],
+        BATCH,
+    ],
+    "a damaged batch behind others": [
+        *[("come", [PAYLOAD] * 2, PEER, ("", 0)) for _ in range(2)],
+        ("come", [PAYLOAD], PEER, ("more", 3)),
+        BATCH,
+    ],
+    "a caller of another name behind others": [
+        ("come", [PAYLOAD], PEER, ("", 0)),
+        ("come", [PAYLOAD], OTHER, ("", 0)),
+        ("come", [PAYLOAD], SAME, ("", 0)),
+        BATCH,
+    ],
+    "several batches, more than a turn's time": [
+        ("slow", 0.004),
+        *[("come", [PAYLOAD] * 4, PEER, ("", 0)) for _ in range(9)],
+        *[("arrive", [PAYLOAD] * 9, PEER, ("", 0)) for _ in range(9)],
+    ],
+    "full batches, one after another": [
+        *GATHERS,
+        *[("send", encode_send(1, bytes(400))) for _ in range(3)],
+        ("answers", [None, Status.ACCEPTED, None, Status.FULL]),
+        *[("send", encode_send(1, bytes(400))) for _ in range(3)],
+        ("retry",),
+        *[("send", encode_send(1, bytes(400))) for _ in range(3)],
+        ("flush", False),
+        ("flush", True),
+    ],
+    "full batches that are taken at once": [
+        *GATHERS,
+        ("at once", True),
+        *[("send", encode_send(1, bytes(400))) for _ in range(3)],
+        ("answers", [CarrierError(5, "broken")]),
+        *[("send", encode_send(1, bytes(400))) for _ in range(3)],
     ],
     "a batch that was heard": [("arrive", [b"heard"], PEER, ("", 0))],
     "answers to several": [

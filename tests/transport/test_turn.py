@@ -3,7 +3,7 @@
 from collections import deque
 
 from enfilade.transport.turn import MOST, SECONDS, Part, Turn
-from enfilade.transport.wire import Cancel
+from enfilade.transport.wire import NIL, Cancel, Send
 
 
 def test_a_turn_shrinks_and_grows_again() -> None:
@@ -42,3 +42,15 @@ def test_a_batch_is_divided_into_turns() -> None:
     turn.divide(frames, [], parts)
     assert [len(taken) for taken, _ in parts] == [MOST, 1]
     assert [frame for taken, _ in parts for frame in taken] == frames
+
+
+def test_a_batch_whose_frames_name_handles_that_did_not_come_is_divided_as_any() -> None:
+    """The frame that names some is refused in its part; one of a batch that brought others, with all."""
+    turn = Turn(lambda: 0.0)
+    frames = [Send(1, NIL, files=number == MOST) for number in range(MOST + 1)]
+    parts: deque[Part] = deque()
+    turn.divide(frames, [], parts)
+    assert list(parts) == [(frames[:MOST], ()), (frames[MOST:], ())]
+    whole: deque[Part] = deque()
+    turn.divide(frames, [7, 8], whole)
+    assert list(whole) == [(frames, [7, 8])]

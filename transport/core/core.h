@@ -54,7 +54,7 @@ FIELDS(DECLARE_FIELD)
 OBJECTS(DECLARE_OBJECT)
 
 #define NAMES(name)                                                                                         \
-    name(_answered) name(_broke) name(answer) name(append) name(end) name(popleft) name(repeatable) name(start)
+    name(_answered) name(_await_answer) name(_broke) name(_enqueue) name(_gather) name(_take_in) name(answer) name(append) name(high_water) name(last) name(popleft) name(repeatable) name(start)
 
 NAMES(DECLARE_NAME)
 
@@ -88,6 +88,15 @@ static inline int is_empty(PyObject *sequence)
     if (size < 0)
         PyErr_Clear();
     return size == 0;
+}
+
+/* Tell whether the peer should hear something: `NodeLink.has_to_speak`. 1 also if that cannot be told. */
+static inline int has_to_speak(PyObject *link)
+{
+    int64_t queued, bulk, consumed, granted, window;
+    return !count_in(link, NodeLink__queued, &queued) || !count_in(link, NodeLink__bulk, &bulk) ||
+           !count_in(link, NodeLink__consumed, &consumed) || !count_in(link, NodeLink__granted, &granted) ||
+           !count_in(link, NodeLink__window, &window) || queued > 0 || bulk > 0 || 2 * (consumed - granted) >= window;
 }
 
 /* The bytes of a batch that are not frames. */

@@ -75,12 +75,12 @@ PyObject *core_received(PyObject *self, PyObject *const *args, Py_ssize_t count,
     return call_twin(the_received, self, args, count, keywords);
 }
 
-/* The only arrival, if it is a batch of the peer with nothing beside it; NULL without an error if the twin is to look. */
+/* The first arrival, if it is a batch of the peer with nothing beside it; NULL without an error if the twin is to look. */
 static PyObject *plain_arrival(PyObject *self)
 {
     PyObject *arrived = SLOT(self, Inward__arrived), *link = SLOT(self, Inward__link);
     if (SLOT(link, NodeLink__seal) != Py_None || SLOT(self, Inward__assembly) != Py_None || SLOT(self, Inward__is_limited) != Py_False ||
-        !is_empty(SLOT(self, Inward__parts)) || PyObject_Size(arrived) != 1)
+        !is_empty(SLOT(self, Inward__parts)) || PyObject_Size(arrived) < 1)
         return NULL;
     PyObject *arrival = PySequence_GetItem(arrived, 0);
     if (arrival == NULL)
@@ -93,117 +93,133 @@ static PyObject *plain_arrival(PyObject *self)
     return NULL;
 }
 
-/* Learn from the time that so many frames took, as `Turn.end` does; -1 for an error. */
-static int end_turn(PyObject *turn, PyObject *clock, Py_ssize_t count, PyObject *began)
+/* The seconds since then; below zero for an error. */
+static double seconds_since(PyObject *self, PyObject *began)
 {
-    int64_t frames, most = PyLong_AsLongLong(the_most);
-    PyObject *now = PyObject_CallNoArgs(clock), *number = NULL, *done = NULL;
+    PyObject *now = PyObject_CallNoArgs(SLOT(self, Inward__clock));
     if (now == NULL)
         return -1;
     double seconds = PyFloat_AsDouble(now) - PyFloat_AsDouble(began);
     Py_DECREF(now);
-    if (PyErr_Occurred())
+    return PyErr_Occurred() ? -1 : seconds < 0 ? 0 : seconds;
+}
+
+/* Learn from the time that so many frames took, as `Turn.end` does; -1 for an error. */
+static int end_turn(PyObject *self, PyObject *turn, int64_t count, PyObject *began)
+{
+    int64_t frames, most = PyLong_AsLongLong(the_most);
+    double seconds = seconds_since(self, began);
+    if (seconds < 0 || !count_in(turn, Turn_frames, &frames))
+        return PyErr_Occurred() ? -1 : 0;
+    if (seconds > PyFloat_AsDouble(the_seconds)) {
+        count = count < frames ? count / 2 : frames / 2;
+        return set_count(turn, Turn_frames, count > 1 ? count : 1);
+    }
+    return frames >= most ? 0 : set_count(turn, Turn_frames, 2 * frames < most ? 2 * frames : most);
+}
+
+/* Have frames carried out; -1 for an error. */
+static int carry_out(PyObject *self, PyObject *frames)
+{
+    PyObject *nothing = PyTuple_New(0), *hand_on = SLOT(self, Inward__hand_on), *done = NULL;
+    if (nothing == NULL)
         return -1;
-    if (seconds <= PyFloat_AsDouble(the_seconds) && count_in(turn, Turn_frames, &frames) && frames >= most)
-        return 0;
-    number = PyLong_FromSsize_t(count);
-    if (number != NULL)
-        done = PyObject_CallMethodObjArgs(turn, s_end, number, began, NULL);
-    Py_XDECREF(number);
+    PyObject *given[] = {frames, nothing};
+    set(self, Inward__is_handing_on, Py_True);
+    Py_INCREF(hand_on);
+    done = PyObject_Vectorcall(hand_on, given, 2, NULL);
+    Py_DECREF(hand_on);
+    set(self, Inward__is_handing_on, Py_False);
+    Py_DECREF(nothing);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
 
-/* Tell whether the peer should hear something: `NodeLink.has_to_speak`. 1 also if that cannot be told. */
-static int has_to_speak(PyObject *link)
+/* The frames of the first arrival, which is taken; NULL without an error if the twin is to look at it. */
+static PyObject *take_arrival(PyObject *self, PyObject *link, PyObject *turn)
 {
-    int64_t queued, bulk, consumed, granted, window;
-    return !count_in(link, NodeLink__queued, &queued) || !count_in(link, NodeLink__bulk, &bulk) ||
-           !count_in(link, NodeLink__consumed, &consumed) || !count_in(link, NodeLink__granted, &granted) ||
-           !count_in(link, NodeLink__window, &window) || queued > 0 || bulk > 0 || 2 * (consumed - granted) >= window;
+    int64_t most;
+    PyObject *frames = NULL, *taken, *arrival = count_in(turn, Turn_frames, &most) ? plain_arrival(self) : NULL;
+    if (arrival == NULL)
+        return NULL;
+    if (frames_in(SLOT(arrival, Arrival_data)) <= most && (frames = take_in(link, SLOT(arrival, Arrival_data))) != NULL) {
+        if ((taken = PyObject_CallMethodObjArgs(SLOT(self, Inward__arrived), s_popleft, NULL)) == NULL)
+            Py_CLEAR(frames);
+        Py_XDECREF(taken);
+    }
+    Py_DECREF(arrival);
+    return frames;
 }
 
-/* Carry out the frames of a batch; -1 for an error. */
-static int carry_out(PyObject *self, PyObject *turn, PyObject *frames, PyObject *began)
+/* Take in the next part of what has arrived, as `Inward._take_in` does; how many frames it has, at least 1, or -1 for an error. */
+static int64_t take_in_next(PyObject *self, PyObject *link, PyObject *turn)
 {
-    Py_ssize_t count = PyList_Size(frames);
-    if (count > 0) {
-        PyObject *nothing = PyTuple_New(0), *hand_on = SLOT(self, Inward__hand_on), *done = NULL;
-        if (nothing == NULL)
-            return -1;
-        PyObject *given[] = {frames, nothing};
-        set(self, Inward__is_handing_on, Py_True);
-        Py_INCREF(hand_on);
-        done = PyObject_Vectorcall(hand_on, given, 2, NULL);
-        Py_DECREF(hand_on);
-        set(self, Inward__is_handing_on, Py_False);
-        Py_DECREF(nothing);
-        Py_XDECREF(done);
-        if (done == NULL)
-            return -1;
+    PyObject *frames = take_arrival(self, link, turn);
+    int64_t count;
+    if (frames == NULL) {
+        PyObject *number = PyErr_Occurred() ? NULL : PyObject_CallMethodObjArgs(self, s__take_in, NULL);
+        count = number == NULL ? -1 : PyLong_AsLongLong(number);
+        Py_XDECREF(number);
+        return count;
     }
-    return end_turn(turn, SLOT(self, Inward__clock), count > 0 ? count : 1, began);
+    count = PyList_Size(frames);
+    if (count > 0 && carry_out(self, frames) < 0)
+        count = -1;
+    Py_DECREF(frames);
+    return count == 0 ? 1 : count;
+}
+
+/* Take in as much as a turn has; how many frames, or -1 for an error. */
+static int64_t take_in_all(PyObject *self, PyObject *link, PyObject *turn, int64_t most, PyObject *began)
+{
+    double limit = PyFloat_AsDouble(the_seconds), seconds;
+    for (int64_t count = 0, taken;;) {
+        if ((taken = take_in_next(self, link, turn)) < 0)
+            return -1;
+        count += taken;
+        if (count >= most || (is_empty(SLOT(self, Inward__parts)) && is_empty(SLOT(self, Inward__arrived))))
+            return count;
+        if ((seconds = seconds_since(self, began)) < 0)
+            return -1;
+        if (seconds > limit)
+            return count;
+    }
 }
 
 PyObject *core_take_in_turn(PyObject *self, PyObject *nothing)
 {
     PyObject *link = SLOT(self, Inward__link), *outward = SLOT(self, Inward__outward), *turn = SLOT(self, Inward__turn);
-    PyObject *arrival = NULL, *frames = NULL, *began = NULL, *pace = NULL, *taken;
+    PyObject *arrival, *began = NULL, *pace = NULL, *result = NULL;
     (void)nothing;
-    int64_t most;
+    int64_t most, count;
     if (link == NULL || (PyObject *)Py_TYPE(link) != the_NodeLink || outward == NULL ||
         (PyObject *)Py_TYPE(outward) != the_Outward || turn == NULL || !count_in(turn, Turn_frames, &most) ||
         (arrival = plain_arrival(self)) == NULL) {
         PyErr_Clear();
         return call_twin(the__take_in_turn, self, NULL, 0, NULL);
     }
+    Py_DECREF(arrival);
     Py_INCREF(link);
     Py_INCREF(outward);
     Py_INCREF(turn);
-    int result = -1;
-    PyObject *clock = SLOT(self, Inward__clock);
-    if ((began = PyObject_CallNoArgs(clock)) == NULL)
-        goto over;
-    if (frames_in(SLOT(arrival, Arrival_data)) > most)
-        goto twin;
-    frames = take_in(link, SLOT(arrival, Arrival_data));
-    if (frames == NULL && PyErr_Occurred())
-        goto over;
-    if (frames == NULL)
-        goto twin;
-    if ((taken = PyObject_CallMethodObjArgs(SLOT(self, Inward__arrived), s_popleft, NULL)) == NULL)
-        goto over;
-    Py_DECREF(taken);
     pace = SLOT(outward, Outward_pace);
     Py_INCREF(pace);
     set(outward, Outward_pace, the_gathering);
-    if (carry_out(self, turn, frames, began) < 0)
-        goto over;
-    if (pace != the_gathering)
-        set(outward, Outward_pace, SLOT(self, Inward__gathers) == Py_True && PyList_Size(frames) > 1 ? the_spoken : the_prompt);
-    result = 0;
-    if (has_to_speak(link)) {
-        PyObject *done = core_flush(outward, NULL, 0, NULL);
-        Py_XDECREF(done);
-        result = done == NULL ? -1 : 0;
+    if ((began = PyObject_CallNoArgs(SLOT(self, Inward__clock))) != NULL &&
+        (count = take_in_all(self, link, turn, most, began)) >= 0 && end_turn(self, turn, count, began) == 0) {
+        if (pace != the_gathering)
+            set(outward, Outward_pace, SLOT(self, Inward__gathers) == Py_True && count > 1 ? the_spoken : the_prompt);
+        if (has_to_speak(link))
+            result = core_flush(outward, NULL, 0, NULL);
+        else {
+            Py_INCREF(Py_None);
+            result = Py_None;
+        }
     }
-    goto over;
-twin:
     Py_DECREF(link);
     Py_DECREF(outward);
     Py_DECREF(turn);
-    Py_DECREF(arrival);
-    Py_DECREF(began);
-    return call_twin(the__take_in_turn, self, NULL, 0, NULL);
-over:
-    Py_DECREF(link);
-    Py_DECREF(outward);
-    Py_DECREF(turn);
-    Py_DECREF(arrival);
+    Py_DECREF(pace);
     Py_XDECREF(began);
-    Py_XDECREF(frames);
-    Py_XDECREF(pace);
-    if (result < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return result;
 }

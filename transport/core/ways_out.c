@@ -93,12 +93,13 @@ PyObject *core_send_at_once(PyObject *self, PyObject *frame)
     return call_twin(the_send_at_once, self, &frame, 1, NULL);
 }
 
-/* Make the batch of the only frames that have gathered, with nothing beside them; NULL without an error if there is more to it. */
-static PyObject *all_gathered(PyObject *link)
+/* Make the batch of the frames that gathered first, with nothing beside them, if they need not wait for more; NULL without an error if
+ * there is none, or more to it. */
+static PyObject *next_gathered(PyObject *link, int last)
 {
     PyObject *waiting = SLOT(link, NodeLink__gathered), *batch = NULL;
     int64_t size, queued, sent;
-    if (SLOT(link, NodeLink__under_way) != Py_None || !is_empty(SLOT(link, NodeLink__aside)) || PyObject_Size(waiting) != 1)
+    if (SLOT(link, NodeLink__under_way) != Py_None || !is_empty(SLOT(link, NodeLink__aside)) || PyObject_Size(waiting) < (last ? 1 : 2))
         return NULL;
     PyObject *gathered = PySequence_GetItem(waiting, 0);
     if (gathered == NULL)
@@ -106,10 +107,10 @@ static PyObject *all_gathered(PyObject *link)
     PyObject *frames = (PyObject *)Py_TYPE(gathered) == the_Gathered ? SLOT(gathered, Gathered_frames) : NULL;
     if (frames != NULL && PyList_CheckExact(frames) && SLOT(gathered, Gathered_pieces) == Py_None &&
         is_empty(SLOT(gathered, Gathered_handles)) && count_in(gathered, Gathered_size, &size) &&
-        count_in(link, NodeLink__queued, &queued) && queued == size && may_leave(link, size, &sent) &&
+        count_in(link, NodeLink__queued, &queued) && queued >= size && may_leave(link, size, &sent) &&
         (batch = give_out(link, frames, NULL, sent)) != NULL) {
         PyObject *taken = PyObject_CallMethodObjArgs(waiting, s_popleft, NULL);
-        if (taken == NULL || set_count(link, NodeLink__queued, 0) < 0)
+        if (taken == NULL || set_count(link, NodeLink__queued, queued - size) < 0)
             Py_CLEAR(batch);
         Py_XDECREF(taken);
     }
@@ -200,33 +201,86 @@ static PyObject *broken(PyObject *self)
     return done;
 }
 
-static PyObject *flushed(PyObject *self)
+/* Go on after the answer to the batch that is under way. 1 if it has come, 0 if not: then somebody is told of it if that matters, and
+ * all is done; -1 for an error. */
+static int has_answer(PyObject *self, PyObject *link)
 {
-    return call_twin(the_flush, self, NULL, 0, NULL);
+    PyObject *done, *status = PyObject_CallMethodObjArgs(SLOT(self, Outward__outlet), s_answer, NULL);
+    int result = -1;
+    if (status == NULL)
+        return -1;
+    if (status != Py_None) {
+        set(self, Outward_handover, the_ready);
+        result = answered(self, link, status) < 0 ? -1 : 1;
+    } else if (!has_to_speak(link))
+        result = 0;
+    else if ((done = PyObject_CallMethodObjArgs(self, s__await_answer, NULL)) != NULL) {
+        Py_DECREF(done);
+        result = 0;
+    }
+    Py_DECREF(status);
+    return result;
+}
+
+/* Hand over what has gathered, as far as the peer takes it. 1 if that is all, 0 if the twin is to go on, -1 for an error. */
+static int flush_gathered(PyObject *self, PyObject *link, int last)
+{
+    for (;;) {
+        PyObject *handover = SLOT(self, Outward_handover), *batch;
+        int state;
+        if (handover == the_calling || handover == the_awaited) {
+            if ((state = has_answer(self, link)) <= 0)
+                return state < 0 ? -1 : 1;
+            continue;
+        }
+        if (handover != the_ready || (batch = next_gathered(link, last)) == NULL)
+            return PyErr_Occurred() ? -1 : 0;
+        if ((state = hand_over(self, link, batch)) < 0)
+            return -1;
+        /* The batch has told what was taken in. If more waits, its answer may come within a moment. */
+        if (state > 0 && !(last && has_to_speak(link)))
+            return 1;
+    }
+}
+
+/* Read the only argument that there may be, `last`; false if it is not that. */
+static int read_last(PyObject *const *args, Py_ssize_t count, PyObject *keywords, int *last)
+{
+    *last = 1;
+    if (count > 0)
+        return 0;
+    if (keywords == NULL || PyTuple_Size(keywords) == 0)
+        return 1;
+    PyObject *name = PyTuple_GetItem(keywords, 0);
+    *last = args[0] == Py_True;
+    return PyTuple_Size(keywords) == 1 && PyUnicode_CompareWithASCIIString(name, "last") == 0 && PyBool_Check(args[0]);
+}
+
+/* Hand over what has gathered; what is not frequent about that is done by the twin. */
+static PyObject *flush(PyObject *self, PyObject *link, int last)
+{
+    int state = flush_gathered(self, link, last);
+    if (state < 0)
+        return broken(self);
+    if (state == 0) {
+        PyObject *names = PyTuple_Pack(1, s_last), *given[] = {last ? Py_True : Py_False};
+        PyObject *done = names == NULL ? NULL : call_twin(the_flush, self, given, 0, names);
+        Py_XDECREF(names);
+        return done;
+    }
+    Py_RETURN_NONE;
 }
 
 PyObject *core_flush(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    PyObject *link = SLOT(self, Outward__link), *result = NULL;
-    if (count > 0 || (keywords != NULL && PyTuple_Size(keywords) > 0) || link == NULL ||
-        (PyObject *)Py_TYPE(link) != the_NodeLink)
+    PyObject *link = SLOT(self, Outward__link), *done;
+    int last;
+    if (!read_last(args, count, keywords, &last) || link == NULL || (PyObject *)Py_TYPE(link) != the_NodeLink)
         return call_twin(the_flush, self, args, count, keywords);
     Py_INCREF(link);
-    int state = is_ready(self, link);
-    if (state > 0) {
-        PyObject *batch = all_gathered(link);
-        state = batch != NULL ? hand_over(self, link, batch) : PyErr_Occurred() ? -1 : 0;
-    }
-    if (state < 0)
-        result = broken(self);
-    else if (state == 0)
-        result = flushed(self);
-    else {
-        Py_INCREF(Py_None);
-        result = Py_None;
-    }
+    done = flush(self, link, last);
     Py_DECREF(link);
-    return result;
+    return done;
 }
 
 /* Make the record of frames that leave together, with the first of them. It may collect garbage. */
@@ -245,59 +299,95 @@ static PyObject *begin_gathering(PyObject *frame, int64_t length)
     return gathered;
 }
 
-/* Let a frame wait with those that have gathered; false, and nothing was done, if the twin has to. */
+/* Let a frame wait with those that have gathered, as `NodeLink.send` does. 1 if it does, 2 if a batch has become as full as it will be
+ * besides; 0, and nothing was done, if the twin has to. */
 static int gather(PyObject *link, PyObject *frame)
 {
-    int64_t queued, backlog, size, largest, length = PyBytes_Size(frame);
-    PyObject *waiting = SLOT(link, NodeLink__gathered);
+    int64_t queued, queued_now, backlog, size, largest, length = PyBytes_Size(frame);
+    PyObject *waiting = SLOT(link, NodeLink__gathered), *last = NULL, *gathered, *done = NULL;
     Py_ssize_t count = waiting == NULL ? -1 : PyObject_Size(waiting);
     if (count < 0 || !count_in(link, NodeLink__queued, &queued) || !count_in(link, NodeLink__backlog, &backlog) ||
         !count_in(link, NodeLink__largest, &largest) || queued + length > backlog)
         return 0;
-    if (count == 0) {
-        PyObject *gathered = begin_gathering(frame, length), *done = NULL;
-        /* A finalizer may have sent something meanwhile: then the twin goes on. */
-        if (gathered != NULL && is_empty(waiting) && count_in(link, NodeLink__queued, &queued) && queued + length <= backlog &&
-            set_count(link, NodeLink__queued, queued + length) == 0)
-            done = PyObject_CallMethodObjArgs(waiting, s_append, gathered, NULL);
-        Py_XDECREF(gathered);
-        Py_XDECREF(done);
-        return done != NULL;
+    if (count > 0) {
+        int is_done = 0;
+        if ((last = PySequence_GetItem(waiting, count - 1)) == NULL || (PyObject *)Py_TYPE(last) != the_Gathered ||
+            !count_in(last, Gathered_size, &size) || !PyList_CheckExact(SLOT(last, Gathered_frames))) {
+            Py_XDECREF(last);
+            return 0;
+        }
+        if (size + length <= largest) {
+            is_done = set_count(link, NodeLink__queued, queued + length) == 0 && set_count(last, Gathered_size, size + length) == 0 &&
+                      PyList_Append(SLOT(last, Gathered_frames), frame) == 0;
+            Py_DECREF(last);
+            return is_done;
+        }
+        Py_DECREF(last);
     }
-    PyObject *last = PySequence_GetItem(waiting, count - 1);
-    int is_done = 0;
-    if (last != NULL && (PyObject *)Py_TYPE(last) == the_Gathered && count_in(last, Gathered_size, &size) &&
-        size + length <= largest && PyList_CheckExact(SLOT(last, Gathered_frames)) &&
-        set_count(link, NodeLink__queued, queued + length) == 0 && set_count(last, Gathered_size, size + length) == 0)
-        is_done = PyList_Append(SLOT(last, Gathered_frames), frame) == 0;
-    Py_XDECREF(last);
-    return is_done;
+    gathered = begin_gathering(frame, length);
+    /* A finalizer may have sent something meanwhile: then the twin goes on. */
+    if (gathered != NULL && PyObject_Size(waiting) == count && count_in(link, NodeLink__queued, &queued_now) && queued_now == queued &&
+        set_count(link, NodeLink__queued, queued + length) == 0)
+        done = PyObject_CallMethodObjArgs(waiting, s_append, gathered, NULL);
+    Py_XDECREF(gathered);
+    Py_XDECREF(done);
+    return done == NULL ? 0 : count > 0 ? 2 : 1;
+}
+
+/* Note whether so much waits that senders should; -1 for an error. */
+static int note_crowd(PyObject *self, PyObject *link)
+{
+    int64_t queued, bulk;
+    PyObject *high_water = PyObject_GetAttr(link, s_high_water);
+    int64_t most = high_water == NULL ? -1 : PyLong_AsLongLong(high_water);
+    Py_XDECREF(high_water);
+    if (PyErr_Occurred())
+        return -1;
+    if (count_in(link, NodeLink__queued, &queued) && count_in(link, NodeLink__bulk, &bulk))
+        set(self, Outward_is_crowded, queued + bulk > most ? Py_True : Py_False);
+    return 0;
+}
+
+/* Queue a frame, as `Outward._enqueue` does. 1 if that is all, 0, and nothing was done, if that is to do it, -1 for an error. */
+static int enqueue(PyObject *self, PyObject *link, PyObject *frame)
+{
+    PyObject *handover = SLOT(self, Outward_handover), *pace, *done;
+    int state = gather(link, frame);
+    if (state == 0)
+        return PyErr_Occurred() ? -1 : 0;
+    if (state == 2 && note_crowd(self, link) < 0)
+        return -1;
+    pace = SLOT(self, Outward_pace);
+    if (handover == the_awaited || (pace == the_gathering && state == 1))
+        return 1;
+    done = pace == the_spoken ? PyObject_CallMethodObjArgs(self, s__gather, NULL) : flush(self, link, pace != the_gathering);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 1;
 }
 
 PyObject *core_send_encoded(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords)
 {
-    PyObject *link = SLOT(self, Outward__link), *frame = count == 1 ? args[0] : NULL, *handover = SLOT(self, Outward_handover);
-    int state = 0;
+    PyObject *link = SLOT(self, Outward__link), *frame = count == 1 ? args[0] : NULL, *pace = SLOT(self, Outward_pace), *batch = NULL;
     if (frame == NULL || (keywords != NULL && PyTuple_Size(keywords) > 0) || !PyBytes_CheckExact(frame) || link == NULL ||
-        handover == the_over || (PyObject *)Py_TYPE(link) != the_NodeLink)
+        SLOT(self, Outward_handover) == the_over || (PyObject *)Py_TYPE(link) != the_NodeLink)
         return call_twin(the_send_encoded, self, args, count, keywords);
     Py_INCREF(link);
-    if (SLOT(self, Outward_pace) == the_gathering || handover == the_awaited)
-        state = gather(link, frame) ? 1 : PyErr_Occurred() ? -1 : 0;
-    else if (SLOT(self, Outward_pace) == the_prompt && (state = is_ready(self, link)) > 0) {
-        PyObject *batch = at_once(link, frame);
-        if (batch == NULL)
-            state = PyErr_Occurred() ? -1 : 0;
-        else if ((state = hand_over(self, link, batch)) == 0) {
-            PyObject *result = flushed(self);
+    int state = pace != the_prompt ? 0 : is_ready(self, link);
+    if (state > 0 && (batch = at_once(link, frame)) == NULL)
+        state = PyErr_Occurred() ? -1 : 0;
+    if (batch != NULL) {
+        state = hand_over(self, link, batch);
+        if (state == 0) {
+            PyObject *done = flush(self, link, 1);
             Py_DECREF(link);
-            return result;
+            return done;
         }
-    }
+    } else if (state == 0)
+        state = SLOT(self, Outward_handover) == the_over ? 0 : enqueue(self, link, frame);
     Py_DECREF(link);
     if (state < 0)
         return broken(self);
     if (state == 0)
-        return call_twin(the_send_encoded, self, args, count, keywords);
+        return PyObject_CallMethodObjArgs(self, s__enqueue, frame, NULL);
     Py_RETURN_NONE;
 }
