@@ -333,7 +333,7 @@ def monitor_found(signal: signals.Monitor, found: Ref[Any]) -> None:
 def _watch(process: Process, made: Monitor) -> None:
     """Have the process that a monitor of `process` is for tell of its end."""
     ref = made.ref
-    watched = process_of(ref)
+    watched = ref._process if type(ref) is LocalRef else process_of(ref)
     if watched is process:
         made.active = False
         if process.monitors is not None:

@@ -16,8 +16,9 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import chain, repeat, starmap
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 import trio
 from trio.lowlevel import Abort
 
@@ -45,6 +46,10 @@ BUDGET = 64
 
 DEEP = 1024
 """The number of messages that are moved to take one out of their midst, rather than put aside."""
+
+
+STRUCT: Final = type(msgspec.Struct)
+"""The class of the classes of `Down`, `Exited` and their like, which have no other objects than their own."""
 
 
 class Reader(TaskTurn):
@@ -91,8 +96,9 @@ class Reader(TaskTurn):
         """The oldest matching message, if there is one. Not a checkpoint."""
         if match is None:
             return self._take_first()
-        queue = self._process.queue
-        if type(match) is type and queue and not self.skipped and type(queue[0]) is match:
+        queue, kind = self._process.queue, type(match)
+        is_usual = kind is type or kind is STRUCT
+        if is_usual and queue and not self.skipped and type(queue[0]) is match:
             return True, self._taken(queue.popleft())  # as nearly always: there is nothing to search
         if self._wanted is None or match is not self._wanted.match:
             self._wanted = MailboxSearch(match)
