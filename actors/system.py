@@ -127,6 +127,8 @@ class _SystemMessage:
             self.request.fail(error)
         else:
             self.request.reply(answer)
+        finally:
+            del self  # see `Request.receive`
 
 
 def _target(ref: Ref[Any]) -> Process:
@@ -147,7 +149,10 @@ async def _ask(ref: Ref[Any], act: Callable[[Process], T]) -> T:
     request: Request[T] = Request(node, process.ref, "system", (), {}, node.current)
     process.extras().deferred[request] = False  # fails when the process ends
     process.control_put(_SystemMessage(request, act))
-    return await request.receive(ref.limit)
+    try:
+        return await request.receive(ref.limit)
+    finally:
+        del request  # see `Request.receive`
 
 
 # State.

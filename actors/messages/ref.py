@@ -222,8 +222,7 @@ class Ref(Handle, Generic[A]):
             SenderDropped: the callee dropped its deferred reply.
             MailboxFull: the callee's mailbox is full, by its policy.
         """
-        request = self._request(method, args, kwargs)
-        return await request.receive(self.limit)
+        return await self._request(method, args, kwargs).receive(self.limit)
 
     def _request(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request[Any]:
         node = self._node()
@@ -290,7 +289,10 @@ class Ref(Handle, Generic[A]):
         request: Request[Any] = Request(node, self, order, (checked(reason),), {}, current)
         self.deliver(request)
         seconds = self.limit if timeout is None else timeout
-        ended = await request.receive(float("inf") if seconds is None else seconds)
+        try:
+            ended = await request.receive(float("inf") if seconds is None else seconds)
+        finally:
+            del request  # see `Request.receive`
         if ended != reason:
             raise ProcessDied(self, ended)
 
@@ -335,7 +337,10 @@ class RemoteRef(Ref[A]):
             self._carrier.look()
         if request.settled and request.error is None:
             return request.value
-        return await request.receive(self.limit)
+        try:
+            return await request.receive(self.limit)
+        finally:
+            del request  # see `Request.receive`
 
     def given_up(self, number: int) -> None:
         self._carrier.given_up(number)

@@ -206,7 +206,10 @@ class Request(signals.Call, Generic[R]):
             if not self.settled:
                 raise CallTimeout(self.target, seconds)
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                del self  # which the traceback of the error would keep, and it the error
         return self.value  # type: ignore[no-any-return]
 
     def cancel(self) -> None:
@@ -295,7 +298,10 @@ class Request(signals.Call, Generic[R]):
         if not self.settled:
             raise trio.WouldBlock
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                del self  # which the traceback of the error would keep, and it the error
         return self.value  # type: ignore[no-any-return]
 
 

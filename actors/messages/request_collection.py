@@ -159,6 +159,8 @@ async def multi_call(
     for request, ref in list(collection):
         request.cancel()
         failures.append((ref, CallTimeout(ref, timeout)))
+    while collection.check() is not None:
+        pass  # those that were given up are settled: nobody asks for them, and they hold the collection
     return replies, failures
 
 

@@ -331,12 +331,15 @@ class Distribution:
         except trio.Cancelled:
             remote.abandon(number)
             raise
-        answer = answers[0]
+        answer = answers.pop()
         if isinstance(answer, Reason):
             raise NotConnected(remote.node_name)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        try:
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+        finally:
+            del answer  # whose traceback holds this frame
 
     async def drain(self) -> None:
         """Start nothing more for peers, end what their supervisors have here, and wait until the calls of

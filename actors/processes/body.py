@@ -416,7 +416,10 @@ class DispatchedBody(Body):
             step_failed(process, "hand-off", fault)
         if misfit is not None:
             self.rest()
-            raise misfit from None
+            try:
+                raise misfit from None
+            finally:
+                del misfit, error  # whose traceback holds this frame
         reason = process.ended or reason_of(error)
         raise ProcessDied(process.ref, reason) from (reason.error if isinstance(reason, Crashed) else error)
 
@@ -430,7 +433,10 @@ class DispatchedBody(Body):
         self.process.idle = False
         if is_deep(frame):
             self.rest()
-            raise error
+            try:
+                raise error
+            finally:
+                del error, frame  # the traceback of the error holds this frame
         self.raised(error, _nothing, (), {})
 
     def rest(self) -> None:

@@ -82,7 +82,7 @@ def refused(process: Process, request: Call | Cast, method: Callable[..., Any], 
         refuse(process.ref, request, misfit)
         return True
     if type(error) is LiveResult and isinstance(request, Call):
-        request.fail(error)
+        request.fail(error.with_traceback(None))  # its frames are the runtime's, and hold the request
         return True
     return False
 

@@ -140,7 +140,10 @@ class LocalRef(Ref[A]):
         if kind is Deferred:
             deferred: Request[Any] = answer.request
             del answer  # which the callee may drop, and then is to fail the call
-            return await self._answered_later(deferred, names.get(method))
+            try:
+                return await self._answered_later(deferred, names.get(method))
+            finally:
+                del deferred  # see `Request.receive`
         if kind is not Asked:
             return answer
         request, limit = answer.request, self.limit
@@ -164,13 +167,14 @@ class LocalRef(Ref[A]):
                 dispatcher.run_then_dispatch(process.put, request)
             else:
                 process.put(request)
-        if caller is None:
-            return await request.receive(limit)
-        begin_waiting(caller, request, limit)
+        if caller is not None:
+            begin_waiting(caller, request, limit)
         try:
             return await request.receive(limit)
         finally:
-            caller.awaited = None
+            del request, answer  # see `Request.receive`
+            if caller is not None:
+                caller.awaited = None
 
     def ask(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call `method` if the process waits for something to do, and can be had to do it on the spot.
@@ -208,22 +212,26 @@ class LocalRef(Ref[A]):
             return NOT_ASKED
         request: Request[Any] = Request(node, self, name or name_for(process, method), args, kwargs, caller)
         dispatcher.step_with(process, request)
-        if request.settled:
+        if not request.settled:
+            return Asked(request)
+        try:
             return request.value if request.error is None else request.result()
-        return Asked(request)
+        finally:
+            del request  # see `Request.receive`
 
     async def _answered_later(self, request: Request[Any], name: str | None) -> Any:
         """Wait for the answer to a call that was handed off, and that its handler has deferred."""
         caller = request.node.current
-        if caller is None:
-            return await request.receive(self.limit)
-        if not request.method:
-            request.method = name or ""
-        begin_waiting(caller, request, self.limit)
+        if caller is not None:
+            if not request.method:
+                request.method = name or ""
+            begin_waiting(caller, request, self.limit)
         try:
             return await request.receive(self.limit)
         finally:
-            caller.awaited = None
+            del request  # see `Request.receive`
+            if caller is not None:
+                caller.awaited = None
 
     async def _room_for_call(self) -> float | None:
         """Wait for room on behalf of a call, if that is the policy; what is left of its time limit."""

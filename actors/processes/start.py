@@ -355,6 +355,8 @@ async def start(
     except trio.Cancelled:
         _abandon(process)
         raise
+    finally:
+        del request  # see `Request.receive`
     return info
 
 
@@ -396,13 +398,14 @@ def take_info(process: Process) -> Any:
 
 async def _acknowledged(request: Request[Any], seconds: float) -> Any:
     starter = request.node.current
-    if starter is None:
-        return await request.receive(seconds)
-    begin_waiting(starter, request, seconds)
+    if starter is not None:
+        begin_waiting(starter, request, seconds)
     try:
         return await request.receive(seconds)
     finally:
-        starter.awaited = None
+        del request  # see `Request.receive`
+        if starter is not None:
+            starter.awaited = None
 
 
 def _abandon(process: Process) -> None:

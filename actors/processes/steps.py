@@ -131,4 +131,5 @@ def with_headroom(fn: Callable[..., R], *args: Any) -> R:
     try:
         return fn(*args)
     finally:
+        del args  # of which one may be the error whose traceback will hold this frame
         sys.setrecursionlimit(limit)

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from enfilade.actors.messages.attempt import is_interrupt
-from enfilade.actors.messages.crash import as_told
 from enfilade.actors.messages.ref import Ref
 from enfilade.actors.messages.request import Deferred
 from enfilade.actors.processes.actor import Actor
 from enfilade.actors.supervision.actions import Answer, Refuse
 from enfilade.actors.supervision.child_spec import Child
 from enfilade.actors.supervision.children import ChildRecord, Children
+from enfilade.actors.supervision.refusals import refused_with
 from enfilade.actors.supervision.strategy import Strategy
 from enfilade.actors.supervision.supervisor_body import SupervisorBody
 
@@ -71,7 +71,7 @@ def look_up(supervisor: Actor, request: Callable[..., Any], *args: Any) -> Defer
     except BaseException as error:  # what is looked up may be an object whose comparison fails
         if is_interrupt(error):
             raise
-        outcome = Refuse(as_told(error, "the request"))
+        outcome = Refuse(refused_with(error))
     reply(outcome)
     return deferred
 

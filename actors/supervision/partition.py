@@ -19,6 +19,7 @@ from enfilade.actors.messages.travelling import travels
 from enfilade.actors.supervision.actions import Answer, Refuse
 from enfilade.actors.supervision.administration import body_of, look_up, reply_to_caller, strategy_of
 from enfilade.actors.supervision.child_spec import InvalidFlag, child_spec
+from enfilade.actors.supervision.refusals import refused_with
 from enfilade.actors.supervision.supervisor import Supervisor
 from enfilade.fields import is_int
 
@@ -147,7 +148,7 @@ class PartitionSupervisor(Supervisor):
         try:
             self._supervisor_check(partitions, self._supervisor_copies)
         except InvalidFlag as error:
-            reply(Refuse(error))
+            reply(Refuse(refused_with(error)))
             return deferred
 
         body, strategy = body_of(self), strategy_of(self)

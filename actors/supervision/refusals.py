@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from enfilade.actors.messages.crash import as_told
 from enfilade.actors.messages.errors import RuntimeFault, StartError
 from enfilade.actors.messages.kinds import is_a
 from enfilade.actors.messages.reasons import Reason, Shutdown
@@ -23,6 +24,7 @@ __all__ = [
     "NoChildIds",
     "NoTemplate",
     "StartFailed",
+    "refused_with",
 ]
 
 
@@ -133,3 +135,12 @@ class StartFailed(StartError):
     def __init__(self, id: Hashable, reason: Reason) -> None:  # noqa: A002 (the field's name)
         super().__init__(reason, f"child {safe_repr(id)} did not start: {reason}")
         self.id = id
+
+
+def refused_with(error: BaseException) -> Exception:
+    """Return what a caller is told of `error`, which its request has raised.
+
+    A refusal comes without the frames that made it: they are the supervisor's own, and hold the call.
+    """
+    told = as_told(error, "the request")
+    return told.with_traceback(None) if is_a(told, RuntimeFault) else told

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from enfilade.actors.messages.attempt import is_interrupt
-from enfilade.actors.messages.crash import as_told, reason_in, reason_of
+from enfilade.actors.messages.crash import reason_in, reason_of
 from enfilade.actors.messages.errors import Ignore, NotConnected, ProcessDied, StartError, StartTimeout
 from enfilade.actors.messages.kinds import is_a, is_among
 from enfilade.actors.messages.reasons import KILLED, NO_CONNECTION, SHUTDOWN, Crashed, Reason, asked_by
@@ -53,6 +53,7 @@ from enfilade.actors.supervision.child_stops import Stops, TimeUp
 from enfilade.actors.supervision.children import ChildRecord
 from enfilade.actors.supervision.held_children import HeldStart
 from enfilade.actors.supervision.incarnations import Incarnations
+from enfilade.actors.supervision.refusals import refused_with
 from enfilade.actors.supervision.remote_children import RemoteStart
 from enfilade.actors.supervision.strategy import Strategy
 
@@ -300,7 +301,7 @@ class SupervisorBody(DispatchedBody):
         except BaseException as error:  # an id, say, whose comparison fails: that is the fault of who asked
             if is_interrupt(error):
                 raise
-            outcome(Refuse(as_told(error, "the request")))
+            outcome(Refuse(refused_with(error)))
             return
         self._asking, self._asked = outcome, call
         self._perform(actions)
