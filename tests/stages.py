@@ -12,6 +12,8 @@ worker and fails the test that it ran, and another worker runs the rest.
 Bytecode is written beside the sources, also where the environment says not to: the hundreds of Python
 processes that tests start would compile everything anew.
 
+`-n` among the arguments is the number of workers of both large stages.
+
 At the end come the slowest tests, the slowest files, and the time of each stage, by the clock and of the
 processors.
 """
@@ -33,8 +35,8 @@ MOST_REPEATED = 5
 # Neighbours run in one process, which has what their file set up. (With `loadfile`, a test that crashes its
 # worker is run again and again.)
 NEIGHBOURS = ("--dist", "worksteal", "-p", "tests.real_files")
-VIRTUAL = ("-m", "not real and not soak", "-n", "2", *NEIGHBOURS)
-REAL = ("-m", "real and not soak", "-n", "6", *NEIGHBOURS, "--max-worker-restart", str(MOST_REPEATED))
+VIRTUAL = ("-m", "not real and not soak", *NEIGHBOURS)
+REAL = ("-m", "real and not soak", *NEIGHBOURS, "--max-worker-restart", str(MOST_REPEATED))
 ALONE = ("-n", "1", "--max-worker-restart", "0")
 
 LISTED = 20
@@ -122,14 +124,14 @@ def main(arguments: Sequence[str]) -> int:
     """Run one stage after the other. Returns: the exit status."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     announce("stage 1: tests without real time")
-    virtual = run(*arguments, *VIRTUAL)
+    virtual = run("-n", "2", *arguments, *VIRTUAL)
     stages = [virtual]
     flaky: list[str] = []
     if virtual.ended:
         announce("stage 2: tests about real time, processes or the kernel")
         files = virtual.real_files
         narrowed = () if files is None else ("--real-files", os.pathsep.join(files))
-        real = run(*arguments, *REAL, *narrowed)
+        real = run("-n", "6", *arguments, *REAL, *narrowed)
         stages.append(real)
         if real.ended and 0 < len(real.failed) <= MOST_REPEATED:
             announce("stage 3: what failed in stage 2, once more")

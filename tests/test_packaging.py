@@ -215,7 +215,7 @@ def test_the_names_load_what_they_need_and_no_more() -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "guest run --help", "mesh ca --help"])
+@pytest.mark.parametrize("words", ["--help", "--version", "guest run --help", "guest sdk", "mesh ca --help"])
 def test_commands_that_open_no_node_load_no_runtime(words: str) -> None:
     """They answer at once: neither the actors nor what these stand on is loaded."""
     program = (

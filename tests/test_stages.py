@@ -53,7 +53,7 @@ def test_real():
 
 @attrs.frozen
 class Suite:
-    """A made-up suite in a folder of its own."""
+    """A made-up suite in a folder of its own. It is small, so that two workers are enough for each stage."""
 
     folder: Path
 
@@ -66,7 +66,7 @@ class Suite:
         """Begin to run it in stages."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.stages", "."],
+            [sys.executable, "-m", "tests.stages", ".", "-n", "2"],
             cwd=self.folder,
             env=environment | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             stdin=subprocess.DEVNULL,

@@ -368,9 +368,9 @@ def guest_run(
 @guest.command("sdk")
 def guest_sdk() -> None:
     """Print the directory of the kits for guests in C, Rust, Zig, AssemblyScript and the text format."""
-    from enfilade.hostcalls import sdk
+    import enfilade  # to import `hostcalls` takes five times as long as all of the command
 
-    typer.echo(Path(sdk.__file__).parent)
+    typer.echo(Path(enfilade.__file__).parent / "hostcalls" / "sdk")
 
 
 UNWRITABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})

@@ -11,7 +11,6 @@ from pathlib import Path
 import attrs
 
 from enfilade.actors.cli.refusal import Refusal
-from enfilade.actors.cli.zonefile import read_zone_file
 from enfilade.actors.observing.discovery.running_nodes import RunningNode, running_nodes, runtime_directory
 
 __all__ = ["Place", "place_of", "running_place"]
@@ -42,6 +41,8 @@ def place_of(given: Path | None, secret: Path | None) -> Place:
         Refusal: there is no such node, or there are several.
     """
     if given is not None and given.suffix == ".toml" and given.is_file():
+        from enfilade.actors.cli.zonefile import read_zone_file  # which takes longer than all else here
+
         settings = read_zone_file(given).node
         if settings.door is None:
             raise Refusal(f"the zone file {given} names no door")
