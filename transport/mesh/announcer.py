@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
@@ -29,7 +30,12 @@ LONGEST_PAUSE: Final = 2.0
 """Seconds by which the pause may grow: for each known node, and at most."""
 
 QUESTIONS: Final = 3
-"""How often this node asks who is there, after it had lost the mesh: servers find one another again, too."""
+"""How often this node asks those who have not answered, after it had lost the mesh: a question may be lost,
+and servers find one another again, too.
+"""
+
+MOST_ASKED: Final = 512
+"""Names in a question; when more are missed, everybody is asked."""
 
 MOST_ENTRIES: Final = 256
 MOST_TEXT: Final = 256
@@ -170,12 +176,22 @@ class Announcer:
             self.directory.own = changed
             self._due.set()
 
-    def ask(self) -> None:
-        """Have all nodes announce themselves soon, this one included: lost ones can be heard again."""
-        self._connection.publish(self._question, b"")
+    def ask(self, names: Sequence[str] = ()) -> None:
+        """Have nodes announce themselves soon, this one included: lost ones can be heard again.
+
+        Args:
+            names: of the nodes; all others do so, too, when these are none, or too many.
+        """
+        question = msgspec.msgpack.encode(names) if 0 < len(names) <= MOST_ASKED else b""
+        self._connection.publish(self._question, question)
         self._due.set()
 
-    def _asked(self, _: Message) -> None:
+    def _asked(self, message: Message) -> None:
+        """Answer a question, unless it is for others; whoever sends nonsense is answered, too."""
+        if message.payload:
+            with suppress(ValueError):
+                if self.directory.own.name not in decoded(message.payload, list[str]):
+                    return
         self._due.set()
 
     def leave(self, reason: str) -> None:
@@ -189,15 +205,19 @@ class Announcer:
             self._tell(self.directory.left(death.node, death.incarnation, death.reason))
 
     async def _call_rolls(self) -> None:
-        """After each loss of the mesh, ask who is there, and take note of who is not: others may have died
-        meanwhile, which is no news for those who tell it.
+        """After each loss of the mesh, ask who is there, and those again who have not answered; and take note
+        of who is not: others may have died meanwhile, which is no news for those who tell it.
         """
         while True:
             await self._found.wait()
             self._found = trio.Event()
+            missed: Sequence[str] = ()
             for _ in range(QUESTIONS):
-                self.ask()
+                self.ask(missed)
                 await trio.sleep(self._patience / QUESTIONS)
+                missed = self.directory.unheard()
+                if not missed and len(self.directory) > 1:
+                    break
             if self._connection.is_up and not self._found.is_set():
                 self._tell(self.directory.pass_over())
 

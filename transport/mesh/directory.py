@@ -170,6 +170,10 @@ class Directory:
         limit = (UNHEARD + 1) * self.interval
         return self._gone(now - limit, f"it was not heard of for {limit:g} s")
 
+    def unheard(self) -> list[str]:
+        """Return the names of those who have not been heard of since silence was counted anew."""
+        return [name for name, (_, heard_at) in self._nodes.items() if heard_at <= self._anew_at]
+
     def pass_over(self) -> list[DirectoryEvent]:
         """Find out who has not been heard of since silence was counted anew: all have been asked since."""
         return self._gone(self._anew_at, "it does not answer since there is a server again")
