@@ -177,8 +177,10 @@ class Fleet:
                 host = self.hosts.command(int(name.rpartition("host")[2]))
                 self.programs[name] = Program(urls, f"{name}|{self.directory}", settings, MEMBER, host)
             for name in batch:
+                stdout = self.programs[name].process.stdout
+                assert stdout is not None
                 with trio.fail_after(600):
-                    line = await trio.to_thread.run_sync(self.programs[name].process.stdout.readline)  # type: ignore[union-attr]
+                    line = await trio.to_thread.run_sync(stdout.readline, abandon_on_cancel=True)
                 assert line == b"open\n", (name, line)
 
     def kill(self, name: str) -> None:
