@@ -2,11 +2,14 @@
  * What one user has of this server: channels, in the order of their last use, connections, client processes, bytes of replies.
  *
  * What somebody asks for is counted among what his user has. That is bounded for strangers, so none of them has the lock held for a walk
- * over what others have.
+ * over what others have. And his trunks are watched together: what comes through one of them is heard when it is his turn, however
+ * many they are, and between two of his turns everybody else has one.
  */
 #include "internal.h"
 
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 enum { BUCKETS = 256 };
 
@@ -30,11 +33,20 @@ struct account *account_open_locked(uid_t user) {
     struct account **place = place_of(user);
     if (*place == NULL && (*place = calloc(1, sizeof **place)) != NULL) {
         (*place)->user = user;
+        (*place)->epoll = -1;
     }
     if (*place != NULL) {
         (*place)->holds++;
     }
     return *place;
+}
+
+static void drop_epoll(struct account *account) {
+    if (account->epoll >= 0) {
+        close(account->epoll);
+        handle_free(account->handle);
+        account->epoll = -1;
+    }
 }
 
 void account_close_locked(struct account *account) {
@@ -43,7 +55,34 @@ void account_close_locked(struct account *account) {
     }
     struct account **place = place_of(account->user);
     *place = account->next;
+    drop_epoll(account);
     free(account);
+}
+
+/* In which its trunks are watched. Without room for one of its own, or for nobody, the one of the control thread. */
+int account_epoll_locked(struct account *account) {
+    if (account != NULL && account->epoll < 0) {
+        account->epoll = epoll_create1(EPOLL_CLOEXEC);
+        account->handle = account->epoll < 0 ? 0 : handle_new(KIND_ACCOUNT, account);
+        if (account->handle == 0 || control_watch_locked(account->epoll, EPOLLIN, account->handle) != 0) {
+            drop_epoll(account);
+        }
+    }
+    return account == NULL || account->epoll < 0 ? server.epoll : account->epoll;
+}
+
+/* Its turn: one of its trunks is heard, and the next time another one. False: none has anything to say. */
+bool account_turn_locked(struct account *account) {
+    struct epoll_event event;
+    enum kind kind;
+    if (epoll_wait(account->epoll, &event, 1, 0) != 1) {
+        return false;
+    }
+    struct trunk *trunk = handle_lookup(event.data.u64, &kind);
+    if (kind == KIND_TRUNK) {
+        trunk_event(trunk);
+    }
+    return true;
 }
 
 /* As the one that was used last. */
@@ -88,6 +127,7 @@ void accounts_forget_all(void) {
             struct account *account = accounts[i];
             accounts[i] = account->next;
             clients_forget(account);
+            drop_epoll(account);
             free(account);
         }
     }

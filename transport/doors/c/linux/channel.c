@@ -86,6 +86,12 @@ void channel_release_locked(struct channel *channel) {
     door_release_locked(door);
 }
 
+/* Tells the pool once more of what there is to be heard. */
+void channel_announce_locked(const struct channel *channel) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = channel->handle};
+    epoll_ctl(channel->door->pool->epoll, EPOLL_CTL_MOD, channel->fd, &event);
+}
+
 /* Takes the channel out of every table; its socket closes when no thread uses it any more. */
 void channel_close_locked(struct channel *channel) {
     if (channel->dead) {

@@ -80,8 +80,65 @@ static void timer_event(void) {
     }
 }
 
-static void dispatch(const struct epoll_event *event) {
+enum { PAUSE_NANOSECONDS = 10000000 };
+
+/* Has paused trunks watched again in a moment. False without a descriptor for that. */
+bool control_pause_locked(void) {
+    const struct itimerspec moment = {.it_value.tv_nsec = PAUSE_NANOSECONDS};
+    if (server.pause < 0) {
+        server.pause = adopt_locked(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), KIND_PAUSE);
+    }
+    return server.pause >= 0 && timerfd_settime(server.pause, 0, &moment, NULL) == 0;
+}
+
+/* Whether a payer's files are still being closed; asked once for many in a row that are the same process's. */
+static bool is_still_busy(const struct closing_payer *payer) {
+    static struct closing_payer asked;
+    static uint64_t when;
+    static bool busy;
+    uint64_t now = word_clock();
+    if (payer->process != asked.process || payer->user != asked.user || now - when > PAUSE_NANOSECONDS / 2) {
+        asked = *payer;
+        when = now;
+        busy = closing_is_behind(payer) == CLOSING_BUSY;
+    }
+    return busy;
+}
+
+/* Those that were paused are heard again, unless their files are still being closed. Whether any have to wait longer. */
+static bool resume_locked(void) {
+    bool more = false;
+    for (struct door *door = server.doors; door != NULL; door = door->next) {
+        for (struct trunk *trunk = door->trunks; trunk != NULL; trunk = trunk->next) {
+            if (trunk->paused && !(is_still_busy(&trunk->payer) && control_pause_locked())) {
+                trunk_resume_locked(trunk);
+            }
+            more |= trunk->paused;
+        }
+        for (struct channel *channel = door->channels; channel != NULL; channel = channel->next) {
+            if (channel->paused && !(is_still_busy(&channel->payer) && control_pause_locked())) {
+                channel->paused = false;
+                channel_announce_locked(channel);
+            }
+            more |= channel->paused;
+        }
+    }
+    return more;
+}
+
+static void pause_event(handle handle) {
+    uint64_t expirations;
+    if (read(server.pause, &expirations, sizeof expirations) > 0 && !resume_locked()) {
+        handle_free(handle);
+        close(server.pause);
+        server.pause = -1;
+    }
+}
+
+/* Whether the same event may be told again at once, because there is more. */
+static bool dispatch(const struct epoll_event *event) {
     enum kind kind;
+    bool more = false;
     server_lock();
     void *object = handle_lookup(event->data.u64, &kind);
     switch (kind) {
@@ -96,6 +153,9 @@ static void dispatch(const struct epoll_event *event) {
             channel_hang_up(object);
         }
         break;
+    case KIND_ACCOUNT:
+        more = account_turn_locked(object);
+        break;
     case KIND_CLIENT:
         client_ended_locked(object);
         break;
@@ -105,11 +165,15 @@ static void dispatch(const struct epoll_event *event) {
     case KIND_TIMER:
         timer_event();
         break;
+    case KIND_PAUSE:
+        pause_event(event->data.u64);
+        break;
     default:
         break;
     }
     server_unlock();
     server_give_way(); /* anybody can have us told of many events at a time */
+    return more;
 }
 
 static void *control(void *unused) {
@@ -134,10 +198,11 @@ void control_drain(void) {
     int epoll = server.epoll;
     server_unlock();
     uint64_t end = word_clock() + DRAIN_NANOSECONDS;
-    for (int count = DRAIN_EVENTS; epoll >= 0 && count == DRAIN_EVENTS && word_clock() < end;) {
-        count = epoll_wait(epoll, events, DRAIN_EVENTS, 0);
+    for (bool more = true; epoll >= 0 && more && word_clock() < end;) {
+        int count = epoll_wait(epoll, events, DRAIN_EVENTS, 0);
+        more = count == DRAIN_EVENTS;
         for (int i = 0; i < count; i++) { /* all: of some that have been told we are told once */
-            dispatch(&events[i]);
+            more |= dispatch(&events[i]);
         }
     }
 }

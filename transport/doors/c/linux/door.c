@@ -12,6 +12,7 @@ struct server server = {.lock = PTHREAD_MUTEX_INITIALIZER,
                         .epoll = -1,
                         .notify = -1,
                         .timer = -1,
+                        .pause = -1,
                         .public_pool = {.epoll = -1, .bell = -1}};
 
 /*

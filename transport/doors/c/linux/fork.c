@@ -110,12 +110,15 @@ static void child(void) {
     if (server.timer >= 0) {
         close(server.timer);
     }
+    if (server.pause >= 0) {
+        close(server.pause);
+    }
     channel_reserve_locked(false);
     handle_forget_all();
     server.doors = NULL;
     server.public_pool = (struct pool){.epoll = -1, .bell = -1};
     server.public_started = false;
-    server.epoll = server.notify = server.timer = -1;
+    server.epoll = server.notify = server.timer = server.pause = -1;
     server.control_running = false;
     server.channels = 0;
     server.waiting = 0; /* those were the parent's */

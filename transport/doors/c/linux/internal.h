@@ -31,7 +31,19 @@
 
 typedef uint64_t handle;
 
-enum kind { KIND_FREE, KIND_TRUNK, KIND_NAME, KIND_CHANNEL, KIND_POOL, KIND_WATCH, KIND_TIMER, KIND_START, KIND_CLIENT };
+enum kind {
+    KIND_FREE,
+    KIND_TRUNK,
+    KIND_NAME,
+    KIND_CHANNEL,
+    KIND_POOL,
+    KIND_WATCH,
+    KIND_TIMER,
+    KIND_START,
+    KIND_CLIENT,
+    KIND_ACCOUNT,
+    KIND_PAUSE
+};
 
 enum trunk_kind { TRUNK_HOME, TRUNK_EXPORT, TRUNK_CONNECTION };
 
@@ -41,7 +53,9 @@ struct trunk {
     handle handle;
     enum trunk_kind kind;
     bool attaches; /* channels have been made through it */
-    struct account *account; /* of a TRUNK_CONNECTION: of who opened it; or NULL */
+    struct account *account; /* of who opened it, or else of the last other process that has sent something; or NULL */
+    int epoll;               /* in which it is watched; -1 while it is not */
+    bool paused;             /* it is not, until files that have come through it are closed */
     struct closing_payer payer; /* that one, or else the last who has sent something */
     int fd;
     int home;             /* TRUNK_HOME: the descriptor that door_create returned */
@@ -101,6 +115,7 @@ struct channel {
     struct client *client; /* whose end is watched for, or NULL */
     bool busy;    /* a server thread owns the receiving side */
     bool pending; /* something arrived meanwhile */
+    bool paused;  /* it is heard again when the files that have come through it are closed */
     bool dead;    /* unlinked; the last hold frees it */
     bool orphan;  /* its trunk is gone: close when idle */
     struct server_thread *thread; /* the one that serves a call of this channel */
@@ -135,6 +150,8 @@ struct account {
     uint64_t granted; /* bytes of its channels */
     struct channel *oldest, *newest;
     struct client *clients;
+    int epoll;     /* in which its trunks are watched, or -1 */
+    handle handle; /* by which the control thread hears of that */
 };
 
 struct pool {
@@ -228,6 +245,7 @@ extern struct server {
     int epoll;          /* the control thread's, or -1 */
     int notify;         /* inotify, once there are names, or -1 */
     int timer;          /* once there are names that inotify has no room for, or -1 */
+    int pause;          /* the timer after which paused trunks are watched again, while there are any, or -1 */
     bool control_running;
     unsigned channels;
     uint64_t clock;
@@ -334,6 +352,7 @@ void door_abandon_locked(struct invocation *invocation); /* its client waits no 
 struct trunk *trunk_create_locked(struct door *door, enum trunk_kind kind, int *client, int *error);
 struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd, int *error);
 void trunk_event(struct trunk *trunk);
+void trunk_resume_locked(struct trunk *trunk);
 void trunk_close_locked(struct trunk *trunk);
 int hello_send(int fd, const struct door *door);
 
@@ -342,6 +361,7 @@ void channel_attach_locked(struct trunk *trunk, struct receipt *receipt, uint64_
 void channel_hold_locked(struct channel *channel);
 void channel_release_locked(struct channel *channel);
 void channel_close_locked(struct channel *channel);
+void channel_announce_locked(const struct channel *channel);
 bool channel_evict_locked(void);
 unsigned stranger_share(uid_t user);
 void channel_hang_up(struct channel *channel);
@@ -361,6 +381,8 @@ void account_close_locked(struct account *account);
 void account_enlist_locked(struct channel *channel);
 void account_delist_locked(struct channel *channel);
 void account_use_locked(struct channel *channel);
+int account_epoll_locked(struct account *account);
+bool account_turn_locked(struct account *account);
 struct channel *accounts_oldest_locked(struct channel *(*oldest_of)(const struct account *));
 void accounts_forget_all(void);
 
@@ -416,6 +438,7 @@ void creation_deplete(const struct creation *creation, door_info_t *info);
 /* control.c */
 int control_start_locked(void);
 int control_watch_locked(int fd, uint32_t events, handle handle);
+bool control_pause_locked(void);
 int control_notify_locked(void);
 void control_timer_locked(void);
 int control_inotify_locked(const char *path);

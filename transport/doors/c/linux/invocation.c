@@ -1,8 +1,6 @@
 /* The end of an invocation: a reply to a waiting client, or to a client that has gone. */
 #include "internal.h"
 
-#include <sys/epoll.h>
-
 /* Counts the thread as idle again, in the pool of the door it is bound to, or the public one. */
 void server_thread_rest_locked(struct server_thread *thread) {
     if (thread->visiting) {
@@ -29,8 +27,7 @@ void invocation_end_locked(struct server_thread *thread) {
             region_drop(&channel->request);
         }
         if (channel->pending && !channel->dead) {
-            struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = channel->handle};
-            epoll_ctl(door->pool->epoll, EPOLL_CTL_MOD, channel->fd, &event);
+            channel_announce_locked(channel);
         }
     }
     if (invocation->unreferenced) {

@@ -121,18 +121,6 @@ static void remove_locked(struct name *name) {
     door_dereference_locked(door, false);
 }
 
-/* Who opened the name before it went holds the door. */
-void name_close_locked(struct name *name) {
-    if (is_of_another(name)) {
-        name->gone = true;
-        shutdown(name->listener, SHUT_RDWR); /* its thread accepts who is there, and removes it */
-        return;
-    }
-    name_accept(name);
-    let_go_of_listener(name->listener);
-    remove_locked(name);
-}
-
 /* Whether who has just connected holds as many connections as one user may. */
 static bool is_greedy(int fd) {
     struct ucred peer;
@@ -151,8 +139,8 @@ static void welcome_locked(struct door *door, int fd) {
     }
 }
 
-void name_accept(struct name *name) {
-    for (int i = 0; i < BACKLOG; i++) {
+static void accept_locked(struct name *name, unsigned most) {
+    for (unsigned i = 0; i < most; i++) {
         int fd = accept4(name->listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EMFILE || errno == ENFILE) {
@@ -169,6 +157,25 @@ void name_accept(struct name *name) {
         }
         welcome_locked(name->door, fd);
     }
+}
+
+/* More at a time would keep others from the lock; the rest has its turn later. */
+enum { WELCOMES_A_TURN = 32 };
+
+void name_accept(struct name *name) {
+    accept_locked(name, WELCOMES_A_TURN);
+}
+
+/* Who opened the name before it went holds the door. */
+void name_close_locked(struct name *name) {
+    if (is_of_another(name)) {
+        name->gone = true;
+        shutdown(name->listener, SHUT_RDWR); /* its thread accepts who is there, and removes it */
+        return;
+    }
+    accept_locked(name, BACKLOG);
+    let_go_of_listener(name->listener);
+    remove_locked(name);
 }
 
 /* What has to be done to an inode, which may lie in a file system that does not answer. */

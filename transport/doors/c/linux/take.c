@@ -141,29 +141,21 @@ static bool keep_region(struct server_thread *thread, struct channel *channel, s
     return true;
 }
 
-enum outcome { OUTCOME_NOTHING, OUTCOME_WON, OUTCOME_BROKEN };
+enum outcome { OUTCOME_NOTHING, OUTCOME_WON, OUTCOME_LATER, OUTCOME_BROKEN };
 
 /* More datagrams than these before a call can be taken are a flood, which would keep the thread from others. */
 enum { DATAGRAMS_A_CALL = 128 };
 
-/* Whether more may be heard of a client: not of one that has sent so many files that cannot be closed, for they would be more.
- * One whose files are being closed waits for that. */
-static bool is_heard(const struct channel *channel) {
-    int behind = CLOSING_BUSY;
-    for (int i = 0; i < 2 * CLOSING_STUCK_MILLISECONDS && behind == CLOSING_BUSY; i++) {
-        struct timespec pause = {.tv_nsec = 1000000};
-        behind = closing_is_behind(&channel->payer);
-        if (behind == CLOSING_BUSY) {
-            nanosleep(&pause, NULL);
-        }
-    }
-    return behind == 0;
-}
-
 static enum outcome hear(struct server_thread *thread, struct channel *channel, unsigned *datagrams) {
-    while (++*datagrams <= DATAGRAMS_A_CALL && is_heard(channel)) {
+    while (++*datagrams <= DATAGRAMS_A_CALL) {
         struct message message;
         struct receipt receipt;
+        /* Of a client that has sent so many files that cannot be closed, nothing more is heard, for they would be more. One whose
+         * files are being closed waits for that; the thread does not. */
+        int behind = closing_is_behind(&channel->payer);
+        if (behind != 0) {
+            return behind == CLOSING_BUSY ? OUTCOME_LATER : OUTCOME_BROKEN;
+        }
         int error = message_receive(channel->fd, &channel->payer, &message, &receipt, 0);
         if (error != 0) {
             return error == EAGAIN ? OUTCOME_NOTHING : OUTCOME_BROKEN;
@@ -210,7 +202,8 @@ static bool take_call(struct server_thread *thread, struct channel *channel) {
             continue;
         }
         channel->busy = false;
-        if (outcome == OUTCOME_BROKEN) {
+        channel->paused = outcome == OUTCOME_LATER && control_pause_locked();
+        if (outcome == OUTCOME_BROKEN || (outcome == OUTCOME_LATER && !channel->paused)) {
             channel_close_locked(channel);
         } else if (channel->orphan && atomic_load(&channel->session->state) != CALL_QUEUED) {
             channel_close_locked(channel);

@@ -21,6 +21,25 @@ int hello_send(int fd, const struct door *door) {
     return message_send(fd, &hello, &door->status_fd, 1);
 }
 
+/* From now on what comes through it is heard in its account's turn. */
+static int watch_locked(struct trunk *trunk) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = trunk->handle};
+    int epoll = account_epoll_locked(trunk->account);
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, trunk->fd, &event) < 0) {
+        return errno;
+    }
+    trunk->epoll = epoll;
+    return 0;
+}
+
+/* Until it is closed, which may take its time, an end would be told again and again. */
+static void unwatch_locked(struct trunk *trunk) {
+    if (trunk->epoll >= 0) {
+        epoll_ctl(trunk->epoll, EPOLL_CTL_DEL, trunk->fd, NULL);
+        trunk->epoll = -1;
+    }
+}
+
 /* Takes over the server end `fd`; on failure it is left to the caller. */
 struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd, int *error) {
     int on = 1;
@@ -33,21 +52,23 @@ struct trunk *trunk_adopt_locked(struct door *door, enum trunk_kind kind, int fd
     trunk->door = door;
     trunk->kind = kind;
     trunk->fd = fd;
-    trunk->home = trunk->inherited = -1;
+    trunk->home = trunk->inherited = trunk->epoll = -1;
     struct ucred peer;
     bool known = kind == TRUNK_CONNECTION && socket_peer(fd, &peer);
     trunk->payer = known ? (struct closing_payer){peer.uid, 0, peer.pid} : (struct closing_payer){-1, 0, -1};
     setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, &on, sizeof on); /* from Linux 6.5 */
-    if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
+    if (known && (trunk->account = account_open_locked(peer.uid)) == NULL) {
+        *error = ENOMEM;
+    } else if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
         *error = errno;
     } else if ((*error = hello_send(fd, door)) == 0) {
-        *error = control_watch_locked(fd, EPOLLIN, trunk->handle);
-    }
-    if (*error == 0 && known && (trunk->account = account_open_locked(peer.uid)) == NULL) {
-        *error = ENOMEM;
+        *error = watch_locked(trunk);
     }
     if (*error != 0) {
         handle_free(trunk->handle);
+        if (trunk->account != NULL) {
+            account_close_locked(trunk->account);
+        }
         free(trunk);
         return NULL;
     }
@@ -87,8 +108,9 @@ void trunk_close_locked(struct trunk *trunk) {
     if (trunk->next != NULL) {
         trunk->next->link = trunk->link;
     }
+    unwatch_locked(trunk);
     if (trunk->account != NULL) {
-        trunk->account->connections--;
+        trunk->account->connections -= trunk->kind == TRUNK_CONNECTION;
         account_close_locked(trunk->account);
     }
     handle_free(trunk->handle);
@@ -111,6 +133,41 @@ void trunk_close_locked(struct trunk *trunk) {
     door_dereference_locked(door, opened);
 }
 
+/* Who sends through a door that has been handed to them pays for it from then on. Threads of our own flood nobody. */
+static void charge_locked(struct trunk *trunk, const struct closing_payer *payer) {
+    uid_t user = (uid_t)payer->user;
+    trunk->payer = *payer;
+    if (trunk->kind == TRUNK_CONNECTION || payer->process == getpid() ||
+        (trunk->account != NULL && trunk->account->user == user)) {
+        return;
+    }
+    struct account *before = trunk->account;
+    trunk->account = account_open_locked(user);
+    if (trunk->account == NULL) {
+        trunk->account = before;
+        return;
+    }
+    unwatch_locked(trunk);
+    if (watch_locked(trunk) != 0) {
+        trunk->paused = control_pause_locked();
+    }
+    if (before != NULL) {
+        account_close_locked(before);
+    }
+}
+
+/* The files that have come through it are being closed, and meanwhile it would be told again and again. */
+static void pause_locked(struct trunk *trunk) {
+    if (control_pause_locked()) {
+        unwatch_locked(trunk);
+        trunk->paused = true;
+    }
+}
+
+void trunk_resume_locked(struct trunk *trunk) {
+    trunk->paused = watch_locked(trunk) != 0 && control_pause_locked();
+}
+
 /* More messages than these at a time would keep others from the lock; what is left is heard at the next turn. */
 enum { MESSAGES_A_TURN = 16 };
 
@@ -123,14 +180,19 @@ void trunk_event(struct trunk *trunk) {
         if (behind == CLOSING_STUCK) {
             trunk_close_locked(trunk);
         }
-        if (behind != 0) { /* a busy one is heard later: what it has sent is still there */
+        if (behind == CLOSING_BUSY) { /* it is heard later: what it has sent is still there */
+            pause_locked(trunk);
+        }
+        if (behind != 0) {
             return;
         }
         int error = message_receive_identified(trunk->fd, &message, &receipt);
         if (error == EAGAIN) {
             return;
         }
-        trunk->payer = receipt.payer.process >= 0 ? receipt.payer : trunk->payer;
+        if (receipt.payer.process >= 0) {
+            charge_locked(trunk, &receipt.payer);
+        }
         if (error == EBADMSG) {
             continue;
         }

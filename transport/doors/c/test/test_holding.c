@@ -7,8 +7,10 @@
 #include "attacks.h"
 #include "blocking.h"
 
+#include <dirent.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/syscall.h>
 
@@ -237,7 +239,188 @@ static void door_caller_that_is_held(void) {
     close(trunk);
 }
 
+/* Of the processor time of this process's threads with that name: seconds. */
+static double time_of_threads(const char *name) {
+    double all = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks != NULL);
+    for (const struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
+        char path[512], text[512] = {0};
+        unsigned long user = 0, system = 0;
+        snprintf(path, sizeof path, "/proc/self/task/%s/stat", entry->d_name);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || read(fd, text, sizeof text - 1) <= 0) {
+            close(fd);
+            continue;
+        }
+        close(fd);
+        const char *begin = strchr(text, '('), *end = strrchr(text, ')');
+        if (begin != NULL && end != NULL && strncmp(begin + 1, name, strlen(name)) == 0 &&
+            sscanf(end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2) {
+            all += (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+        }
+    }
+    closedir(tasks);
+    return all;
+}
+
+void server_lock(void); /* of linux/internal.h, whose names are not those of the other tests */
+void server_unlock(void);
+
+/* The attacker sends files and closes its own copies, and only then are they received: whoever closes last lingers. */
+static void let_it_send(struct child attacker) {
+    server_lock();
+    send_byte(attacker.socket, 'g');
+    receive_byte(attacker.socket);
+    server_unlock();
+}
+
+/* Uses up its share of what is to be closed, and ends a connection that has one more such file in it. */
+static void leaves_an_end_to_close(int socket, void *path) {
+    struct message message = {.type = MESSAGE_GO};
+    become_stranger();
+    int one = door_open(path, O_RDONLY), other = door_open(path, O_RDONLY);
+    CHECK(one >= 0 && other >= 0);
+    struct lingering files[CLOSING_SHARE_OF_PROCESS + 1], last = make_lingering();
+    for (int i = 0; i <= CLOSING_SHARE_OF_PROCESS; i++) {
+        files[i] = make_lingering();
+    }
+    send_byte(socket, 'r');
+    receive_byte(socket);
+    for (int i = 0; i <= CLOSING_SHARE_OF_PROCESS; i++) {
+        CHECK_EQUAL(message_send(one, &message, &files[i].near, 1), 0);
+        close(files[i].near);
+    }
+    send_byte(socket, 's');
+    receive_byte(socket);
+    CHECK_EQUAL(message_send(other, &message, &last.near, 1), 0);
+    close(last.near);
+    send_byte(socket, 'l');
+    receive_byte(socket);
+    _exit(0);
+}
+
+/* Until a thread can close it, the thread that hears all callers is not told of its end again and again. */
+static void door_end_that_waits_to_be_closed(void) {
+    if (geteuid() != 0 || !system_is_real()) {
+        return;
+    }
+    char *path = temporary_path("ended");
+    int door = make_public(path);
+    struct child attacker = start_child(leaves_an_end_to_close, path);
+    receive_byte(attacker.socket);
+    let_it_send(attacker);
+    while (closing_unclosed() < CLOSING_SHARE_OF_PROCESS) {
+        poll(NULL, 0, 1);
+    }
+    poll(NULL, 0, 2 * CLOSING_STUCK_MILLISECONDS); /* or it would be waited for */
+    let_it_send(attacker);
+    while (closing_unclosed() <= CLOSING_SHARE_OF_PROCESS) {
+        poll(NULL, 0, 1);
+    }
+    double before = time_of_threads("door-control"), own = time_of_threads("test_"), start = now();
+    while (time_of_threads("test_") - own < 0.3 && now() - start < 30) { /* as one that spins would */
+    }
+    double used = time_of_threads("door-control") - before;
+    printf("      the control thread ran for %.2f s while another one ran for 0.3 s\n", used);
+    CHECK(used < 0.05);
+    CHECK_EQUAL(ask_number(door), 77);
+    send_byte(attacker.socket, 'e');
+    finish_child(attacker);
+}
+
+enum { SLOW_FILES = CLOSING_MOST_OF_PROCESS + 190, SLOW_CHANNELS = 20 };
+
+static atomic_bool hurries;
+
+static struct lingering slow_files[SLOW_FILES];
+
+/* Each file is closed in less than the time after which that counts as stuck. */
+static void *lets_them_close(void *unused) {
+    static char bytes[65536];
+    (void)unused;
+    for (int i = 0; i < SLOW_FILES; i++) {
+        poll(NULL, 0, atomic_load(&hurries) ? 0 : CLOSING_STUCK_MILLISECONDS / 3);
+        while (recv(slow_files[i].far, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+        }
+        close(slow_files[i].far);
+    }
+    return NULL;
+}
+
+static void has_files_closed_slowly(int socket, void *path) {
+    struct message message = {.type = MESSAGE_GO};
+    struct attached attached[SLOW_CHANNELS];
+    int files[SLOW_FILES];
+    pthread_t thread;
+    become_stranger();
+    int one = door_open(path, O_RDONLY), other = door_open(path, O_RDONLY);
+    for (int i = 0; i < SLOW_CHANNELS; i++) {
+        attached[i] = attach(other);
+    }
+    for (int i = 0; i < SLOW_FILES; i++) {
+        slow_files[i] = make_lingering();
+        files[i] = slow_files[i].near;
+    }
+    send_byte(socket, 'r');
+    receive_byte(socket);
+    CHECK_EQUAL(message_send(one, &message, files, CLOSING_MOST_OF_PROCESS - 6), 0); /* so that the rest is taken in, too */
+    CHECK_EQUAL(message_send(one, &message, files + CLOSING_MOST_OF_PROCESS - 6, SLOW_FILES - CLOSING_MOST_OF_PROCESS + 6), 0);
+    for (int i = 0; i < SLOW_FILES; i++) {
+        close(files[i]);
+    }
+    CHECK_EQUAL(pthread_create(&thread, NULL, lets_them_close, NULL), 0);
+    send_byte(socket, 's');
+    receive_byte(socket);
+    for (int i = 0; i < SLOW_CHANNELS; i++) {
+        CHECK_EQUAL(message_send(attached[i].fd, &message, NULL, 0), 0);
+    }
+    send_byte(socket, 'm');
+    receive_byte(socket);
+    atomic_store(&hurries, true);
+    queue_call(&attached[0], 0, 0); /* it is served when its files are closed */
+    CHECK(eventually(is_answered, &attached[0]));
+    send_byte(socket, 'a');
+    _exit(0);
+}
+
+/* Whose files are being closed is heard when they are. No server thread waits for that, and no other caller. */
+static void door_files_that_are_closed_slowly(void) {
+    struct rlimit limit;
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    if (geteuid() != 0 || !system_is_real() || limit.rlim_max < 4 * SLOW_FILES || setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return;
+    }
+    char *path = temporary_path("slow");
+    int door = make_public(path);
+    CHECK_EQUAL(ask_number(door), 77);
+    struct child attacker = start_child(has_files_closed_slowly, path);
+    receive_byte(attacker.socket);
+    let_it_send(attacker);
+    while (closing_unclosed() < CLOSING_MOST_OF_PROCESS + 100) {
+        poll(NULL, 0, 1);
+    }
+    send_byte(attacker.socket, 'g');
+    receive_byte(attacker.socket);
+    settle();
+    double start = now();
+    for (int i = 0; i < 5; i++) { /* each a new client: no thread attends to it */
+        int client = door_dup(door);
+        CHECK_EQUAL(ask_number(client), 77);
+        door_hang_up(client);
+        close(client);
+    }
+    printf("      five calls took %.0f ms\n", (now() - start) * 1e3);
+    CHECK(now() - start < 1);
+    send_byte(attacker.socket, 'g');
+    receive_byte(attacker.socket);
+    finish_child(attacker);
+}
+
 static const struct test tests[] = {
+    TEST(door_end_that_waits_to_be_closed),
+    TEST(door_files_that_are_closed_slowly),
     TEST(door_channels_that_are_held),
     TEST(door_socket_that_is_held),
     TEST(door_caller_that_is_held),
