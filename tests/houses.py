@@ -188,6 +188,7 @@ TRANSPORT = House(
         "namespaces": (),
         "carrier": (),
         "wire": (),
+        "plain_frames": ("atoms", "wire"),
         "settings": ("wire",),
         "patience": (),
         "porter": (),

@@ -18,7 +18,7 @@ frames.
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, Union, get_args
 
 import msgspec
 from msgspec import Meta
@@ -72,10 +72,7 @@ __all__ = [
     "WhereisReply",
     "decode_batch",
     "encode_batch",
-    "encode_call",
     "encode_frame",
-    "encode_reply",
-    "encode_send",
     "files_of",
 ]
 
@@ -527,46 +524,8 @@ _decode = msgspec.msgpack.Decoder(Batch).decode
 _pack_head = struct.Struct(f">{len(_HEAD)}sQcQcI").pack
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_NO_KEYWORDS: Final[dict[str, Any]] = {}
-_SEND: Final = Send.__struct_config__.tag
-_CALL: Final = Call.__struct_config__.tag
-_REPLY: Final = Reply.__struct_config__.tag
-
-encode_frame: Final[Callable[[Frame], bytes]] = _encode
+encode_frame: Final[Callable[[Frame], bytes]] = msgspec.msgpack.Encoder().encode
 """Encode one frame."""
-
-
-_UNKNOWN: Final = (OverflowError, UnicodeEncodeError)
-"""What is raised for numbers and strings that MessagePack does not have."""
-
-
-def encode_send(to: Target, message: Any) -> bytes:
-    """Encode a Send of a plain message: one that MessagePack carries as it is, with the frame in one go.
-
-    Returns:
-        What `encode_frame` makes of the same; nothing when MessagePack has no such number or string.
-    """
-    try:
-        return _encode((_SEND, to, message, 0))
-    except _UNKNOWN:
-        return b""
-
-
-def encode_call(number: int, to: Target, method: str, args: Sequence[Any], caller: int) -> bytes:
-    """Encode a Call with plain positional arguments; as `encode_send`."""
-    try:
-        return _encode((_CALL, number, to, method, (args, _NO_KEYWORDS), 0, caller))
-    except _UNKNOWN:
-        return b""
-
-
-def encode_reply(number: int, value: Any) -> bytes:
-    """Encode a Reply with a plain value; as `encode_send`."""
-    try:
-        return _encode((_REPLY, number, True, value, 0, None))
-    except _UNKNOWN:
-        return b""
 
 
 def encode_batch(sequence: int, consumed: int, frames: Sequence[bytes]) -> bytes:

@@ -55,13 +55,13 @@ from enfilade.actors.peers.waiting import Waiting
 from enfilade.actors.processes.start import Started
 from enfilade.actors.processes.trace_layers import add_layer
 from enfilade.transport import wire
-from enfilade.transport.atoms import INLINE_LIMIT, is_plain
 from enfilade.transport.attachment import Attachment, Unfilled
 from enfilade.transport.chunks import length
 from enfilade.transport.file_descriptor import close_all
 from enfilade.transport.outward import FrameTooLarge
 from enfilade.transport.payload import Codec, External
 from enfilade.transport.peer import Peer
+from enfilade.transport.plain_frames import encode_call, encode_reply, encode_send
 from enfilade.transport.records import PayloadError
 
 __all__ = ["RemoteNode"]
@@ -181,8 +181,8 @@ class RemoteNode:
 
     def _send(self, peer: Peer, target: wire.Target, message: Any) -> None:
         """Send a message. One that is plain is encoded together with its frame."""
-        frame = wire.encode_send(target, message) if is_plain(message) else b""
-        if 0 < len(frame) <= INLINE_LIMIT:
+        frame = encode_send(target, message)
+        if frame:
             peer.send_encoded(frame)
             return
         payload, files = self._encoded_soon(self._codec.encode, message)
@@ -192,21 +192,15 @@ class RemoteNode:
         """Send a call. One that is plain, and belongs to no trace, is encoded together with its frame."""
         # That of a call from another node, which is forwarded, has no number here: this node stands for it.
         caller = 0 if call.caller is None or call.peer is not None else call.caller.serial
-        args = call.args
-        if (
-            type(call) is Request
-            and not call.kwargs
-            and (is_plain(args[0]) if len(args) == 1 else all(map(is_plain, args)))
-        ):
-            number = self._node.new_number()
-            data = wire.encode_call(number, target, call.method, args, caller)
-            if 0 < len(data) <= INLINE_LIMIT:
+        number = self._node.new_number()
+        if type(call) is Request and not call.kwargs:
+            data = encode_call(number, target, call.method, call.args, caller)
+            if data:
                 self._open.calls[number] = call
                 call.number = number
                 peer.send_encoded(data)
                 return
         payload, files = self._encoded_soon(self._codec.encode_arguments, call.args, call.kwargs)
-        number = self._node.new_number()
         self._open.calls[number] = call
         if isinstance(call, Request):
             call.number = number
@@ -313,8 +307,8 @@ class RemoteNode:
             and not peer.is_crowded
             and not self._departures.size
         ):
-            frame = wire.encode_send(ref.target, message) if is_plain(message) else b""
-            if 0 < len(frame) <= INLINE_LIMIT:  # as `_send` does, without a call of it
+            frame = encode_send(ref.target, message)
+            if frame:  # otherwise there is more to it
                 peer.send_encoded(frame)
             else:
                 self._send(peer, ref.target, message)
@@ -358,9 +352,9 @@ class RemoteNode:
     def answer(self, number: int, succeeded: bool, value: Any) -> None:
         """Send the reply to a call or a spawn. One that is plain is encoded together with its frame."""
         peer = self.peer
-        if succeeded and peer is not None and is_plain(value):
-            data = wire.encode_reply(number, value)
-            if 0 < len(data) <= INLINE_LIMIT:
+        if succeeded and peer is not None:
+            data = encode_reply(number, value)
+            if data:
                 peer.send_encoded(data)
                 return
         by = wire.NIL if succeeded else self.encode_by(value)

@@ -20,6 +20,7 @@ from enfilade.transport.core import choice
 from enfilade.transport.inward import Inward
 from enfilade.transport.node_link import NodeLink
 from enfilade.transport.outward import Outward
+from enfilade.transport.plain_frames import encode_call, encode_reply, encode_send
 from enfilade.transport.policy import Limits
 from enfilade.transport.seal import Seal
 from enfilade.transport.settings import Settings
@@ -33,10 +34,7 @@ from enfilade.transport.wire import (
     Reply,
     Send,
     encode_batch,
-    encode_call,
     encode_frame,
-    encode_reply,
-    encode_send,
 )
 
 pytestmark = pytest.mark.skipif(not choice.IS_AVAILABLE, reason="the ways are not compiled here")

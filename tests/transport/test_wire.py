@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from enfilade.transport.atoms import INLINE_LIMIT
+from enfilade.transport.plain_frames import encode_call, encode_reply, encode_send
 from enfilade.transport.wire import (
     FRAMES,
     NIL,
@@ -20,10 +22,7 @@ from enfilade.transport.wire import (
     Send,
     decode_batch,
     encode_batch,
-    encode_call,
     encode_frame,
-    encode_reply,
-    encode_send,
 )
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/wire.md").read_text()
@@ -46,6 +45,9 @@ def test_every_frame_is_documented(kind: type[msgspec.Struct]) -> None:
 PLAIN = (None, True, 0, -(2**63), 2**64 - 1, 1.5, "", "text\u00e9", b"", bytes(70_000))
 
 
+NO_ARGUMENTS = msgspec.Raw(msgspec.msgpack.encode([[], {}]))
+
+
 @pytest.mark.parametrize("to", [7, "name", Keyed("kind", "key")], ids=["serial", "name", "key"])
 def test_plain_messages_calls_and_replies_are_encoded_as_any(to: int | str | Keyed) -> None:
     """In one go with its frame, or not at all."""
@@ -55,10 +57,21 @@ def test_plain_messages_calls_and_replies_are_encoded_as_any(to: int | str | Key
         arguments = msgspec.Raw(msgspec.msgpack.encode([[message, 1], {}]))
         assert encode_call(3, to, "add", (message, 1), 5) == encode_frame(Call(3, to, "add", arguments, 0, 5))
         assert encode_reply(3, message) == encode_frame(Reply(3, True, payload)), message
-    for message in (2**64, "\ud800"):
+    for message in (
+        2**64,
+        "\ud800",
+        bytes(INLINE_LIMIT),
+        "x" * INLINE_LIMIT,
+        [1],
+        (1,),
+        Keyed("kind", "key"),
+    ):
         assert encode_send(to, message) == b""
         assert encode_call(3, to, "add", (message,), 5) == b""
         assert encode_reply(3, message) == b""
+    assert encode_call(3, to, "add", (), 5) == encode_frame(Call(3, to, "add", NO_ARGUMENTS, 0, 5))
+    assert encode_call(3, to, "add", (bytes(INLINE_LIMIT // 2),) * 2, 5) == b""
+    assert encode_send("x" * INLINE_LIMIT, 1) == b""
 
 
 def test_nothing_else_is_documented() -> None:
