@@ -86,7 +86,7 @@ def _read(name: str, places: Iterator[Any], node: Node) -> Any:
     if name in ("supervisor", "ref", "old"):
         shown = next(places)
         return LightRef(node, value, shown) if type(value) is int else value
-    if name == "reason":
+    if name == "reason" and type(value) is not str:  # that of a node link is a text, in one place
         by = _read("ref", places, node)
         return Why(*EMPTY[value], by) if isinstance(value, type) else value
     return value

@@ -9,9 +9,11 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from enfilade.actors import KILL, Actor, Child, Node, Supervisor, open_node, system
+from enfilade.actors.messages.hooks import call
 from enfilade.actors.messages.reasons import KILLED, Crashed
 from enfilade.actors.observing.events.notes import note_of, note_of_reason, read
 from enfilade.actors.observing.events.reasons import why
+from enfilade.actors.observing.events.records import NodeLinkDown, NodeLinkUp, NodeRefused
 from enfilade.actors.processes.ended_process import EndedProcess
 
 
@@ -48,6 +50,24 @@ def shown(event: Any) -> dict[str, Any]:
     del fields["at"]
     fields.pop("seconds", None)
     return {"kind": event.kind, **{name: repr(value) for name, value in fields.items()}}
+
+
+async def test_the_reasons_of_node_links_are_texts() -> None:
+    """They take one place of a note, and those of processes three."""
+    async with open_node("shop") as node:
+        call(node.hooks.node_up, "bank@east")
+        call(node.hooks.node_down, "bank@east", "it hung up")
+        call(node.hooks.node_refused, "a stranger")
+        _, up, down, refused = node.timeline
+    assert isinstance(up, NodeLinkUp)
+    assert isinstance(down, NodeLinkDown)
+    assert isinstance(refused, NodeRefused)
+    assert (up.peer, down.peer, down.reason, refused.reason) == (
+        "bank@east",
+        "bank@east",
+        "it hung up",
+        "a stranger",
+    )
 
 
 async def test_a_note_says_what_a_subscriber_is_told() -> None:
