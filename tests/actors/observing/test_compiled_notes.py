@@ -131,11 +131,13 @@ async def test_notes_take_no_references(is_compiled: bool) -> None:
         old, ref = await node.spawn(Till), await node.spawn(Till, label="right")
         reason = asked_by(KILLED, ref)
         held = (supervisor, old, ref, process_of(ref), reason, type(reason), "right")
-        counts = []
+        counts, blocks = [], []
         for _ in range(6):
             for number in range(2_000):  # until all that is kept is of this round
                 call(node.hooks.child_terminated, supervisor, number, old, reason, True)
                 call(node.hooks.child_restarted, supervisor, number, old, ref, reason, 1)
             gc.collect()
             counts.append([sys.getrefcount(each) for each in held])
+            blocks.append(sys.getallocatedblocks())  # of numbers, too, which nothing else holds
+        assert blocks[-1] - blocks[1] < 1_000
         assert counts[1:] == counts[1:2] * 5
