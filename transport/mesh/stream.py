@@ -23,6 +23,9 @@ RECEIVE_BYTES: Final = 256 * 1024
 MOST_PENDING: Final = 64 * 1024
 """Encrypted bytes that may wait for the socket before no more are taken."""
 
+UNKNOWN_ISSUER: Final = (19, 20)
+"""What OpenSSL finds in a certificate of an authority that it does not know, with that beside it or not."""
+
 RECORD: Final = 16 * 1024
 """Bytes that are encrypted together."""
 
@@ -223,7 +226,10 @@ async def secured(below: Stream, context: ssl.SSLContext, server: Server) -> Tls
             except BlockingIOError:
                 await stream.wait_readable()
     except ssl.SSLCertVerificationError as error:
-        raise MeshError(f"its certificate cannot be trusted: {error.verify_message}") from error
+        why = error.verify_message
+        if error.verify_code in UNKNOWN_ISSUER:
+            why = f"another authority than that of this identity has issued it ({why})"
+        raise MeshError(f"its certificate cannot be trusted: {why}") from error
     fault = server_fault(stream.certificate)
     if fault:
         raise MeshError(fault)
