@@ -422,3 +422,18 @@ async def test_a_subscription_to_a_supervisor_by_its_alias_ends_with_it(
         assert len(node.child_events) == 1
         await supervisor.stop()
         assert len(node.child_events) == 0
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+async def test_events_of_one_supervisor(autojump_clock: MockClock, node: Node, by_name: bool) -> None:
+    """SUP-26: who subscribes to one supervisor hears nothing of another's children."""
+    async with node.mailbox() as me:
+        one = await node.spawn(Supervisor, name="one")
+        other = await node.spawn(Supervisor, name="other")
+        node.child_events.subscribe(me.ref, node.named("one") if by_name else one)
+        await other.call(Supervisor.start_child, Child(Member, id="theirs"))
+        await one.call(Supervisor.start_child, Child(Member, id="ours"))
+        await other.call(Supervisor.terminate_child, "theirs")
+        assert (await me.receive(ChildEvent)).child_id == "ours"
+        with pytest.raises(ReceiveTimeout):
+            await me.receive(timeout=1.0)
