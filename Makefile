@@ -9,6 +9,9 @@ SOURCES := pyproject.toml .packaging/backend.py .packaging/hardening.py \
   $(wildcard .packaging/enfilade/*.[ch]) \
   $(shell find transport hostcalls actors -name '_build.py' -o -name '*.[ch]' 2>/dev/null)
 
+# Hundreds of tests start Python: without its caches each of them would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A stamp of an extra holds what was installed; one whose installation failed is none.
 .DELETE_ON_ERROR:
 

@@ -109,3 +109,14 @@ def test_they_are_asked_for_once(tmp_path: Path) -> None:
     )
     assert "Compiling doors" in done.stdout
     assert done.stdout.count("prerequisites.py") == 1
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_lets_python_keep_its_caches() -> None:
+    """Each start of Python would compile all that it imports: hundreds of tests start one."""
+    command = ["make", "--no-print-directory", "--eval=shown: ; @env", "shown"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    made = subprocess.run(
+        command, cwd=PROGRAM.parent.parent, env=environment, capture_output=True, text=True, check=True
+    )
+    assert not [line for line in made.stdout.splitlines() if line.startswith("PYTHONDONTWRITEBYTECODE=")]
