@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -164,12 +163,7 @@ except KeyboardInterrupt:
 def interrupt(times: int, seconds: float) -> tuple[list[str], int]:
     """Run a node in a process of its own, send it SIGINT: what it printed and its exit status."""
     program = textwrap.dedent(PROGRAM).replace("{seconds}", str(seconds))
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline().strip()]
         try:
